@@ -1,0 +1,1 @@
+"""The product: plain Python that never imports Airflow, and runs and is tested without it."""

@@ -1,0 +1,1 @@
+"""Measuring retrieval, deciding whether a model may go live, and reporting it."""

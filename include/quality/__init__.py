@@ -1,0 +1,1 @@
+"""Data quality: the expectation suites and how they are run."""

@@ -1,0 +1,170 @@
+"""The only reader of environment variables: every setting of podsearch, validated together.
+
+Set any field as ``PODSEARCH_<FIELD>`` in the environment or in ``.env``. ``PODSEARCH_PROFILE`` chooses the defaults of a few
+of them (:data:`PROFILES`); each can still be set on its own.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PROJECT = Path(__file__).resolve().parent.parent
+SAMPLE_DIR = PROJECT / "include" / "sample"
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "local": {"dataset_dir": SAMPLE_DIR, "base_model": "all-MiniLM-L6-v2", "device": "auto"},
+    "production": {"base_model": "distiluse-base-multilingual-cased-v2", "device": "cuda"},
+}
+
+
+class SettingsError(ValueError):
+    """The settings do not fit together; the message says what to set."""
+
+
+class Settings(BaseSettings):
+    """All settings, read once per process by :func:`get_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="PODSEARCH_", env_file=PROJECT / ".env", extra="ignore", frozen=True)
+
+    profile: Literal["local", "production"] = "local"
+    """Which set of defaults to start from."""
+
+    # Where things live
+    home: Path = PROJECT / ".podsearch"
+    """Folder of everything that is generated on this machine."""
+    artifacts: str = ""
+    """Root of the artifact store: a folder or a URL such as s3://bucket/podsearch (default: <home>/artifacts)."""
+
+    # Episodes
+    dataset_dir: Path | None = None
+    """Folder with podcasts.csv and episodes.csv, plain or zipped (default of the local profile: the bundled sample)."""
+    shards: int = Field(default=4, ge=1, le=1024)
+    """Into how many parts episodes are divided; tasks are mapped over them."""
+    max_file_bytes: int = Field(default=20 * 2**30, ge=1)
+    """A dataset file that unpacks to more is refused (zip bombs)."""
+    max_text_chars: int = Field(default=20_000, ge=100)
+    """A description longer than this after cleaning is cut."""
+
+    # Data quality
+    max_quarantined_share: float = Field(default=0.35, ge=0, le=1)
+    """Share of rows in quarantine above which a run stops before it publishes."""
+    max_shrink: float = Field(default=0.2, ge=0, le=1)
+    """Largest loss of episodes against the last snapshot before a run stops."""
+
+    # Training
+    query_generator: Literal["extractive"] = "extractive"
+    queries_per_episode: int = Field(default=3, ge=1, le=50)
+    base_model: str = ""
+    """Packaged model, hub id or local path of the model that fine-tuning starts from."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`cuda` fails at once without a GPU; `auto` takes one if there is one."""
+    threads: int = Field(default=0, ge=0)
+    """Threads for model work (0: all cores this process may use)."""
+    train_share: float = Field(default=0.80, gt=0, lt=1)
+    eval_share: float = Field(default=0.01, gt=0, lt=1)
+    """Split of the episodes; what is left is the test split."""
+    max_training_episodes: int = Field(default=5_000, ge=1)
+    """Episodes that training queries are written for (a seeded sample of the catalogue)."""
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    seed: int = 20171201
+    retrain_after_days: int = Field(default=30, ge=0)
+    """A model older than this is trained anew when episodes arrive."""
+
+    # Index
+    index: Literal["lancedb"] = "lancedb"
+    index_location: str = ""
+    """Where the embedded index lives (default: <artifacts>/index)."""
+    encode_batch_size: int = Field(default=16, ge=1)
+    keep_namespaces: int = Field(default=2, ge=1)
+    """Namespaces kept for rollback, the live one included."""
+
+    # Evaluation
+    curated_queries: Path | None = None
+    """CSV of `query,episode_ids` (default of the bundled sample: its own)."""
+    evaluation_catalogue: int = Field(default=20_000, ge=1)
+    """Most episodes that evaluation searches."""
+    evaluation_queries: int = Field(default=1_000, ge=1)
+    """Most test queries that evaluation asks."""
+    gate_tolerance: float = Field(default=0.05, ge=0, le=1)
+    """How much Recall@30 and MRR@30 a new model may lose before it is refused."""
+
+    # Airflow on one machine
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the chosen profile behind every other source."""
+        sources = (init_settings, env_settings, dotenv_settings)
+        profile = next((values["profile"] for source in sources if (values := source()).get("profile")), "local")
+        return (*sources, InitSettingsSource(settings_cls, PROFILES.get(profile, {})))
+
+    @field_validator("home", "dataset_dir", "curated_queries", mode="before")
+    @classmethod
+    def _relative_to_project(cls, value: Any) -> Any:
+        """A relative path means the same in every process: it starts at the project's folder."""
+        return PROJECT / Path(value).expanduser() if value else None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.train_share + self.eval_share >= 1:
+            raise SettingsError(
+                "PODSEARCH_TRAIN_SHARE and PODSEARCH_EVAL_SHARE leave nothing to test on: lower one of them."
+            )
+        if self.dataset_dir is None:
+            raise SettingsError(
+                "No episodes to read: set PODSEARCH_DATASET_DIR to a folder with podcasts.csv and episodes.csv."
+            )
+        return self
+
+    @property
+    def artifacts_root(self) -> str:
+        return self.artifacts or str(self.home / "artifacts")
+
+    @property
+    def index_root(self) -> str:
+        return self.index_location or f"{self.artifacts_root.rstrip('/')}/index"
+
+    @property
+    def curated_queries_path(self) -> Path | None:
+        """The curated queries that belong to the catalogue, if there are any."""
+        if self.curated_queries:
+            return self.curated_queries
+        beside = self.dataset_dir / "curated_queries.csv" if self.dataset_dir else None
+        return beside if beside and beside.is_file() else None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process.
+
+    :raises SettingsError: one line a mistake, naming the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            (f"PODSEARCH_{str(item['loc'][0]).upper()}: " if item["loc"] else "")
+            + item["msg"].removeprefix("Value error, ")
+            for item in error.errors()
+        ]
+        raise SettingsError("\n".join(lines)) from None

@@ -1,0 +1,146 @@
+"""The artifact store: where every file lives, on a local disk or an object store.
+
+Two rules make every write safe to interrupt and to repeat:
+
+* a file appears whole or not at all (local: write beside, flush, rename; object store: one put);
+* a directory is complete if and only if its manifest exists, because the manifest is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+MANIFEST = "manifest.json"
+
+
+class ArtifactStore:
+    """Files of one podsearch installation, addressed by their path relative to a root.
+
+    :param root: a folder, or a URL fsspec understands (``s3://bucket/podsearch``, ``memory://x``).
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = UPath(root)
+
+    def path(self, *parts: str) -> UPath:
+        """The location of an artifact, whether it exists or not."""
+        return self.root.joinpath(*parts)
+
+    @property
+    def local_root(self) -> Path | None:
+        """The root as a local folder, or None when it is an object store."""
+        return Path(self.root) if isinstance(self.root, Path) else None
+
+    def exists(self, *parts: str) -> bool:
+        return self.path(*parts).exists()
+
+    def write_bytes(self, data: bytes, *parts: str) -> UPath:
+        """Replace a file atomically: a reader sees the old content or the new, never a part."""
+        target = self.path(*parts)
+        if not isinstance(target, Path):
+            target.write_bytes(data)
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return target
+
+    def read_bytes(self, *parts: str) -> bytes:
+        return self.path(*parts).read_bytes()
+
+    def write_json(self, value: Any, *parts: str) -> UPath:
+        return self.write_bytes(json.dumps(value, indent=2, ensure_ascii=False, default=str).encode(), *parts)
+
+    def read_json(self, *parts: str) -> Any:
+        return json.loads(self.read_bytes(*parts))
+
+    def write_table(self, table: pa.Table, *parts: str) -> UPath:
+        """Write an Arrow table as one zstd-compressed Parquet file, atomically."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        return self.write_bytes(sink.getvalue().to_pybytes(), *parts)
+
+    def read_table(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
+        with self.path(*parts).open("rb") as file:
+            return pq.read_table(file, columns=columns)
+
+    def names(self, *parts: str) -> list[str]:
+        """Names of the entries of a folder, sorted; empty when there is none. Unfinished writes are left out."""
+        folder = self.path(*parts)
+        if not folder.exists():
+            return []
+        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+
+    def is_complete(self, *parts: str) -> bool:
+        """Whether a directory published with :meth:`publish_directory` is there as a whole."""
+        return self.exists(*parts, MANIFEST)
+
+    def publish_directory(self, source: Path, *parts: str) -> UPath:
+        """Copy a finished local folder into the store; its manifest goes last and makes it visible.
+
+        Publishing the same path again is harmless: what is complete is immutable and left alone.
+
+        :raises FileNotFoundError: the folder has no manifest.
+        """
+        if not (source / MANIFEST).is_file():
+            raise FileNotFoundError(f"{source} has no {MANIFEST}: an artifact without one is never complete.")
+        target = self.path(*parts)
+        if self.is_complete(*parts):
+            return target
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+        for file in sorted(files, key=lambda path: path == source / MANIFEST):
+            self.write_bytes(file.read_bytes(), *parts, *file.relative_to(source).parts)
+        return target
+
+    @contextmanager
+    def local_copy(self, *parts: str) -> Iterator[Path]:
+        """A local folder with the content of a stored one: itself when local, else a temporary download."""
+        source = self.path(*parts)
+        if isinstance(source, Path):
+            yield source
+            return
+        with tempfile.TemporaryDirectory(prefix="podsearch-") as folder:
+            source.fs.get(source.path, folder + "/copy", recursive=True)
+            yield Path(folder) / "copy"
+
+    def remove(self, *parts: str) -> None:
+        """Delete a file or a folder; its manifest goes first, so that it is never half there."""
+        target = self.path(*parts)
+        if not target.exists():
+            return
+        manifest = self.path(*parts, MANIFEST)
+        if manifest.exists():
+            manifest.unlink()
+        if isinstance(target, Path):
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        else:
+            target.fs.rm(target.path, recursive=True)
+
+
+def digest(*values: str, length: int = 12) -> str:
+    """A short, stable name for some content: hexadecimal SHA-256 of the values, cut to ``length``."""
+    sha = hashlib.sha256()
+    for value in values:
+        sha.update(value.encode("utf-8", "surrogatepass"))
+        sha.update(b"\x00")
+    return sha.hexdigest()[:length]
