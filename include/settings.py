@@ -1,7 +1,7 @@
 """The only reader of environment variables: every setting of podsearch, validated together.
 
-Set any field as ``PODSEARCH_<FIELD>`` in the environment or in ``.env``. ``PODSEARCH_PROFILE`` chooses the defaults of a few
-of them (:data:`PROFILES`); each can still be set on its own.
+Set any field as ``PODSEARCH_<FIELD>`` in the environment or in ``.env``. ``PODSEARCH_PROFILE`` chooses the defaults of
+a few of them (:data:`PROFILES`); each can still be set on its own.
 """
 
 from __future__ import annotations

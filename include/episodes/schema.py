@@ -39,13 +39,14 @@ QUARANTINE = pa.schema(
         pa.field("raw", pa.string()),
     ]
 )
-"""One row of a dataset file that cannot be used: where it stood (1-based row, header not counted), why, and what it was."""
+"""A row of a dataset file that cannot be used: where it stood (1-based, header not counted), why, and what it was."""
 
 
 def compose_text(title: str, description: str, show_title: str, show_description: str | None) -> str:
     """Join the four fields as the recipe does (``title. description. show title. show description``).
 
-    A field that is empty, or that only repeats an earlier one, is left out; a field that ends in punctuation gets no second full stop.
+    A field that is empty, or that only repeats an earlier one, is left out; a field that ends in punctuation gets no
+    second full stop.
     An empty ``title`` gives the text with the title held out.
     """
     kept: list[str] = []

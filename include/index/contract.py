@@ -1,0 +1,114 @@
+"""The VectorIndex contract, which every backend keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from include.settings import Settings
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is kept beside a vector: enough to show a hit, to filter, and to know what it was made from."""
+
+    title: str
+    show_title: str
+    language: str | None
+    published_at: datetime | None
+    content_hash: str
+    model_version: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """A batch of vectors, in one order.
+
+    :param values: L2-normalised, shape (n, dimension).
+    """
+
+    ids: list[str]
+    values: Vectors
+    metadata: list[Metadata]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result of a search; ``score`` is the cosine similarity."""
+
+    episode_id: str
+    score: float
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
+class NamespaceInfo:
+    """What a namespace holds and how it is searched (``exact``, or the name of the approximate index)."""
+
+    rows: int
+    kind: str
+
+
+class VectorIndex(Protocol):
+    """Vectors by id in namespaces; a namespace holds the vectors of exactly one model version.
+
+    Every write can be repeated with the same end: upserts replace by id, deletes ignore ids that are not there.
+    """
+
+    backend: str
+    name: str
+
+    def create(self, namespace: str, dimension: int) -> None:
+        """Make a namespace; keep it as it is when it is there.
+
+        :raises IndexMismatchError: it is there with another dimension.
+        """
+        ...
+
+    def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
+        """Write vectors, replacing those with the same id; the number written."""
+        ...
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None: ...
+
+    def query(
+        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """The k nearest of each query vector (q, dimension), best first; ``filter`` asks for equal metadata."""
+        ...
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Vectors]:
+        """Stored vectors by id; ids that are not there are left out."""
+        ...
+
+    def count(self, namespace: str) -> int: ...
+
+    def list_ids(self, namespace: str) -> Iterator[str]: ...
+
+    def namespaces(self) -> list[str]: ...
+
+    def finish(self, namespace: str) -> NamespaceInfo:
+        """Bring a namespace into the state it is searched in, after writing: compact it, build what makes it fast."""
+        ...
+
+    def drop(self, namespace: str) -> None:
+        """Remove a namespace with all it holds; harmless when there is none."""
+        ...
+
+
+class IndexMismatchError(RuntimeError):
+    """An index is there, but not of the shape that is needed."""
+
+
+def open_index(settings: Settings) -> VectorIndex:
+    """The index that the settings name. Call it inside a task: backends hold threads, which do not survive a fork."""
+    from include.index.lancedb import LanceIndex
+
+    return LanceIndex(settings.index_root)

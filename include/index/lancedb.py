@@ -1,0 +1,181 @@
+"""The embedded backend: LanceDB, one table a namespace.
+
+Search is exact up to :data:`EXACT_ROWS` rows, where a scan is fast enough, and by IVF_HNSW_SQ above. LanceDB has threads
+that do
+not survive a fork: open it inside the process that uses it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, timedelta
+from typing import Any, cast
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from lancedb.index import HnswSq
+
+from include.index.contract import Hit, IndexMismatchError, Metadata, NamespaceInfo, Records, Vectors
+
+log = logging.getLogger(__name__)
+
+EXACT_ROWS = 20_000
+EF = 256
+"""Candidates of an approximate search: measured Recall@30 of 0.99 against exact search at 100k vectors."""
+REFINE = 2
+METADATA = ["title", "show_title", "language", "published_at", "content_hash", "model_version"]
+
+
+class LanceIndex:
+    """See :class:`include.index.contract.VectorIndex`.
+
+    :param location: a folder or an object-store URL.
+    """
+
+    backend = "lancedb"
+
+    def __init__(self, location: str, *, exact_rows: int = EXACT_ROWS) -> None:
+        self.name = location
+        self.exact_rows = exact_rows
+        self._database = lancedb.connect(location)
+
+    def create(self, namespace: str, dimension: int) -> None:
+        if namespace in self.namespaces():
+            found = self._dimension(namespace)
+            if found != dimension:
+                raise IndexMismatchError(
+                    f"The namespace {namespace} holds vectors of {found} dimensions, the model makes {dimension}."
+                )
+            return
+        table = self._database.create_table(namespace, schema=_schema(dimension), exist_ok=True)
+        table.create_scalar_index("id", index_type="BTREE")
+
+    def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
+        table = self._table(namespace)
+        dimension = self._dimension(namespace)
+        written = 0
+        for batch in batches:
+            if batch.values.shape != (len(batch.ids), dimension):
+                raise IndexMismatchError(
+                    f"{namespace} takes {dimension} dimensions; got an array of shape {batch.values.shape}."
+                )
+            rows = _rows(batch, dimension)
+            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+            written += len(batch.ids)
+        return written
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        table = self._table(namespace)
+        for start in range(0, len(ids), 500):
+            table.delete(f"id IN ({', '.join(_quote(key) for key in ids[start : start + 500])})")
+
+    def query(
+        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        hits: list[list[Hit]] = [[] for _ in vectors]
+        table = self._table(namespace)
+        if not len(vectors) or not table.count_rows():
+            return hits
+        search = table.search(vectors).distance_type("cosine").limit(k).select(["id", *METADATA, "_distance"])
+        if self._has_index(namespace):
+            search = search.ef(EF).refine_factor(REFINE)
+        if filter:
+            search = search.where(
+                " AND ".join(f"{_column(key)} = {_quote(str(value))}" for key, value in filter.items())
+            )
+        for row in search.to_arrow().to_pylist():
+            hits[row.get("query_index", 0)].append(Hit(row["id"], 1.0 - row["_distance"], _metadata(row)))
+        return [sorted(own, key=lambda hit: (-hit.score, hit.episode_id)) for own in hits]
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Vectors]:
+        if not ids:
+            return {}
+        wanted = f"id IN ({', '.join(_quote(key) for key in ids)})"
+        found = self._table(namespace).search().where(wanted).select(["id", "vector"]).limit(len(ids)).to_arrow()
+        return {row["id"]: np.asarray(row["vector"], np.float32) for row in found.to_pylist()}
+
+    def count(self, namespace: str) -> int:
+        return int(self._table(namespace).count_rows())
+
+    def list_ids(self, namespace: str) -> Iterator[str]:
+        table = self._table(namespace)
+        ids = table.search().select(["id"]).limit(table.count_rows() or 1).to_arrow()["id"]
+        return iter(cast("list[str]", ids.to_pylist()))
+
+    def namespaces(self) -> list[str]:
+        names: list[str] = []
+        token: str | None = None
+        while True:
+            page = self._database.list_tables(page_token=token)
+            names.extend(page.tables)
+            token = page.page_token
+            if not token:
+                return sorted(names)
+
+    def finish(self, namespace: str) -> NamespaceInfo:
+        table = self._table(namespace)
+        rows = table.count_rows()
+        if rows > self.exact_rows and not self._has_index(namespace):
+            log.info("Building IVF_HNSW_SQ over %d vectors.", rows)
+            table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=1))
+        # Compacts small files, brings rows written since into the indexes, and drops what no version needs.
+        table.optimize(cleanup_older_than=timedelta(days=1))
+        return NamespaceInfo(rows, "IVF_HNSW_SQ" if self._has_index(namespace) else "exact")
+
+    def drop(self, namespace: str) -> None:
+        if namespace in self.namespaces():
+            self._database.drop_table(namespace)
+
+    def _table(self, namespace: str) -> Any:
+        return self._database.open_table(namespace)
+
+    def _dimension(self, namespace: str) -> int:
+        return int(self._table(namespace).schema.field("vector").type.list_size)
+
+    def _has_index(self, namespace: str) -> bool:
+        return any("vector" in index.columns for index in self._table(namespace).list_indices())
+
+
+def _schema(dimension: int) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
+            pa.field("title", pa.string()),
+            pa.field("show_title", pa.string()),
+            pa.field("language", pa.string()),
+            pa.field("published_at", pa.timestamp("s", tz="UTC")),
+            pa.field("content_hash", pa.string()),
+            pa.field("model_version", pa.string()),
+        ]
+    )
+
+
+def _rows(batch: Records, dimension: int) -> pa.Table:
+    flat = pa.array(np.ascontiguousarray(batch.values, np.float32).ravel())
+    columns = {
+        "id": pa.array(batch.ids, pa.string()),
+        "vector": pa.FixedSizeListArray.from_arrays(flat, dimension),
+        **{name: [getattr(item, name) for item in batch.metadata] for name in METADATA},
+    }
+    return pa.table(columns, schema=_schema(dimension))
+
+
+def _metadata(row: dict[str, Any]) -> Metadata:
+    published = row["published_at"]
+    return Metadata(
+        **{name: row[name] for name in METADATA if name != "published_at"},
+        published_at=published.astimezone(UTC) if published else None,
+    )
+
+
+def _column(name: str) -> str:
+    if name not in METADATA:
+        raise ValueError(f"There is no metadata {name!r} to filter by: use one of {', '.join(METADATA)}.")
+    return name
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,80 @@
+"""The live pointer: one small file that says what search answers from. Nothing else says it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+
+from include.storage import ArtifactStore
+
+FILE = "live.json"
+
+
+class LivePointer(BaseModel):
+    """What is live, and what was before it."""
+
+    backend: str
+    index: str
+    namespace: str
+    model_version: str
+    snapshot_id: str
+    metrics: dict[str, dict[str, float]] = {}
+    report: str | None = None
+    activated_at: datetime
+    previous: LivePointer | None = None
+
+
+class NothingLiveError(RuntimeError):
+    """There is no live index yet."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no live index yet: run the pipeline first (make run).")
+
+
+def read_live(store: ArtifactStore) -> LivePointer | None:
+    """The pointer, or None before the first activation."""
+    return LivePointer.model_validate(store.read_json(FILE)) if store.exists(FILE) else None
+
+
+def require_live(store: ArtifactStore) -> LivePointer:
+    """The pointer.
+
+    :raises NothingLiveError: nothing is live.
+    """
+    pointer = read_live(store)
+    if pointer is None:
+        raise NothingLiveError
+    return pointer
+
+
+def activate(
+    store: ArtifactStore,
+    *,
+    backend: str,
+    index: str,
+    namespace: str,
+    model_version: str,
+    snapshot_id: str,
+    metrics: dict[str, dict[str, float]],
+    report: str | None,
+) -> LivePointer:
+    """Switch search to another namespace or snapshot, in one atomic step.
+
+    Activating what is live already changes nothing but its metrics, so a repeated task keeps what was before it.
+    """
+    live = read_live(store)
+    same = live is not None and (live.namespace, live.snapshot_id) == (namespace, snapshot_id)
+    pointer = LivePointer(
+        backend=backend,
+        index=index,
+        namespace=namespace,
+        model_version=model_version,
+        snapshot_id=snapshot_id,
+        metrics=metrics,
+        report=report,
+        activated_at=live.activated_at if live and same else datetime.now(UTC),
+        previous=live.previous if live and same else live and live.model_copy(update={"previous": None}),
+    )
+    store.write_json(pointer.model_dump(mode="json"), FILE)
+    return pointer

@@ -1,0 +1,140 @@
+"""Planning a re-index: nothing, a difference, or a full build; and the journal that makes it safe to interrupt.
+
+The journal of a namespace names every snapshot whose records it may hold. A write first adds its own snapshot to it; only
+a verified namespace is back to one. So a run that follows an interrupted one compares against all states in between, and
+ends in exactly its own snapshot, without asking the index what it holds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.index.live import LivePointer
+from include.storage import ArtifactStore, digest
+
+FOLDER = "reindex"
+JOURNALS = "namespaces"
+
+Action = Literal["nothing", "difference", "full"]
+
+
+class Change(BaseModel):
+    """What must be written to a namespace, as ids; kept in the store, as it may be long."""
+
+    upsert: list[str]
+    delete: list[str]
+    embed: list[str]
+    """Those of ``upsert`` whose text is new to the namespace."""
+
+
+class Plan(BaseModel):
+    """One re-index, named by what it starts from and ends in."""
+
+    plan_id: str
+    snapshot_id: str
+    previous_snapshot_id: str | None
+    model_version: str
+    namespace: str
+    action: Action
+    added: int
+    changed: int
+    reembedded: int
+    removed: int
+    unchanged: int
+    shards: list[int]
+    """Shards that have something to write."""
+
+
+def namespace_of(model_version: str) -> str:
+    """The namespace of a model: one each, so that vectors of two models never meet."""
+    return model_version
+
+
+def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer | None) -> Plan:
+    """Compare the latest snapshot with every state the model's namespace may be in.
+
+    :raises FileNotFoundError: no snapshot was published.
+    """
+    latest = snapshot.latest(store)
+    if latest is None:
+        raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
+    namespace = namespace_of(model_version)
+    states = read_journal(store, namespace)
+    steps = [snapshot.difference(store, state, latest.snapshot_id) for state in states]
+    added = {key for step in steps for key in step.added}
+    changed = {key for step in steps for key in step.changed} - added
+    reembedded = {key for step in steps for key in step.reembedded} - added
+    removed = {key for step in steps for key in step.removed}
+    write = added | changed
+    is_live = live is not None and (live.namespace, live.snapshot_id) == (namespace, latest.snapshot_id)
+    action: Action = "full" if None in states else "difference"
+    if is_live and not write and not removed:
+        action = "nothing"
+    plan = Plan(
+        plan_id=digest(latest.snapshot_id, namespace, *(str(state) for state in states)),
+        snapshot_id=latest.snapshot_id,
+        previous_snapshot_id=next((state for state in states if state), None),
+        model_version=model_version,
+        namespace=namespace,
+        action=action,
+        added=len(added),
+        changed=len(changed),
+        reembedded=len(reembedded),
+        removed=len(removed),
+        unchanged=latest.episodes - len(write),
+        shards=_shards_of(store, latest, write),
+    )
+    change = Change(upsert=sorted(write), delete=sorted(removed), embed=sorted(added | reembedded))
+    store.write_json(change.model_dump(), FOLDER, plan.plan_id, "change.json")
+    store.write_json(plan.model_dump(), FOLDER, plan.plan_id, "plan.json")
+    return plan
+
+
+def load_plan(store: ArtifactStore, plan_id: str) -> Plan:
+    return Plan.model_validate(store.read_json(FOLDER, plan_id, "plan.json"))
+
+
+def load_change(store: ArtifactStore, plan_id: str) -> Change:
+    return Change.model_validate(store.read_json(FOLDER, plan_id, "change.json"))
+
+
+def read_journal(store: ArtifactStore, namespace: str) -> list[str | None]:
+    """Snapshots whose records the namespace may hold; None stands for an empty or unknown one."""
+    path = (JOURNALS, f"{namespace}.json")
+    return list(store.read_json(*path)["states"]) if store.exists(*path) else [None]
+
+
+def begin_write(store: ArtifactStore, plan: Plan) -> None:
+    """Note, before the first write, that the namespace may from now on hold records of the plan's snapshot."""
+    states = read_journal(store, plan.namespace)
+    if plan.snapshot_id not in states:
+        _write_journal(store, plan.namespace, [*states, plan.snapshot_id])
+
+
+def finish_write(store: ArtifactStore, plan: Plan) -> None:
+    """Note that the namespace was verified to hold the plan's snapshot and nothing else."""
+    _write_journal(store, plan.namespace, [plan.snapshot_id])
+
+
+def forget(store: ArtifactStore, namespace: str) -> None:
+    """Drop the journal of a namespace that is dropped itself."""
+    store.remove(JOURNALS, f"{namespace}.json")
+
+
+def _write_journal(store: ArtifactStore, namespace: str, states: list[str | None]) -> None:
+    store.write_json({"states": states}, JOURNALS, f"{namespace}.json")
+
+
+def _shards_of(store: ArtifactStore, latest: snapshot.Manifest, ids: set[str]) -> list[int]:
+    return [
+        part.shard
+        for part in latest.parts
+        if ids.intersection(
+            snapshot.read(store, latest.snapshot_id, columns=["episode_id"], shards=[part.shard])[
+                "episode_id"
+            ].to_pylist()
+        )
+    ]

