@@ -18,6 +18,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from include.errors import PermanentError
+from include.retriever.recipe import Recipe
+
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLE_DIR = PROJECT / "include" / "sample"
 
@@ -27,7 +30,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
-class SettingsError(ValueError):
+class SettingsError(PermanentError, ValueError):
     """The settings do not fit together; the message says what to set."""
 
 
@@ -97,6 +100,8 @@ class Settings(BaseSettings):
     """Most episodes that evaluation searches."""
     evaluation_queries: int = Field(default=1_000, ge=1)
     """Most test queries that evaluation asks."""
+    min_index_recall: float = Field(default=0.9, ge=0, le=1)
+    """Share of exact search's answers that the index must give before it goes live."""
     gate_tolerance: float = Field(default=0.05, ge=0, le=1)
     """How much Recall@30 and MRR@30 a new model may lose before it is refused."""
 
@@ -139,6 +144,22 @@ class Settings(BaseSettings):
     @property
     def artifacts_root(self) -> str:
         return self.artifacts or str(self.home / "artifacts")
+
+    @property
+    def required_dataset_dir(self) -> Path:
+        """The folder that episodes are read from."""
+        assert self.dataset_dir is not None  # held by _fits_together
+        return self.dataset_dir
+
+    @property
+    def recipe(self) -> Recipe:
+        """How models are trained."""
+        return Recipe(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, seed=self.seed)
+
+    @property
+    def work_root(self) -> Path:
+        """Where unfinished work waits for a retry, on this machine."""
+        return self.home / "work"
 
     @property
     def index_root(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from include.errors import PermanentError
 from include.settings import Settings
 
 Vectors = npt.NDArray[np.float32]
@@ -103,7 +104,7 @@ class VectorIndex(Protocol):
         ...
 
 
-class IndexMismatchError(RuntimeError):
+class IndexMismatchError(PermanentError):
     """An index is there, but not of the shape that is needed."""
 
 

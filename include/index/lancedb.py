@@ -1,8 +1,7 @@
 """The embedded backend: LanceDB, one table a namespace.
 
-Search is exact up to :data:`EXACT_ROWS` rows, where a scan is fast enough, and by IVF_HNSW_SQ above. LanceDB has threads
-that do
-not survive a fork: open it inside the process that uses it.
+Search is exact up to :data:`EXACT_ROWS` rows, where a scan is fast enough, and by IVF_HNSW_SQ above. LanceDB's
+threads do not survive a fork: open it inside the process that uses it.
 """
 
 from __future__ import annotations

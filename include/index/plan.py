@@ -1,8 +1,8 @@
 """Planning a re-index: nothing, a difference, or a full build; and the journal that makes it safe to interrupt.
 
-The journal of a namespace names every snapshot whose records it may hold. A write first adds its own snapshot to it; only
-a verified namespace is back to one. So a run that follows an interrupted one compares against all states in between, and
-ends in exactly its own snapshot, without asking the index what it holds.
+The journal of a namespace names every snapshot whose records it may hold. A write first adds its own snapshot to it;
+only a verified namespace is back to one. So a run that follows an interrupted one compares against all states in
+between, and ends in exactly its own snapshot, without asking the index what it holds.
 """
 
 from __future__ import annotations
@@ -122,6 +122,20 @@ def finish_write(store: ArtifactStore, plan: Plan) -> None:
 def forget(store: ArtifactStore, namespace: str) -> None:
     """Drop the journal of a namespace that is dropped itself."""
     store.remove(JOURNALS, f"{namespace}.json")
+
+
+def note_seconds(store: ArtifactStore, plan_id: str, step: str, index: int, seconds: float) -> None:
+    """Keep how long a step of a plan took."""
+    store.write_json({"step": step, "seconds": seconds}, FOLDER, plan_id, "seconds", f"{step}-{index:04d}.json")
+
+
+def read_seconds(store: ArtifactStore, plan_id: str) -> dict[str, float]:
+    """Seconds of work of each step of a plan, mapped tasks added up."""
+    seconds: dict[str, float] = {}
+    for name in store.names(FOLDER, plan_id, "seconds"):
+        entry = store.read_json(FOLDER, plan_id, "seconds", name)
+        seconds[entry["step"]] = seconds.get(entry["step"], 0.0) + float(entry["seconds"])
+    return seconds
 
 
 def _write_journal(store: ArtifactStore, namespace: str, states: list[str | None]) -> None:

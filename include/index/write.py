@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
 from include.index.contract import Metadata, Records, VectorIndex
 from include.index.plan import Plan, begin_write, finish_write, load_change
-from include.retriever.encode import EmbeddingCache
+from include.retriever.encode import EmbeddingCache, shard_part
 from include.storage import ArtifactStore
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
@@ -37,17 +37,29 @@ class Verification(BaseModel):
     rows: int
     sampled: int
     kind: str
+    queries: int = 0
+    recall: float | None = None
+    """Share of exact search's answers that the index gave to ``queries`` queries; None if none were asked."""
 
 
-def shard_part(shard: int) -> str:
-    """The part of the embedding cache that belongs to a shard."""
-    return f"shard-{shard:04d}"
-
-
-def encode_shard(store: ArtifactStore, plan: Plan, shard: int, model: SentenceTransformer, *, batch_size: int) -> int:
-    """Encode the episodes of a shard that the plan writes and that no run has encoded before; how many."""
+def texts_to_encode(store: ArtifactStore, plan: Plan, shard: int) -> dict[str, str]:
+    """Texts of a shard that the plan writes and that no run has encoded before, by content hash."""
     episodes = _planned(store, plan, shard, ["episode_id", "text", "content_hash"])
     texts = dict(zip(episodes["content_hash"].to_pylist(), episodes["text"].to_pylist(), strict=True))
+    missing = EmbeddingCache(store, plan.model_version, shard_part(shard)).missing(set(texts))
+    return {key: texts[key] for key in missing}
+
+
+def encode_shard(
+    store: ArtifactStore,
+    plan: Plan,
+    shard: int,
+    texts: Mapping[str, str],
+    model: SentenceTransformer,
+    *,
+    batch_size: int,
+) -> int:
+    """Encode texts of a shard into the cache; how many."""
     return EmbeddingCache(store, plan.model_version, shard_part(shard)).encode_missing(
         texts, model, batch_size=batch_size
     )
@@ -55,9 +67,6 @@ def encode_shard(store: ArtifactStore, plan: Plan, shard: int, model: SentenceTr
 
 def prepare_namespace(store: ArtifactStore, index: VectorIndex, plan: Plan, dimension: int) -> None:
     """Make the namespace, and note that it is being written to."""
-    if plan.action == "full":
-        # What an earlier, unfinished build left is of no known state.
-        index.drop(plan.namespace)
     index.create(plan.namespace, dimension)
     begin_write(store, plan)
 
@@ -74,8 +83,12 @@ def upsert_shard(store: ArtifactStore, index: VectorIndex, plan: Plan, shard: in
 
 
 def delete_withdrawn(store: ArtifactStore, index: VectorIndex, plan: Plan) -> int:
-    """Delete what the snapshot no longer has; how many."""
+    """Delete what the snapshot does not have; how many."""
     ids = load_change(store, plan.plan_id).delete
+    if plan.action == "full":
+        # An earlier, unfinished build may have left records of no known snapshot.
+        wanted = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
+        ids = sorted(set(index.list_ids(plan.namespace)).difference(wanted))
     index.delete(plan.namespace, ids)
     log.info("Deleted %d withdrawn episodes from %s.", len(ids), plan.namespace)
     return len(ids)
@@ -133,14 +146,8 @@ def _planned(store: ArtifactStore, plan: Plan, shard: int, columns: list[str]) -
     wanted = set(load_change(store, plan.plan_id).upsert)
     table = snapshot.read(store, plan.snapshot_id, columns=columns, shards=[shard])
     if len(wanted) < len(table) or plan.action != "full":
-        table = table.filter(pc.is_in(table["episode_id"], value_set=_array(wanted)))
+        table = table.filter(pc.is_in(table["episode_id"], value_set=pa.array(sorted(wanted), pa.string())))
     return table
-
-
-def _array(values: set[str]) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array(sorted(values), pa.string())
 
 
 def _batches(episodes: pa.Table, vectors: dict[str, np.ndarray], model_version: str) -> Iterator[Records]:

@@ -7,10 +7,12 @@ import os
 
 import torch
 
+from include.errors import PermanentError
+
 log = logging.getLogger(__name__)
 
 
-class DeviceError(RuntimeError):
+class DeviceError(PermanentError):
     """The wanted device is not there; no retry will bring it."""
 
 

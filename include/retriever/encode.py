@@ -36,6 +36,11 @@ def encode(model: SentenceTransformer, texts: list[str], *, batch_size: int) -> 
     return np.asarray(vectors, dtype=np.float32)
 
 
+def shard_part(shard: int) -> str:
+    """The part of a cache that belongs to a shard of the catalogue."""
+    return f"shard-{shard:04d}"
+
+
 class EmbeddingCache:
     """Vectors of one model version for one part of the catalogue.
 

@@ -19,10 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from datasets import Dataset
-from pydantic import BaseModel
 from sentence_transformers import (
     SentenceTransformer,
-    SentenceTransformerModelCardData,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
@@ -32,7 +30,9 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from include.errors import PermanentError
 from include.retriever.pairs import count_by
+from include.retriever.recipe import Recipe
 from include.retriever.registry import ModelManifest, dimension_of
 from include.storage import digest
 
@@ -41,19 +41,7 @@ log = logging.getLogger(__name__)
 MAX_EVAL_PAIRS = 1000
 
 
-class Recipe(BaseModel):
-    """Everything that, with the pairs and the base model, decides the trained weights."""
-
-    epochs: int = 1
-    batch_size: int = 64
-    learning_rate: float = 2e-5
-    warmup_share: float = 0.1
-    max_seq_length: int = 128
-    """Tokens of a text seen in training; encoding keeps the base model's own length."""
-    seed: int = 20171201
-
-
-class TrainingError(RuntimeError):
+class TrainingError(PermanentError):
     """There is nothing to train on; the message says why."""
 
 
@@ -128,9 +116,9 @@ def fine_tune(
 
 def _trainer(model: SentenceTransformer, train: pa.Table, recipe: Recipe, work: Path) -> SentenceTransformerTrainer:
     steps = max(1, -(-len(train) // recipe.batch_size) * recipe.epochs)
-    model.model_card_data = SentenceTransformerModelCardData(
-        license="apache-2.0", task_name="natural-language podcast search", generate_widget_examples=False
-    )
+    card = model.model_card_data
+    card.task_name = "natural-language podcast search"
+    card.generate_widget_examples = False  # they would copy catalogue text into the card
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(work / "checkpoints"),
         num_train_epochs=recipe.epochs,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
+from include.errors import PermanentError
 from include.storage import MANIFEST, ArtifactStore, digest
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ModelManifest(BaseModel):
     seconds: float = 0.0
 
 
-class ModelError(RuntimeError):
+class ModelError(PermanentError):
     """A model cannot be loaded; the message says what to do."""
 
 

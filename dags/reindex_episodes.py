@@ -1,0 +1,77 @@
+"""### Re-index the episodes
+
+Runs when a snapshot was published or a model registered. Compares a new model with the live one and lets it pass
+the gate or not; then writes to the chosen model's namespace what it lacks, verifies it, reports, and flips the live
+pointer.
+
+**Owner:** podsearch. **If it fails:** search goes on with what was live; the pointer moves last. Clear the failed
+task: every step can be repeated, and what was encoded is not encoded again.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+
+from operators.names import DEFAULT_ARGS, EPISODES, RETRIEVER, Pool, Tag
+from operators.reindex import (
+    ActivateOperator,
+    DeleteWithdrawnOperator,
+    EncodeShardOperator,
+    EvaluateModelOperator,
+    GateOperator,
+    PlanComparisonOperator,
+    PlanReindexOperator,
+    PublishReportOperator,
+    RetireOperator,
+    UpsertShardOperator,
+    VerifyIndexOperator,
+)
+
+with DAG(
+    dag_id="reindex_episodes",
+    description="Choose the model, write the difference, verify, report, go live",
+    doc_md=__doc__,
+    schedule=(EPISODES | RETRIEVER),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=[Tag.PODSEARCH, Tag.SEARCH],
+):
+    comparison_id = "{{ ti.xcom_pull(task_ids='plan_comparison', key='comparison_id') }}"
+    plan_id = "{{ ti.xcom_pull(task_ids='plan_reindex', key='plan_id') }}"
+
+    plan_comparison = PlanComparisonOperator(task_id="plan_comparison")
+    evaluate_model = EvaluateModelOperator.partial(
+        task_id="evaluate_model",
+        comparison_id=comparison_id,
+        pool=Pool.GPU,
+        map_index_template="{{ task.model_version }}",
+    ).expand_kwargs(plan_comparison.output)
+    gate = GateOperator(task_id="gate", comparison_id=comparison_id)
+    plan_reindex = PlanReindexOperator(
+        task_id="plan_reindex", model_version="{{ ti.xcom_pull(task_ids='gate') }}", pool=Pool.INDEX
+    )
+    encode_shard = EncodeShardOperator.partial(
+        task_id="encode_shard", plan_id=plan_id, pool=Pool.GPU, map_index_template="shard {{ task.shard }}"
+    ).expand_kwargs(plan_reindex.output)
+    upsert_shard = UpsertShardOperator.partial(
+        task_id="upsert_shard", plan_id=plan_id, pool=Pool.INDEX, map_index_template="shard {{ task.shard }}"
+    ).expand_kwargs(plan_reindex.output)
+    delete_withdrawn = DeleteWithdrawnOperator(task_id="delete_withdrawn", plan_id=plan_id, pool=Pool.INDEX)
+    verify_index = VerifyIndexOperator(
+        task_id="verify_index", plan_id=plan_id, comparison_id=comparison_id, pool=Pool.GPU
+    )
+    publish_report = PublishReportOperator(
+        task_id="publish_report", plan_id=plan_id, comparison_id=comparison_id, verification=verify_index.output
+    )
+    activate = ActivateOperator(
+        task_id="activate",
+        plan_id=plan_id,
+        comparison_id=comparison_id,
+        report="{{ ti.xcom_pull(task_ids='publish_report') }}",
+    )
+    retire = RetireOperator(task_id="retire", pool=Pool.INDEX)
+
+    evaluate_model >> gate >> plan_reindex
+    encode_shard >> upsert_shard >> delete_withdrawn >> verify_index
+    publish_report >> activate >> retire

@@ -1,0 +1,1 @@
+"""Running podsearch: on one machine (local/), and on clusters."""

@@ -1,0 +1,1 @@
+"""Airflow and podsearch on one machine: what `make run`, `make up` and `make down` do."""

@@ -1,0 +1,158 @@
+"""``python -m deploy.local run|up|down``: the pipeline and its Airflow on one machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from types import FrameType
+
+from rich.console import Console
+from rich.text import Text
+
+from deploy.local.api import AirflowApi
+from deploy.local.environment import airflow_environment, airflow_home, base_url, require_free_port
+from deploy.local.follow import Follower
+from deploy.local.processes import Airflow, ComponentError
+from include.errors import PermanentError
+from include.settings import Settings, get_settings
+
+DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
+console = Console(highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 if all went well."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    commands = {"run": run, "up": up, "down": down}
+    parser.add_argument("command", choices=commands, help="run the pipeline once; leave Airflow running; stop it")
+    chosen = parser.parse_args(arguments).command
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        return commands[chosen](get_settings())
+    except (PermanentError, ComponentError, TimeoutError) as error:
+        console.print(Text(str(error), style="red"))
+        return 1
+    except KeyboardInterrupt:
+        console.print(Text("Interrupted. What was done is kept: run it again to go on.", style="yellow"))
+        return 130
+
+
+def run(settings: Settings) -> int:
+    """Run the pipeline once, from new episodes to search; 0 if every DAG run succeeded."""
+    since = datetime.now(UTC)
+    airflow = _airflow(settings)
+    mine = not airflow.running()
+    try:
+        api = _start(settings, airflow, outlive_parent=False) if mine else _connect(settings, airflow)
+        follower = Follower(api, airflow.home / "logs", console, since=since)
+        api.trigger("ingest_episodes")
+        runs = follower.follow(DAGS, airflow.check)
+        if all(run.state == "success" for run in runs) and _has_work_left(settings):
+            # An earlier run failed after the episodes were in: nothing new will start what it left.
+            for dag_id in ("train_retriever", "reindex_episodes"):
+                api.trigger(dag_id)
+            runs = follower.follow(DAGS, airflow.check)
+        for task in follower.failures(runs):
+            console.print(Text(f"\n{task.dag_id} · {task.label} failed; the end of its log:", style="bold red"))
+            console.print(Text("\n".join(follower.log_lines(task, 30))))
+        failed = sorted({run.dag_id for run in runs if run.state != "success"})
+    finally:
+        if mine:
+            airflow.stop()
+    if failed:
+        console.print(
+            Text(f"\nFailed: {', '.join(failed)}. Search goes on with what was live before.", style="bold red")
+        )
+        return 1
+    from deploy.local.summary import show_summary
+
+    show_summary(settings, console)
+    return 0
+
+
+def up(settings: Settings) -> int:
+    """Start Airflow and leave it running on its schedules."""
+    airflow = _airflow(settings)
+    if airflow.running():
+        api = _connect(settings, airflow)
+    else:
+        try:
+            api = _start(settings, airflow, outlive_parent=True)
+        except BaseException:
+            airflow.stop()
+            raise
+    user, password = api.login()
+    console.print(
+        Text(f"\nAirflow runs at {base_url(settings)}", style="bold"),
+        Text(f"  log in as {user} with the password {password}"),
+        Text("  stop it with: make down"),
+        sep="\n",
+    )
+    return 0
+
+
+def down(settings: Settings) -> int:
+    """Stop the Airflow that `make up` left running."""
+    stopped = _airflow(settings).stop()
+    console.print(Text(f"Stopped {', '.join(stopped)}." if stopped else "Airflow was not running."))
+    return 0
+
+
+def _airflow(settings: Settings) -> Airflow:
+    return Airflow(airflow_home(settings), airflow_environment(settings))
+
+
+def _start(settings: Settings, airflow: Airflow, *, outlive_parent: bool) -> AirflowApi:
+    """Bring Airflow up, with its pools, its DAGs read and unpaused."""
+    from operators.names import POOLS
+
+    require_free_port(settings)
+    console.print(Text("Starting Airflow …", style="dim"))
+    airflow.migrate()
+    airflow.start(outlive_parent=outlive_parent)
+    api = AirflowApi(settings)
+    api.wait_until_up(airflow.check)
+    for pool, (slots, description) in POOLS.items():
+        api.ensure_pool(pool, slots, description)
+    api.wait_for_dags(DAGS, airflow.check)
+    for dag_id in DAGS:
+        api.unpause(dag_id)
+    return api
+
+
+def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
+    api = AirflowApi(settings)
+    api.wait_until_up(airflow.check)
+    return api
+
+
+def _has_work_left(settings: Settings) -> bool:
+    """Whether search does not answer from the latest snapshot, or a model is due."""
+    from include.episodes import snapshot
+    from include.index.live import read_live
+    from include.retriever.training import why_due
+    from include.storage import ArtifactStore
+
+    store = ArtifactStore(settings.artifacts_root)
+    live, latest = read_live(store), snapshot.latest(store)
+    if latest is None:
+        return False
+    due = why_due(
+        store,
+        base_model=settings.base_model,
+        recipe=settings.recipe,
+        retrain_after_days=settings.retrain_after_days,
+    )
+    return live is None or live.snapshot_id != latest.snapshot_id or due is not None
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

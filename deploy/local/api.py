@@ -1,0 +1,175 @@
+"""The few calls of Airflow's REST API that following a pipeline needs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from deploy.local.environment import base_url, passwords_file
+from include.settings import Settings
+
+STARTUP_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Run:
+    """A DAG run."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    queued_at: datetime | None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in ("success", "failed")
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """A task of a DAG run, at one try."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    state: str | None
+    seconds: float | None
+    label: str
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self.dag_id, self.run_id, self.task_id, self.map_index
+
+
+class AirflowApi:
+    """A logged-in client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = httpx.Client(base_url=base_url(settings), timeout=30, trust_env=False)
+
+    def wait_until_up(self, check: Callable[[], None]) -> None:
+        """Wait until the server, the scheduler and the DAG processor are healthy, and log in.
+
+        :param check: called while waiting; raises when waiting is in vain.
+        :raises TimeoutError: they did not come up.
+        """
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            check()
+            try:
+                health = self._client.get("/api/v2/monitor/health").json()
+                if all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")):
+                    self._log_in()
+                    return
+            except (httpx.HTTPError, ValueError, KeyError, TypeError):
+                pass
+            time.sleep(0.5)
+        raise TimeoutError(f"Airflow did not become healthy within {STARTUP_SECONDS} s; see `make down` and the logs.")
+
+    def login(self) -> tuple[str, str]:
+        """User and password."""
+        user, password = next(iter(json.loads(passwords_file(self._settings).read_text()).items()))
+        return user, password
+
+    def ensure_pool(self, name: str, slots: int, description: str) -> None:
+        """Make a pool, if it is not there; slots that somebody changed are left as they are."""
+        if self._client.get(f"/api/v2/pools/{name}").status_code == httpx.codes.NOT_FOUND:
+            body = {"name": name, "slots": slots, "description": description, "include_deferred": False}
+            self._call("POST", "/api/v2/pools", json=body)
+
+    def wait_for_dags(self, dag_ids: list[str], check: Callable[[], None]) -> None:
+        """Wait until the DAG processor has read the DAGs.
+
+        :raises RuntimeError: one of them cannot be imported, or did not appear.
+        """
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            check()
+            known = {dag["dag_id"] for dag in self._get("/api/v2/dags", limit=200)["dags"]}
+            if known.issuperset(dag_ids):
+                return
+            for error in self._get("/api/v2/importErrors")["import_errors"]:
+                raise RuntimeError(f"{error['filename']} cannot be imported:\n{error['stack_trace']}")
+            time.sleep(0.5)
+        raise RuntimeError(f"Airflow did not find the DAGs {', '.join(dag_ids)}.")
+
+    def unpause(self, dag_id: str) -> None:
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def trigger(self, dag_id: str) -> str:
+        """Start a run; its id."""
+        run = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        return str(run["dag_run_id"])
+
+    def runs(self, since: datetime) -> list[Run]:
+        """Runs of all DAGs that are unfinished, or were queued since some time; oldest first."""
+        found = self._get("/api/v2/dags/~/dagRuns", order_by="-run_after", limit=100)["dag_runs"]
+        runs = [
+            Run(item["dag_id"], item["dag_run_id"], item["state"], _time(item["queued_at"])) for item in reversed(found)
+        ]
+        return [run for run in runs if not run.is_finished or (run.queued_at and run.queued_at >= since)]
+
+    def has_queued_assets(self, dag_id: str) -> bool:
+        """Whether asset events wait to start a run of the DAG."""
+        response = self._client.get(f"/api/v2/dags/{dag_id}/assets/queuedEvents")
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return False
+        return bool(response.raise_for_status().json()["total_entries"])
+
+    def tasks(self, run: Run) -> list[TaskInstance]:
+        """The task instances of a run."""
+        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
+        return [_task(item) for item in self._get(path, limit=1000)["task_instances"]]
+
+    def _log_in(self) -> None:
+        user, password = self.login()
+        response = self._client.post("/auth/token", json={"username": user, "password": password}).raise_for_status()
+        self._client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+    def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        return self._call("GET", path, params=parameters)
+
+    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        """One call; a server that is busy for a moment, or a token that ran out, is met by trying again."""
+        for attempt in range(5):
+            try:
+                response = self._client.request(method, path, **arguments)
+                if response.status_code == httpx.codes.UNAUTHORIZED and attempt < 4:
+                    self._log_in()
+                    continue
+                if response.status_code < 500 or attempt == 4:
+                    break
+            except httpx.TransportError:
+                if attempt == 4:
+                    raise
+            time.sleep(0.5 * 2**attempt)
+        result: dict[str, Any] = response.raise_for_status().json()
+        return result
+
+
+def _task(item: dict[str, Any]) -> TaskInstance:
+    index = item["map_index"]
+    label = item["task_id"] + (f" [{item.get('rendered_map_index') or index}]" if index >= 0 else "")
+    return TaskInstance(
+        dag_id=item["dag_id"],
+        run_id=item["dag_run_id"],
+        task_id=item["task_id"],
+        map_index=index,
+        try_number=item["try_number"],
+        state=item["state"],
+        seconds=item["duration"],
+        label=label,
+    )
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None

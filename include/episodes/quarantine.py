@@ -1,0 +1,92 @@
+"""Rows of the dataset that cannot be used: why, and what they were."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+from include.episodes.schema import QUARANTINE
+
+
+class Reason(StrEnum):
+    """Why a row is in quarantine; the first that applies, in this order."""
+
+    MALFORMED_ROW = "malformed_row"
+    """Too many or too few fields, or a quote that is not closed where it should be."""
+    BAD_ENCODING = "bad_encoding"
+    """Some of its bytes are not UTF-8."""
+    MISSING_ID = "missing_id"
+    """Its own ``uuid`` is empty."""
+    ORPHAN = "orphan"
+    """The episode's show is not in the file of shows (or is in quarantine itself, other than for its title)."""
+    SHOW_WITHOUT_TITLE = "show_without_title"
+    """The episode's show is there and has no title."""
+    MISSING_TITLE = "missing_title"
+    """The title is empty, or nothing is left of it after cleaning."""
+    MISSING_DESCRIPTION = "missing_description"
+    """The episode's description is empty, or nothing is left of it after cleaning."""
+    UNPARSABLE_DATE = "unparsable_date"
+    """The date is neither empty nor a date that a podcast can have."""
+    DUPLICATE_ID = "duplicate_id"
+    """An earlier row that is kept has the same ``uuid``; the detail says whether the rows are identical or differ."""
+
+
+@dataclass
+class BrokenRow:
+    """A row that could not be read: its 1-based number (the header not counted), why, and the start of its text."""
+
+    number: int
+    reason: Reason
+    detail: str
+    raw: str
+
+
+class Quarantine:
+    """Collects the rows that cannot be used, and counts them by file and reason."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, int, str | None, str, str | None, str | None]] = []
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def add(
+        self,
+        file: str,
+        number: int,
+        reason: Reason,
+        *,
+        key: str | None = None,
+        detail: str | None = None,
+        raw: str | None = None,
+    ) -> None:
+        """Put one row aside; the fields are those of :data:`include.episodes.schema.QUARANTINE`."""
+        self._rows.append((file, number, key or None, str(reason), detail, raw))
+        self.counts[file, str(reason)] += 1
+
+    def add_broken(self, file: str, rows: Iterable[BrokenRow]) -> None:
+        """Put aside the rows that could not be read."""
+        for row in rows:
+            self.add(file, row.number, row.reason, detail=row.detail, raw=row.raw)
+
+    def rows_of(self, file: str) -> int:
+        """How many rows of a file are in quarantine."""
+        return sum(count for (name, _), count in self.counts.items() if name == file)
+
+    def by_reason(self) -> dict[str, int]:
+        """How many rows of all files are in quarantine for each reason that occurs, in the order of :class:`Reason`."""
+        return {
+            str(reason): count
+            for reason in Reason
+            if (count := sum(n for (_, r), n in self.counts.items() if r == reason))
+        }
+
+    def table(self) -> pa.Table:
+        """All of them, in the order of the files, as :data:`include.episodes.schema.QUARANTINE`."""
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(QUARANTINE)
+        return pa.table(
+            [pa.array(list(column), field.type) for column, field in zip(columns, QUARANTINE, strict=True)],
+            schema=QUARANTINE,
+        )

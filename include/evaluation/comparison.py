@@ -1,0 +1,140 @@
+"""Which models are compared before a re-index, and which of them goes live."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.evaluation.gate import Decision, decide
+from include.evaluation.report import Role
+from include.evaluation.run import EvaluationPlan, load_evaluation_plan, load_results, plan_evaluation
+from include.index.live import LivePointer
+from include.retriever.registry import newest_trained
+from include.storage import ArtifactStore, digest
+
+log = logging.getLogger(__name__)
+
+FOLDER = "comparisons"
+
+
+class ModelComparison(BaseModel):
+    """The models of one re-index, by role, and what they are measured on."""
+
+    comparison_id: str
+    evaluation_id: str
+    base: str
+    live: str | None
+    """The model that search answers with; None before the first activation."""
+    candidate: str | None
+    """A trained model on which the gate has not yet decided against what is live; None if there is none."""
+
+    @property
+    def incumbent(self) -> str:
+        """The model that stays if the candidate is refused."""
+        return self.live or self.base
+
+    @property
+    def models(self) -> list[str]:
+        """Every model once."""
+        return list(dict.fromkeys(model for model in (self.base, self.live, self.candidate) if model))
+
+    @property
+    def roles(self) -> dict[Role, str]:
+        """Model by role; a live model that is the base model is shown as the base model alone."""
+        roles: dict[Role, str] = {"base": self.base}
+        if self.live and self.live != self.base:
+            roles["live"] = self.live
+        if self.candidate:
+            roles["candidate"] = self.candidate
+        return roles
+
+
+def find_candidate(store: ArtifactStore, *, base: str, live: LivePointer | None) -> str | None:
+    """The newest trained model, unless it is live or was refused against what is live."""
+    newest = newest_trained(store)
+    incumbent = live.model_version if live else base
+    if newest is None or newest.version == incumbent:
+        return None
+    refused = _decision_path(newest.version, incumbent)
+    return None if store.exists(*refused) and not store.read_json(*refused)["passed"] else newest.version
+
+
+def plan_comparison(
+    store: ArtifactStore,
+    *,
+    base: str,
+    live: LivePointer | None,
+    candidate: str | None,
+    curated_path: Path | None,
+    catalogue_size: int,
+    max_queries: int,
+    seed: int,
+) -> ModelComparison:
+    """Fix what is compared on the latest snapshot.
+
+    :raises FileNotFoundError: no snapshot was published.
+    """
+    latest = snapshot.latest(store)
+    if latest is None:
+        raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
+    newest = newest_trained(store)
+    evaluation = plan_evaluation(
+        store,
+        snapshot_id=latest.snapshot_id,
+        training_id=newest.training_id if newest else None,
+        curated_path=curated_path,
+        catalogue_size=catalogue_size,
+        max_queries=max_queries,
+        seed=seed,
+    )
+    comparison = ModelComparison(
+        comparison_id="",
+        evaluation_id=evaluation.evaluation_id,
+        base=base,
+        live=live.model_version if live else None,
+        candidate=candidate,
+    )
+    comparison.comparison_id = digest(comparison.model_dump_json())
+    store.write_json(comparison.model_dump(), FOLDER, comparison.comparison_id, "comparison.json")
+    return comparison
+
+
+def load_comparison(store: ArtifactStore, comparison_id: str) -> tuple[ModelComparison, EvaluationPlan]:
+    comparison = ModelComparison.model_validate(store.read_json(FOLDER, comparison_id, "comparison.json"))
+    return comparison, load_evaluation_plan(store, comparison.evaluation_id)
+
+
+def choose_model(store: ArtifactStore, comparison: ModelComparison, *, tolerance: float, seed: int) -> str:
+    """Put the candidate through the gate, keep the decision, and name the model to index with."""
+    if comparison.candidate is None:
+        return comparison.incumbent
+    results = {
+        version: load_results(store, comparison.evaluation_id, version)
+        for version in (comparison.candidate, comparison.incumbent)
+    }
+    decision = decide(
+        results[comparison.candidate],
+        results[comparison.incumbent],
+        reference_version=comparison.incumbent,
+        tolerance=tolerance,
+        seed=seed,
+    )
+    store.write_json(decision.model_dump(), FOLDER, comparison.comparison_id, "decision.json")
+    store.write_json(decision.model_dump(), *_decision_path(comparison.candidate, comparison.incumbent))
+    log.info("%s %s:", comparison.candidate, "goes live" if decision.passed else "is refused")
+    for reason in decision.reasons:
+        log.info("  %s", reason)
+    return comparison.candidate if decision.passed else comparison.incumbent
+
+
+def load_decision(store: ArtifactStore, comparison_id: str) -> Decision | None:
+    """What the gate decided; None where there was no candidate."""
+    path = (FOLDER, comparison_id, "decision.json")
+    return Decision.model_validate(store.read_json(*path)) if store.exists(*path) else None
+
+
+def _decision_path(candidate: str, incumbent: str) -> tuple[str, str]:
+    return "decisions", f"{candidate}--{incumbent}.json"

@@ -1,0 +1,165 @@
+"""Bringing a run's figures together and publishing its report."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow.compute as pc
+
+from include.episodes import snapshot
+from include.evaluation.comparison import ModelComparison, load_decision
+from include.evaluation.examples import EpisodeLabel, ExampleChoice, choose
+from include.evaluation.metrics import differences
+from include.evaluation.report import (
+    Comparison,
+    Corpus,
+    IndexCheck,
+    IndexPlan,
+    ReportData,
+    Role,
+    TrainingRun,
+    Versions,
+    before_and_after,
+    render,
+)
+from include.evaluation.run import EvaluationPlan, load_evaluations, load_results
+from include.index.live import LivePointer
+from include.index.plan import Plan
+from include.index.recall import K
+from include.index.write import Verification
+from include.retriever.registry import ModelManifest, load_manifest
+from include.storage import ArtifactStore, digest
+
+FOLDER = "reports"
+
+
+def publish_report(
+    store: ArtifactStore,
+    *,
+    plan: Plan,
+    comparison: ModelComparison,
+    evaluation: EvaluationPlan,
+    live: LivePointer | None,
+    backend: str,
+    verification: Verification,
+    timings: dict[str, float],
+) -> str:
+    """Write the report of a re-index; its path in the store.
+
+    The page is ``index.html``; the data behind it lies beside it as JSON.
+    """
+    report_id = digest(plan.plan_id, comparison.comparison_id)
+    manifest = snapshot.load(store, plan.snapshot_id)
+    trained = load_manifest(store, comparison.candidate or plan.model_version)
+    data = ReportData(
+        run_id=report_id,
+        created_at=datetime.now(UTC),
+        evaluations={
+            role: load_evaluations(store, evaluation.evaluation_id, version)
+            for role, version in comparison.roles.items()
+        },
+        decision=load_decision(store, comparison.comparison_id),
+        training=_training(trained),
+        plan=IndexPlan(
+            kind=plan.action,
+            added=plan.added,
+            changed=plan.changed,
+            removed=plan.removed,
+            unchanged=plan.unchanged,
+            embedded=plan.added + plan.reembedded,
+        ),
+        index_check=_index_check(verification, backend),
+        corpus=Corpus(
+            episodes=manifest.episodes,
+            shows=manifest.shows,
+            languages=_languages(store, plan.snapshot_id),
+            quarantined=manifest.quarantined,
+        ),
+        curated_left_out=evaluation.curated_left_out,
+        versions=Versions(
+            snapshot=plan.snapshot_id,
+            source=manifest.source_version,
+            model=plan.model_version,
+            live_model=live.model_version if live else None,
+            base_model=comparison.base,
+            backend=backend,
+            namespace=plan.namespace,
+        ),
+        timings=timings,
+    )
+    data = _compared(store, data, comparison)
+    store.write_json(data.model_dump(mode="json"), FOLDER, report_id, "report.json")
+    store.write_bytes(render(data).encode(), FOLDER, report_id, "index.html")
+    return f"{FOLDER}/{report_id}/index.html"
+
+
+def headline_metrics(store: ArtifactStore, evaluation_id: str, model_version: str) -> dict[str, dict[str, float]]:
+    """Mean metrics of a model by query set, as the live pointer keeps them."""
+    return {
+        item.query_set: {name: round(value.mean, 4) for name, value in item.metrics.items()}
+        for item in load_evaluations(store, evaluation_id, model_version)
+    }
+
+
+def _compared(store: ArtifactStore, data: ReportData, comparison: ModelComparison) -> ReportData:
+    """Add what needs the results of each query: paired differences and examples."""
+    results = {
+        role: load_results(store, comparison.evaluation_id, version) for role, version in comparison.roles.items()
+    }
+    before, after = before_and_after(data)
+    if after is None:
+        return data
+    newest = results[after]
+    references: list[Role] = [role for role in results if role != after]
+    comparisons = [
+        Comparison(query_set=name, reference=role, differences=differences(table, results[role][name]))
+        for role in references
+        for name, table in newest.items()
+    ]
+    labels = _labels(store, comparison, data)
+    shown = "curated" if "curated" in newest else next(iter(newest), None)
+    examples: ExampleChoice | None = None
+    if shown:
+        examples = choose(newest[shown], results[before][shown] if before else None, labels)
+    return data.model_copy(update={"comparisons": comparisons, "examples": examples})
+
+
+def _labels(store: ArtifactStore, comparison: ModelComparison, data: ReportData) -> dict[str, EpisodeLabel]:
+    assert data.versions.snapshot is not None
+    columns = ["episode_id", "title", "show_title"]
+    catalogue = store.read_table("evaluations", comparison.evaluation_id, "catalogue.parquet")["episode_id"]
+    table = snapshot.read(store, data.versions.snapshot, columns=columns)
+    table = table.filter(pc.is_in(table["episode_id"], value_set=catalogue.combine_chunks()))
+    return {row["episode_id"]: EpisodeLabel(row["title"], row["show_title"]) for row in table.to_pylist()}
+
+
+def _languages(store: ArtifactStore, snapshot_id: str) -> dict[str, int]:
+    table = snapshot.read(store, snapshot_id, columns=["language"])
+    counts = pc.value_counts(table["language"]).to_pylist()
+    return {
+        item["values"] or "not given": item["counts"]
+        for item in sorted(counts, key=lambda item: (-item["counts"], item["values"] or ""))
+    }
+
+
+def _index_check(verification: Verification, backend: str) -> IndexCheck | None:
+    if verification.recall is None:
+        return None
+    return IndexCheck(
+        kind=f"{backend}, {verification.kind}",
+        vectors=verification.rows,
+        queries=verification.queries,
+        k=K,
+        recall=verification.recall,
+    )
+
+
+def _training(model: ModelManifest) -> TrainingRun | None:
+    if model.kind != "fine-tuned":
+        return None
+    return TrainingRun(
+        base_model=model.base_model,
+        settings=model.recipe,
+        pairs_by_origin=model.pairs,
+        losses=[(int(entry["step"]), entry["loss"]) for entry in model.losses],
+    )

@@ -1,0 +1,286 @@
+"""The report of a run: one self-contained HTML page that says whether search got better, and shows the evidence."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import BaseModel
+
+from include.evaluation import plots
+from include.evaluation.examples import ExampleChoice
+from include.evaluation.formatting import count, number, seconds, share, signed
+from include.evaluation.gate import CHECKED, Decision
+from include.evaluation.metrics import Interval, ModelEvaluation
+
+Role = Literal["base", "live", "candidate"]
+ROLES: tuple[Role, ...] = ("base", "live", "candidate")
+ROLE_NAMES: dict[str, str] = {"base": "Base model", "live": "Live until now", "candidate": "Candidate"}
+METRIC_NAMES = {"recall@1": "Recall@1", "recall@30": "Recall@30", "mrr@30": "MRR@30", "ndcg@10": "nDCG@10"}
+LANGUAGES_SHOWN = 8
+QUERY_SET_NAMES = {"test": "Test queries", "curated": "Curated queries"}
+
+
+class Comparison(BaseModel):
+    """Paired differences of the candidate from another model on one query set."""
+
+    query_set: str
+    reference: Role
+    differences: dict[str, Interval]
+    """From :func:`include.evaluation.metrics.differences`."""
+
+
+class TrainingRun(BaseModel):
+    """How the candidate was fine-tuned."""
+
+    base_model: str
+    settings: dict[str, str | int | float] = {}
+    pairs_by_origin: dict[str, int] = {}
+    losses: list[tuple[int, float]] = []
+    """Step and training loss."""
+    evaluations: list[tuple[int, float]] = []
+    """Step and value of ``evaluation_metric``."""
+    evaluation_metric: str = ""
+
+
+class IndexPlan(BaseModel):
+    """What was done to the index."""
+
+    kind: Literal["nothing", "difference", "full"]
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    embedded: int = 0
+    """Episodes that were encoded in this run."""
+
+
+class IndexCheck(BaseModel):
+    """How much of an exact search's answer the approximate index gives."""
+
+    kind: str
+    """Backend and index type, as people know it."""
+    vectors: int
+    queries: int
+    k: int
+    recall: float
+    """Mean share of the exact k nearest that the index returns."""
+
+
+class Corpus(BaseModel):
+    """The catalogue that is searched."""
+
+    episodes: int
+    shows: int
+    languages: dict[str, int] = {}
+    quarantined: dict[str, int] = {}
+    """Reason to rows of the source that were set aside."""
+
+
+class Versions(BaseModel):
+    """What exactly was measured."""
+
+    snapshot: str | None = None
+    source: str | None = None
+    model: str | None = None
+    live_model: str | None = None
+    base_model: str | None = None
+    backend: str | None = None
+    namespace: str | None = None
+
+
+class ReportData(BaseModel):
+    """All that a report shows. What a run does not have stays empty, and the page says so."""
+
+    run_id: str
+    created_at: datetime
+    evaluations: dict[Role, list[ModelEvaluation]] = {}
+    comparisons: list[Comparison] = []
+    decision: Decision | None = None
+    training: TrainingRun | None = None
+    plan: IndexPlan | None = None
+    index_check: IndexCheck | None = None
+    corpus: Corpus | None = None
+    examples: ExampleChoice | None = None
+    curated_left_out: int = 0
+    """Curated queries none of whose episodes are in the catalogue."""
+    versions: Versions = Versions()
+    timings: dict[str, float] = {}
+    """What took how many seconds, in order."""
+
+
+def render(data: ReportData) -> str:
+    """The report as one HTML page that loads nothing: no network, no script, all text escaped."""
+    before, after = before_and_after(data)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            before=before,
+            after=after,
+            roles=[role for role in ROLES if data.evaluations.get(role)],
+            role_names=ROLE_NAMES,
+            metric_names=METRIC_NAMES,
+            headline=headline(data),
+            query_sets=[_query_set(data, name) for name in _query_set_names(data)],
+            missing_sets=[name for name in QUERY_SET_NAMES if name not in _query_set_names(data)],
+            languages=_languages(data.corpus),
+            loss_plot=_loss_plot(data.training),
+        )
+    )
+
+
+def before_and_after(data: ReportData) -> tuple[Role | None, Role | None]:
+    """The two models that the report sets side by side: what would be replaced, and what is offered or in use.
+
+    Only a candidate has something before it: the live model or, when none is live, the base model.
+    """
+    measured = [role for role in ROLES if data.evaluations.get(role)]
+    after = next((role for role in ("candidate", "live", "base") if role in measured), None)
+    before = next((role for role in ("live", "base") if role in measured), None) if after == "candidate" else None
+    return before, after
+
+
+def headline(data: ReportData) -> str:
+    """One plain sentence: did search get better?"""
+    before, after = before_and_after(data)
+    if after is None:
+        return "Nothing was measured in this run."
+    name, metric = _telling(data, before, after)
+    new, old = _find(data, after, name), _find(data, before, name)
+    assert new is not None
+    asked = f"of the episodes that {name} queries ask for, {_percent(new)} are among the first 30 results"
+    if old is None:
+        return f"{asked[0].upper()}{asked[1:]}."
+    verdict = _verdict([item for item in data.comparisons if item.reference == before])
+    earlier = "before" if before == "live" else "with the base model"
+    if metric == "recall@30":
+        return f"{verdict}: {asked}; {earlier}, {_percent(old)}."
+    was, now = old.metrics[metric].mean, new.metrics[metric].mean
+    return (
+        f"{verdict}: right episodes stand {'higher' if now > was else 'lower'} in the results of {name} queries "
+        f"({METRIC_NAMES[metric]} {number(now, 2)}; {earlier}, {number(was, 2)})."
+    )
+
+
+def _telling(data: ReportData, before: Role | None, after: Role) -> tuple[str, str]:
+    """Query set and metric that the headline speaks of: curated queries and Recall@30, unless only others changed."""
+    names = [name for name in reversed(_query_set_names(data)) if _find(data, after, name)]
+    found = {item.query_set: item.differences for item in data.comparisons if item.reference == before}
+    for name in names:
+        for metric in ("recall@30", "mrr@30"):
+            if metric in found.get(name, {}) and _direction(found[name][metric]):
+                return name, metric
+    return names[0], "recall@30"
+
+
+def _direction(change: Interval) -> int:
+    """1 or -1 if the interval of a change excludes zero, else 0."""
+    if change.low is not None and change.low > 0:
+        return 1
+    return -1 if change.high is not None and change.high < 0 else 0
+
+
+def _verdict(comparisons: list[Comparison]) -> str:
+    """Better or worse only where an interval excludes zero."""
+    changes = [item.differences[metric] for item in comparisons for metric in CHECKED if metric in item.differences]
+    if not changes:
+        return "Search was measured anew"
+    directions = {_direction(change) for change in changes}
+    if {1, -1} <= directions:
+        return "Search got better in one way and worse in another"
+    if 1 in directions:
+        return "Search got better"
+    return "Search got worse" if -1 in directions else "Search is about as good as before"
+
+
+def _percent(evaluation: ModelEvaluation) -> str:
+    """Recall@30 in per cent, rounded from the two digits that the page shows."""
+    return f"{100 * float(number(evaluation.metrics['recall@30'].mean, 2)):.0f}\N{NO-BREAK SPACE}%"
+
+
+def _query_set_names(data: ReportData) -> list[str]:
+    found = {evaluation.query_set for evaluations in data.evaluations.values() for evaluation in evaluations}
+    return [name for name in QUERY_SET_NAMES if name in found]
+
+
+def _find(data: ReportData, role: Role | None, query_set: str) -> ModelEvaluation | None:
+    evaluations = data.evaluations.get(role, []) if role else []
+    return next((evaluation for evaluation in evaluations if evaluation.query_set == query_set), None)
+
+
+def _query_set(data: ReportData, name: str) -> dict[str, Any]:
+    """What the template shows of one query set: evaluations by role, the differences, and two plots."""
+    before, _ = before_and_after(data)
+    evaluations = {role: found for role in ROLES if (found := _find(data, role, name))}
+    title = QUERY_SET_NAMES[name]
+    shown = " and ".join(ROLE_NAMES[role].lower() for role in evaluations)
+    bars = [plots.Series(role, ROLE_NAMES[role], found.metrics) for role, found in evaluations.items()]
+    shares = [
+        plots.Series(
+            role,
+            ROLE_NAMES[role],
+            {bucket: Interval(mean=count / found.queries) for bucket, count in found.ranks.items()},
+        )
+        for role, found in evaluations.items()
+        if found.ranks
+    ]
+    return {
+        "name": name,
+        "title": title,
+        "evaluations": evaluations,
+        "size": next(iter(evaluations.values())),
+        "differences": next(
+            (item.differences for item in data.comparisons if item.query_set == name and item.reference == before), {}
+        ),
+        "metric_plot": plots.metric_bars(
+            bars,
+            names=METRIC_NAMES,
+            description=f"{title}: bars of each metric for {shown}; the table has the figures.",
+        ),
+        "rank_plot": plots.rank_distribution(
+            shares, description=f"{title}: share of queries by the rank of the first right episode, for {shown}."
+        )
+        if shares
+        else None,
+    }
+
+
+def _languages(corpus: Corpus | None) -> list[tuple[str, int]]:
+    """The most spoken languages, the rest as one."""
+    ranked = sorted((corpus.languages if corpus else {}).items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(number for _, number in ranked[LANGUAGES_SHOWN:])
+    return ranked[:LANGUAGES_SHOWN] + ([(f"{len(ranked) - LANGUAGES_SHOWN} others", rest)] if rest else [])
+
+
+def _loss_plot(training: TrainingRun | None) -> Markup | None:
+    if training is None or not any(math.isfinite(loss) for _, loss in training.losses):
+        return None
+    metric = training.evaluation_metric or "evaluation"
+    first, last = training.losses[0][1], training.losses[-1][1]
+    description = f"Training loss by step, from {number(first)} to {number(last)}"
+    return plots.loss_curve(
+        training.losses,
+        training.evaluations,
+        metric=metric,
+        description=description + (f", and {metric} at each evaluation." if training.evaluations else "."),
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "signed": signed, "count": count, "share": share, "seconds": seconds}
+    return environment

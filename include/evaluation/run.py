@@ -1,0 +1,243 @@
+"""Evaluating models on one fixed set of queries and one fixed catalogue, each text encoded once a model."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.episodes.schema import content_hash
+from include.evaluation.metrics import ModelEvaluation, evaluate
+from include.evaluation.queries import QuerySet, QuerySetName, load_curated
+from include.retriever.encode import EmbeddingCache, Vectors, encode, shard_part
+from include.retriever.training import read_pairs
+from include.storage import MANIFEST, ArtifactStore, digest
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+log = logging.getLogger(__name__)
+
+FOLDER = "evaluations"
+CATALOGUE_COLUMNS = ["episode_id", "text", "content_hash"]
+
+
+class EvaluationPlan(BaseModel):
+    """What all models of one comparison are measured on."""
+
+    evaluation_id: str
+    snapshot_id: str
+    training_id: str | None
+    catalogue: int
+    test_queries: int
+    curated_queries: int
+    curated_left_out: int
+    seed: int
+
+
+def plan_evaluation(
+    store: ArtifactStore,
+    *,
+    snapshot_id: str,
+    training_id: str | None,
+    curated_path: Path | None,
+    catalogue_size: int,
+    max_queries: int,
+    seed: int,
+) -> EvaluationPlan:
+    """Fix the queries and the catalogue.
+
+    The catalogue holds every episode that answers a query, filled up with a seeded sample of the others.
+
+    :param training_id: the training whose test split is asked; None before the first.
+    """
+    curated_bytes = curated_path.read_bytes() if curated_path else b""
+    evaluation_id = digest(
+        snapshot_id,
+        training_id or "",
+        hashlib.sha256(curated_bytes).hexdigest(),
+        *map(str, (catalogue_size, max_queries, seed)),
+    )
+    if store.is_complete(FOLDER, evaluation_id):
+        return load_evaluation_plan(store, evaluation_id)
+
+    known = snapshot.read(store, snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
+    sets: list[QuerySet] = []
+    left_out = 0
+    if curated_path:
+        sets_curated = load_curated(curated_path, set(known))
+        left_out = sets_curated.left_out
+        sets.append(sets_curated.query_set)
+    if training_id:
+        sets.append(_test_queries(store, training_id, set(known), max_queries, seed))
+    sets = [query_set for query_set in sets if len(query_set)]
+    answers = {key for query_set in sets for ids in query_set.relevant for key in ids}
+    others = sorted(set(known) - answers, key=lambda key: _draw(seed, key))
+    chosen = sorted(answers.union(others[: max(0, catalogue_size - len(answers))]))
+    plan = EvaluationPlan(
+        evaluation_id=evaluation_id,
+        snapshot_id=snapshot_id,
+        training_id=training_id,
+        catalogue=len(chosen),
+        test_queries=sum(len(query_set) for query_set in sets if query_set.name == "test"),
+        curated_queries=sum(len(query_set) for query_set in sets if query_set.name == "curated"),
+        curated_left_out=left_out,
+        seed=seed,
+    )
+    store.write_table(_queries_table(sets), FOLDER, evaluation_id, "queries.parquet")
+    store.write_table(pa.table({"episode_id": chosen}), FOLDER, evaluation_id, "catalogue.parquet")
+    store.write_json(plan.model_dump(), FOLDER, evaluation_id, MANIFEST)
+    return plan
+
+
+def load_evaluation_plan(store: ArtifactStore, evaluation_id: str) -> EvaluationPlan:
+    return EvaluationPlan.model_validate(store.read_json(FOLDER, evaluation_id, MANIFEST))
+
+
+def is_evaluated(store: ArtifactStore, evaluation_id: str, model_version: str) -> bool:
+    return store.is_complete(FOLDER, evaluation_id, model_version)
+
+
+def evaluate_model(
+    store: ArtifactStore, plan: EvaluationPlan, model: SentenceTransformer, model_version: str, *, batch_size: int
+) -> list[ModelEvaluation]:
+    """Measure one model on every query set by exact search, and keep the results of each query."""
+    if is_evaluated(store, plan.evaluation_id, model_version):
+        return load_evaluations(store, plan.evaluation_id, model_version)
+    ids, catalogue = _encode_catalogue(store, plan, model, model_version, batch_size)
+    evaluations = []
+    for query_set in read_query_sets(store, plan.evaluation_id):
+        evaluation, results = evaluate(
+            query_set,
+            model_version=model_version,
+            queries=encode(model, query_set.queries, batch_size=batch_size),
+            catalogue=catalogue,
+            ids=ids,
+            positives=_encode_held_out(store, query_set, model, model_version, batch_size),
+            seed=plan.seed,
+        )
+        store.write_table(results, FOLDER, plan.evaluation_id, model_version, f"{query_set.name}.parquet")
+        log.info(
+            "%s, %d %s queries: %s.",
+            model_version,
+            evaluation.queries,
+            query_set.name,
+            ", ".join(f"{name} {value.mean:.3f}" for name, value in evaluation.metrics.items()),
+        )
+        evaluations.append(evaluation)
+    store.write_json(
+        {"evaluations": [evaluation.model_dump() for evaluation in evaluations]},
+        FOLDER,
+        plan.evaluation_id,
+        model_version,
+        MANIFEST,
+    )
+    return evaluations
+
+
+def load_evaluations(store: ArtifactStore, evaluation_id: str, model_version: str) -> list[ModelEvaluation]:
+    """The summaries of a model, one a query set."""
+    stored = store.read_json(FOLDER, evaluation_id, model_version, MANIFEST)["evaluations"]
+    return [ModelEvaluation.model_validate(item) for item in stored]
+
+
+def load_results(store: ArtifactStore, evaluation_id: str, model_version: str) -> dict[str, pa.Table]:
+    """The per-query results of a model, by query set."""
+    return {
+        item.query_set: store.read_table(FOLDER, evaluation_id, model_version, f"{item.query_set}.parquet")
+        for item in load_evaluations(store, evaluation_id, model_version)
+    }
+
+
+def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:
+    """The query sets that were fixed for an evaluation."""
+    table = store.read_table(FOLDER, evaluation_id, "queries.parquet")
+    sets = []
+    names: tuple[QuerySetName, ...] = ("test", "curated")
+    for name in names:
+        own = table.filter(pc.field("query_set") == name).to_pydict()
+        if own["query"]:
+            positives = own["positive"] if name == "test" else None
+            sets.append(QuerySet(name, own["query"], own["relevant"], own["origin"], positives))
+    return sets
+
+
+def _test_queries(store: ArtifactStore, training_id: str, known: set[str], limit: int, seed: int) -> QuerySet:
+    rows = [
+        row
+        for row in read_pairs(store, training_id).filter(pc.field("split") == "test").to_pylist()
+        if row["episode_id"] in known
+    ]
+    rows = sorted(rows, key=lambda row: _draw(seed, row["episode_id"] + row["query"]))[:limit]
+    return QuerySet(
+        "test",
+        [row["query"] for row in rows],
+        [[row["episode_id"]] for row in rows],
+        [row["origin"] for row in rows],
+        [row["positive"] for row in rows],
+    )
+
+
+def _queries_table(sets: Sequence[QuerySet]) -> pa.Table:
+    rows = [
+        {"query_set": one.name, "query": query, "relevant": relevant, "origin": origin, "positive": positive}
+        for one in sets
+        for query, relevant, origin, positive in zip(
+            one.queries, one.relevant, one.origins, one.positives or [""] * len(one), strict=True
+        )
+    ]
+    schema = pa.schema(
+        [
+            ("query_set", pa.string()),
+            ("query", pa.string()),
+            ("relevant", pa.list_(pa.string())),
+            ("origin", pa.string()),
+            ("positive", pa.string()),
+        ]
+    )
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _encode_catalogue(
+    store: ArtifactStore, plan: EvaluationPlan, model: SentenceTransformer, version: str, batch_size: int
+) -> tuple[list[str], Vectors]:
+    """Ids and vectors of the catalogue, through the cache that indexing uses too, shard by shard."""
+    import numpy as np
+
+    wanted = store.read_table(FOLDER, plan.evaluation_id, "catalogue.parquet")["episode_id"]
+    ids: list[str] = []
+    vectors: list[Vectors] = []
+    for part in snapshot.load(store, plan.snapshot_id).parts:
+        table = snapshot.read(store, plan.snapshot_id, columns=CATALOGUE_COLUMNS, shards=[part.shard])
+        table = table.filter(pc.is_in(table["episode_id"], value_set=wanted.combine_chunks()))
+        if not len(table):
+            continue
+        hashes = table["content_hash"].to_pylist()
+        cache = EmbeddingCache(store, version, shard_part(part.shard))
+        cache.encode_missing(dict(zip(hashes, table["text"].to_pylist(), strict=True)), model, batch_size=batch_size)
+        ids.extend(table["episode_id"].to_pylist())
+        vectors.append(cache.vectors(hashes))
+    return ids, np.concatenate(vectors)
+
+
+def _encode_held_out(
+    store: ArtifactStore, query_set: QuerySet, model: SentenceTransformer, version: str, batch_size: int
+) -> Vectors | None:
+    if query_set.positives is None:
+        return None
+    hashes = [content_hash(text) for text in query_set.positives]
+    cache = EmbeddingCache(store, version, "held-out")
+    cache.encode_missing(dict(zip(hashes, query_set.positives, strict=True)), model, batch_size=batch_size)
+    return cache.vectors(hashes)
+
+
+def _draw(seed: int, key: str) -> bytes:
+    """A seeded, stable random order."""
+    return hashlib.sha256(f"{seed}:{key}".encode()).digest()

@@ -1,0 +1,69 @@
+"""How much of exact search's answers the index gives."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from include.episodes import snapshot
+from include.index.contract import VectorIndex, Vectors
+from include.index.plan import Plan
+from include.index.write import VerificationError
+from include.retriever.encode import EmbeddingCache, shard_part
+from include.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+K = 30
+MAX_QUERIES = 200
+
+
+def index_recall(store: ArtifactStore, index: VectorIndex, plan: Plan, queries: Vectors, *, k: int = K) -> float:
+    """Mean share of the exact k nearest that the index returns.
+
+    An episode that scores the same as the last of them counts as one of them: equal texts are equally right.
+
+    :param queries: L2-normalised, shape (q, dimension).
+    """
+    floor = _kth_scores(store, plan, queries, k)
+    shares = []
+    for hits, least in zip(index.query(plan.namespace, queries, k), floor, strict=True):
+        shares.append(sum(hit.score >= least - 1e-4 for hit in hits) / max(min(k, plan_size(store, plan)), 1))
+    return float(np.mean(shares))
+
+
+def require_recall(store: ArtifactStore, index: VectorIndex, plan: Plan, queries: Vectors, *, least: float) -> float:
+    """The index's recall.
+
+    :raises VerificationError: it is below ``least``.
+    """
+    recall = index_recall(store, index, plan, queries)
+    log.info("The index gives %.3f of exact search's first %d answers.", recall, K)
+    if recall < least:
+        raise VerificationError(
+            f"The index gives {recall:.3f} of exact search's first {K} answers, less than {least:.3f} "
+            "(PODSEARCH_MIN_INDEX_RECALL)."
+        )
+    return recall
+
+
+def plan_size(store: ArtifactStore, plan: Plan) -> int:
+    """Episodes in the plan's snapshot."""
+    return snapshot.load(store, plan.snapshot_id).episodes
+
+
+def _kth_scores(store: ArtifactStore, plan: Plan, queries: Vectors, k: int) -> Vectors:
+    """The score of each query's k-th nearest episode, by exact search one shard at a time; shape (q,)."""
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    for part in snapshot.load(store, plan.snapshot_id).parts:
+        table = snapshot.read(store, plan.snapshot_id, columns=["content_hash"], shards=[part.shard])
+        if not len(table):
+            continue
+        vectors = EmbeddingCache(store, plan.model_version, shard_part(part.shard)).vectors(
+            table["content_hash"].to_pylist()
+        )
+        both = np.concatenate([best, queries @ vectors.T], axis=1)
+        best = -np.partition(-both, k - 1, axis=1)[:, :k]
+    finite = np.where(np.isfinite(best), best, np.inf)
+    return np.asarray(finite.min(axis=1), np.float32)

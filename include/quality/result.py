@@ -1,0 +1,100 @@
+"""What a validation found: the models that are stored, shown in Data Docs and handed to the operators."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, computed_field
+
+from include.errors import PermanentError
+from include.storage import ArtifactStore
+
+FOLDER = "quality"
+DOCS = "data_docs"
+
+Severity = Literal["critical", "warning", "info"]
+
+
+class QualityError(PermanentError, RuntimeError):
+    """A critical expectation failed: what comes after must not use this data."""
+
+
+class Outcome(BaseModel):
+    """One expectation: what was wanted, what was found."""
+
+    what: str
+    expectation: str
+    column: str | None = None
+    severity: Severity
+    success: bool
+    expected: str
+    observed: str
+    samples: list[str] = []
+    """A few of the values that failed, each cut to a readable length. Text of feeds: escape it before showing it."""
+
+
+class QualityResult(BaseModel):
+    """The validation of one table by one suite.
+
+    ``json_path`` and ``docs_path`` are relative to the artifact store's root.
+    """
+
+    suite: str
+    run_name: str
+    validated_at: datetime
+    rows: int
+    seconds: float
+    outcomes: list[Outcome]
+    json_path: str
+    docs_path: str
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def success(self) -> bool:
+        """Whether every critical expectation was met."""
+        return not self.critical
+
+    @property
+    def critical(self) -> list[Outcome]:
+        return self._failed("critical")
+
+    @property
+    def warnings(self) -> list[Outcome]:
+        return self._failed("warning")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def statistics(self) -> dict[str, int]:
+        """How many expectations were evaluated and met, and how many failed by severity."""
+        return {
+            "evaluated": len(self.outcomes),
+            "met": sum(outcome.success for outcome in self.outcomes),
+            "critical": len(self.critical),
+            "warning": len(self.warnings),
+            "info": len(self._failed("info")),
+        }
+
+    def _failed(self, severity: Severity) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if not outcome.success and outcome.severity == severity]
+
+
+def require(result: QualityResult) -> QualityResult:
+    """The result itself, if nothing critical failed.
+
+    :raises QualityError: lists each failed critical expectation, what was observed and what was expected.
+    """
+    if result.success:
+        return result
+    lines = [f"- {item.what}: observed {item.observed}; expected {item.expected}" for item in result.critical]
+    raise QualityError(
+        f"{len(lines)} critical expectation(s) of suite '{result.suite}' failed on {result.rows:,} rows:\n"
+        + "\n".join(lines)
+        + f"\nData Docs: {result.docs_path}"
+    )
+
+
+def load_all(store: ArtifactStore, run_name: str) -> list[QualityResult]:
+    """The results of a run so far, by suite name."""
+    names = [name for name in store.names(FOLDER, run_name) if name.endswith(".json")]
+    return [QualityResult.model_validate(store.read_json(FOLDER, run_name, name)) for name in names]

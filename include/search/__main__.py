@@ -1,0 +1,67 @@
+"""Search the live index in the terminal: ``python -m include.search "eat better during the holidays"``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from include.index.contract import Hit
+from include.settings import SettingsError, get_settings
+
+
+def results_table(query: str, hits: list[Hit]) -> Table:
+    """The hits of one query: rank, score, title, show, date. Podcast text is shown as it is, never as markup."""
+    table = Table(title=Text(query, style="bold"), title_justify="left", expand=False)
+    for heading, options in (("#", {"justify": "right"}), ("score", {}), ("title", {}), ("show", {}), ("date", {})):
+        table.add_column(heading, **options)  # type: ignore[arg-type]
+    for rank, hit in enumerate(hits, start=1):
+        published = hit.metadata.published_at
+        table.add_row(
+            str(rank),
+            f"{hit.score:.3f}",
+            Text(hit.metadata.title),
+            Text(hit.metadata.show_title),
+            f"{published:%Y-%m-%d}" if published else "",
+        )
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one search; 0 if it could be answered."""
+    parser = argparse.ArgumentParser(prog="make search Q=…", description="Search the live podcast index.")
+    parser.add_argument("query", help="what you are looking for, in your own words")
+    parser.add_argument("-k", type=int, default=10, help="number of results (default: 10)")
+    parser.add_argument("--language", help="only shows in this language, e.g. English")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        hits = _search(options.query, options.k, options.language)
+    except (SettingsError, ValueError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    Console().print(results_table(options.query, hits))
+    return 0
+
+
+def _search(query: str, k: int, language: str | None) -> list[Hit]:
+    from include.index.contract import open_index
+    from include.index.live import require_live
+    from include.search.service import SearchService
+    from include.storage import ArtifactStore
+
+    settings = get_settings()
+    store = ArtifactStore(settings.artifacts_root)
+    require_live(store)  # says so at once, before a model is loaded
+    return SearchService(store, open_index(settings)).search(query, k, {"language": language} if language else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The search service: a query in a listener's words, the best episodes of the live index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from include.index.contract import Hit, VectorIndex
+from include.index.live import LivePointer, require_live
+from include.retriever.encode import encode
+from include.retriever.registry import open_model
+from include.storage import ArtifactStore
+
+MAX_QUERY_CHARS = 1_000
+
+
+class SearchService:
+    """Answers queries from what was live when it was opened.
+
+    :raises NothingLiveError: nothing is live yet.
+    """
+
+    def __init__(self, store: ArtifactStore, index: VectorIndex, *, device: str = "cpu") -> None:
+        self.live: LivePointer = require_live(store)
+        self._index = index
+        self._model = open_model(store, self.live.model_version, device)
+
+    def search(self, query: str, k: int = 10, filter: Mapping[str, Any] | None = None) -> list[Hit]:
+        """The k best episodes, best first.
+
+        :raises ValueError: the query is empty.
+        """
+        return self.search_many([query], k, filter)[0]
+
+    def search_many(
+        self, queries: Sequence[str], k: int = 10, filter: Mapping[str, Any] | None = None
+    ) -> list[list[Hit]]:
+        """The answers of several queries, encoded and asked together."""
+        texts = [" ".join(query.split())[:MAX_QUERY_CHARS] for query in queries]
+        if not all(texts):
+            raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
+        vectors = encode(self._model, texts, batch_size=32)
+        return self._index.query(self.live.namespace, vectors, k, filter)

@@ -1,0 +1,52 @@
+"""Names that DAGs share: assets, pools, tags, and the defaults of every task."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
+
+from include.errors import PermanentError
+
+EPISODES = Asset("episodes")
+"""A new snapshot of the catalogue was published."""
+RETRIEVER = Asset("retriever")
+"""A new model version was registered."""
+LIVE_INDEX = Asset("live_index")
+"""Search answers from another snapshot or another model."""
+
+
+class Pool(StrEnum):
+    """Slots that bound what runs at once; made at start-up, see :data:`POOLS`."""
+
+    GPU = "gpu"
+    """Model work: as many slots as there are GPUs (on a machine without one: 1, and each task uses all cores)."""
+    INDEX = "index"
+    """Writes to the index: the embedded backend takes one writer at a time."""
+
+
+POOLS: dict[str, tuple[int, str]] = {
+    Pool.GPU: (1, "Model work: one slot a GPU, or one on a machine without"),
+    Pool.INDEX: (1, "Writers of the embedded index"),
+}
+"""Slots and description of each pool."""
+
+
+class Tag(StrEnum):
+    """The tags a DAG may carry."""
+
+    PODSEARCH = "podsearch"
+    INGESTION = "ingestion"
+    TRAINING = "training"
+    SEARCH = "search"
+
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "podsearch",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=30),
+    # Bad data, settings or hardware stay as they are until a person acts: fail at once.
+    "retry_policy": ExceptionRetryPolicy([RetryRule(exception=PermanentError, action=RetryAction.FAIL)]),
+}

@@ -1,0 +1,350 @@
+"""Tasks of ``reindex_episodes``: compare models, plan, encode, write, verify, report, activate, retire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from operators.base import PodsearchOperator
+from operators.names import LIVE_INDEX
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from sentence_transformers import SentenceTransformer
+
+    from include.evaluation.comparison import ModelComparison
+    from include.evaluation.run import EvaluationPlan
+    from include.index.plan import Plan
+
+
+class PlanComparisonOperator(PodsearchOperator):
+    """Finds out whether there is anything to do; if so, fixes which models are measured, and on what.
+
+    Returns one ``{"model_version": …}`` for each model; the comparison's id is pushed under ``comparison_id``.
+    Skips the run when search is up to date.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, str]]:
+        from include.episodes import snapshot
+        from include.evaluation.comparison import find_candidate, plan_comparison
+        from include.index.live import read_live
+        from include.index.plan import plan_reindex
+        from include.retriever.registry import ensure_base
+
+        settings = self.settings
+        if snapshot.latest(self.store) is None:
+            raise AirflowSkipException("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
+        base = ensure_base(self.store, settings.base_model, "cpu").version
+        live = read_live(self.store)
+        candidate = find_candidate(self.store, base=base, live=live)
+        incumbent = live.model_version if live else base
+        if candidate is None and plan_reindex(self.store, model_version=incumbent, live=live).action == "nothing":
+            raise AirflowSkipException("Search is up to date: no new snapshot and no new model.")
+        comparison = plan_comparison(
+            self.store,
+            base=base,
+            live=live,
+            candidate=candidate,
+            curated_path=settings.curated_queries_path,
+            catalogue_size=settings.evaluation_catalogue,
+            max_queries=settings.evaluation_queries,
+            seed=settings.seed,
+        )
+        self.log.info("Comparing %s.", comparison.roles)
+        context["ti"].xcom_push(key="comparison_id", value=comparison.comparison_id)
+        return [{"model_version": version} for version in comparison.models]
+
+
+class ComparisonStepOperator(PodsearchOperator):
+    """A step of a comparison of models.
+
+    :param comparison_id: the comparison (templated).
+    """
+
+    template_fields: Sequence[str] = ("comparison_id",)
+
+    def __init__(self, *, comparison_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.comparison_id = comparison_id
+
+    def load_comparison(self) -> tuple[ModelComparison, EvaluationPlan]:
+        from include.evaluation.comparison import load_comparison
+
+        return load_comparison(self.store, self.comparison_id)
+
+
+class EvaluateModelOperator(ComparisonStepOperator):
+    """Measures one model by exact search over the evaluation catalogue; mapped over the models.
+
+    Returns the mean metrics by query set.
+
+    :param model_version: the model.
+    """
+
+    def __init__(self, *, model_version: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_version = model_version
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from include.evaluation.publish import headline_metrics
+        from include.evaluation.run import evaluate_model, is_evaluated
+
+        _, evaluation = self.load_comparison()
+        if not is_evaluated(self.store, evaluation.evaluation_id, self.model_version):
+            model = load_model(self, self.model_version)
+            batch_size = self.settings.encode_batch_size
+            evaluate_model(self.store, evaluation, model, self.model_version, batch_size=batch_size)
+        return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
+
+
+class GateOperator(ComparisonStepOperator):
+    """Decides whether the candidate may go live. Returns the version of the model to index with."""
+
+    def execute(self, context: Context) -> str:
+        from include.evaluation.comparison import choose_model
+
+        comparison, _ = self.load_comparison()
+        settings = self.settings
+        return choose_model(self.store, comparison, tolerance=settings.gate_tolerance, seed=settings.seed)
+
+
+class PlanReindexOperator(PodsearchOperator):
+    """Plans nothing, a difference or a full build for the chosen model, and makes its namespace.
+
+    Returns one ``{"shard": …}`` for each shard with something to write; the plan's id is pushed under ``plan_id``.
+
+    :param model_version: the model to index with (templated).
+    """
+
+    template_fields: Sequence[str] = ("model_version",)
+
+    def __init__(self, *, model_version: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_version = model_version
+
+    def execute(self, context: Context) -> list[dict[str, int]]:
+        from include.index.contract import open_index
+        from include.index.live import read_live
+        from include.index.plan import plan_reindex
+        from include.index.write import prepare_namespace
+        from include.retriever.registry import load_manifest
+
+        live = read_live(self.store)
+        plan = plan_reindex(self.store, model_version=self.model_version, live=live)
+        dimension = load_manifest(self.store, self.model_version).dimension
+        prepare_namespace(self.store, open_index(self.settings), plan, dimension)
+        self.log.info(
+            "%s of %s: %d added, %d changed (%d to embed anew), %d removed, %d unchanged.",
+            plan.action.capitalize(),
+            plan.namespace,
+            plan.added,
+            plan.changed,
+            plan.reembedded,
+            plan.removed,
+            plan.unchanged,
+        )
+        context["ti"].xcom_push(key="plan_id", value=plan.plan_id)
+        # A mapped task over nothing would be skipped, and what follows with it: one idle shard is simpler.
+        return [{"shard": shard} for shard in plan.shards or [0]]
+
+
+class ReindexStepOperator(PodsearchOperator):
+    """A step of a planned re-index; how long it took is kept for the report.
+
+    :param plan_id: the plan (templated).
+    """
+
+    template_fields: Sequence[str] = ("plan_id",)
+
+    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_id = plan_id
+
+    def execute(self, context: Context) -> Any:
+        from include.index.plan import load_plan, note_seconds
+
+        started = time.monotonic()
+        result = self.step(load_plan(self.store, self.plan_id), context)
+        index = context["ti"].map_index or 0
+        note_seconds(self.store, self.plan_id, self.task_id, max(index, 0), time.monotonic() - started)
+        return result
+
+    def step(self, plan: Plan, context: Context) -> Any:
+        """Do the step; the value is the task's result."""
+        raise TypeError(f"{type(self).__name__} must say what its step is.")
+
+
+class EncodeShardOperator(ReindexStepOperator):
+    """Encodes what the plan writes and no run has encoded before; mapped over shards. Returns how many.
+
+    :param shard: the shard's number.
+    """
+
+    def __init__(self, *, shard: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+
+    def step(self, plan: Plan, context: Context) -> int:
+        from include.index.write import encode_shard, texts_to_encode
+
+        texts = texts_to_encode(self.store, plan, self.shard)
+        if not texts:
+            self.log.info("Shard %d: every text was encoded before.", self.shard)
+            return 0
+        model = load_model(self, plan.model_version)
+        return encode_shard(self.store, plan, self.shard, texts, model, batch_size=self.settings.encode_batch_size)
+
+
+class UpsertShardOperator(ReindexStepOperator):
+    """Writes the planned records of one shard; mapped over shards. Returns how many.
+
+    :param shard: the shard's number.
+    """
+
+    def __init__(self, *, shard: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+
+    def step(self, plan: Plan, context: Context) -> int:
+        from include.index.contract import open_index
+        from include.index.write import upsert_shard
+
+        return upsert_shard(self.store, open_index(self.settings), plan, self.shard)
+
+
+class DeleteWithdrawnOperator(ReindexStepOperator):
+    """Deletes what the snapshot does not have. Returns how many."""
+
+    def step(self, plan: Plan, context: Context) -> int:
+        from include.index.contract import open_index
+        from include.index.write import delete_withdrawn
+
+        return delete_withdrawn(self.store, open_index(self.settings), plan)
+
+
+class VerifyIndexOperator(ReindexStepOperator):
+    """Holds the namespace against the snapshot, and its answers against exact search.
+
+    Returns what was verified.
+
+    :param comparison_id: the comparison whose queries are asked (templated).
+    """
+
+    template_fields: Sequence[str] = ("plan_id", "comparison_id")
+
+    def __init__(self, *, comparison_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.comparison_id = comparison_id
+
+    def step(self, plan: Plan, context: Context) -> dict[str, Any]:
+        from include.evaluation.comparison import load_comparison
+        from include.evaluation.run import read_query_sets
+        from include.index.contract import open_index
+        from include.index.recall import MAX_QUERIES, require_recall
+        from include.index.write import verify
+        from include.retriever.encode import encode
+
+        index = open_index(self.settings)
+        verification = verify(self.store, index, plan)
+        comparison, _ = load_comparison(self.store, self.comparison_id)
+        queries = [query for one in read_query_sets(self.store, comparison.evaluation_id) for query in one.queries]
+        if queries:
+            chosen = queries[:: max(1, len(queries) // MAX_QUERIES)][:MAX_QUERIES]
+            vectors = encode(load_model(self, plan.model_version), chosen, batch_size=self.settings.encode_batch_size)
+            least = self.settings.min_index_recall
+            verification.queries = len(chosen)
+            verification.recall = require_recall(self.store, index, plan, vectors, least=least)
+        return verification.model_dump()
+
+
+class PublishReportOperator(ReindexStepOperator):
+    """Writes the evaluation report. Returns its path in the artifact store.
+
+    :param comparison_id: the comparison it reports (templated).
+    :param verification: the result of the verifying task.
+    """
+
+    template_fields: Sequence[str] = ("plan_id", "comparison_id", "verification")
+
+    def __init__(self, *, comparison_id: str, verification: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.comparison_id = comparison_id
+        self.verification = verification
+
+    def step(self, plan: Plan, context: Context) -> str:
+        from include.evaluation.comparison import load_comparison
+        from include.evaluation.publish import publish_report
+        from include.index.live import read_live
+        from include.index.plan import read_seconds
+        from include.index.write import Verification
+
+        comparison, evaluation = load_comparison(self.store, self.comparison_id)
+        path = publish_report(
+            self.store,
+            plan=plan,
+            comparison=comparison,
+            evaluation=evaluation,
+            live=read_live(self.store),
+            backend=self.settings.index,
+            verification=Verification.model_validate(self.verification),
+            timings=read_seconds(self.store, plan.plan_id),
+        )
+        self.log.info("The report is at %s.", self.store.path(path))
+        return path
+
+
+class ActivateOperator(ReindexStepOperator):
+    """Flips the live pointer to the verified namespace and announces it. Returns the pointer.
+
+    :param comparison_id: where the model's metrics come from (templated).
+    :param report: path of the report (templated).
+    """
+
+    template_fields: Sequence[str] = ("plan_id", "comparison_id", "report")
+
+    def __init__(self, *, comparison_id: str, report: str, **kwargs: Any) -> None:
+        super().__init__(outlets=[LIVE_INDEX], **kwargs)
+        self.comparison_id = comparison_id
+        self.report = report
+
+    def step(self, plan: Plan, context: Context) -> dict[str, Any]:
+        from include.evaluation.comparison import load_comparison
+        from include.evaluation.publish import headline_metrics
+        from include.index.live import activate
+
+        comparison, _ = load_comparison(self.store, self.comparison_id)
+        pointer = activate(
+            self.store,
+            backend=self.settings.index,
+            index=self.settings.index_root,
+            namespace=plan.namespace,
+            model_version=plan.model_version,
+            snapshot_id=plan.snapshot_id,
+            metrics=headline_metrics(self.store, comparison.evaluation_id, plan.model_version),
+            report=self.report,
+        ).model_dump(mode="json", exclude={"previous"})
+        self.log.info("Live: %s on snapshot %s.", plan.namespace, plan.snapshot_id)
+        self.announce(context, LIVE_INDEX, pointer)
+        return pointer
+
+
+class RetireOperator(PodsearchOperator):
+    """Drops namespaces that neither search nor a rollback needs. Returns their names."""
+
+    def execute(self, context: Context) -> list[str]:
+        from include.index.contract import open_index
+        from include.index.retire import retire
+
+        return retire(self.store, open_index(self.settings), keep=self.settings.keep_namespaces)
+
+
+def load_model(operator: PodsearchOperator, version: str) -> SentenceTransformer:
+    """Open a registered model on this task's device."""
+    from include.retriever.device import prepare_device
+    from include.retriever.registry import open_model
+
+    device = prepare_device(operator.settings.device, operator.settings.threads)
+    return open_model(operator.store, version, device)

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from selectolax.lexbor import LexborHTMLParser as HTMLParser
+
+from include.evaluation.examples import Example, ExampleChoice, Hit
+from include.evaluation.gate import Decision, decide
+from include.evaluation.metrics import Interval, ModelEvaluation, differences, summarise
+from include.evaluation.report import (
+    Comparison,
+    Corpus,
+    IndexCheck,
+    IndexPlan,
+    ReportData,
+    TrainingRun,
+    Versions,
+    headline,
+    render,
+)
+
+MakeResults = Callable[..., pa.Table]
+NOW = datetime(2026, 3, 4, 2, 47, tzinfo=UTC)
+MINIMAL = ReportData(run_id="manual__1", created_at=NOW)
+ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
+
+
+def evaluation(recall: float, *, query_set: str = "curated", version: str = "m") -> ModelEvaluation:
+    metrics = {name: Interval(mean=recall, low=recall - 0.01, high=recall + 0.01) for name in ("recall@30", "mrr@30")}
+    return ModelEvaluation(model_version=version, query_set=query_set, queries=50, catalogue=900, metrics=metrics)
+
+
+def change(difference: float, *, query_set: str = "curated", reference: str = "live") -> Comparison:
+    value = Interval(mean=difference, low=difference - 0.02, high=difference + 0.02)
+    return Comparison.model_validate(
+        {"query_set": query_set, "reference": reference, "differences": {"recall@30": value, "mrr@30": value}}
+    )
+
+
+def compared(before: float, after: float) -> ReportData:
+    return MINIMAL.model_copy(
+        update={
+            "evaluations": {"live": [evaluation(before)], "candidate": [evaluation(after)]},
+            "comparisons": [change(after - before)],
+        }
+    )
+
+
+@pytest.fixture
+def full(make_results: MakeResults) -> ReportData:
+    """A report in which every part is there, and every text in it is hostile."""
+    tables = {
+        role: make_results([rank + place for rank in range(1, 13)], text=ATTACK)
+        for place, role in enumerate(("candidate", "live", "base"))
+    }
+    summaries = {role: summarise(table, model_version=ATTACK, catalogue=200) for role, table in tables.items()}
+    for summary in summaries.values():
+        summary.by_origin = {ATTACK: summary.by_origin["title"], "title": summary.by_origin["title"]}
+    decision = decide({"test": tables["candidate"]}, {"test": tables["live"]}, reference_version=ATTACK)
+    hits = [Hit(rank=1, title=ATTACK, show_title=ATTACK, relevant=True)]
+    example = Example(
+        query_set="test",
+        origin=ATTACK,
+        query=ATTACK,
+        outcome="worse",
+        wanted=ATTACK,
+        rank_before=1,
+        rank_after=2,
+        before=hits,
+        after=hits,
+    )
+    return ReportData.model_validate(
+        {
+            "run_id": ATTACK,
+            "created_at": NOW,
+            "evaluations": {role: [summary] for role, summary in summaries.items()},
+            "comparisons": [
+                Comparison(
+                    query_set="test", reference="live", differences=differences(tables["candidate"], tables["live"])
+                )
+            ],
+            "decision": decision.model_copy(update={"reasons": [ATTACK]}),
+            "training": TrainingRun(
+                base_model=ATTACK,
+                settings={ATTACK: ATTACK},
+                pairs_by_origin={ATTACK: 5},
+                losses=[(0, 2.0), (1, math.nan), (2, 1.0)],
+                evaluations=[(2, 0.5)],
+                evaluation_metric=ATTACK,
+            ),
+            "plan": IndexPlan(kind="difference", added=1231, changed=200, removed=100, embedded=1400),
+            "index_check": IndexCheck(kind=ATTACK, vectors=10, queries=5, k=30, recall=0.987),
+            "corpus": Corpus(episodes=10, shows=2, languages={ATTACK: 7}, quarantined={ATTACK: 3}),
+            "examples": ExampleChoice(examples=[example], totals={"improved": 1, "worse": 2, "unchanged": 3}),
+            "versions": Versions(**dict.fromkeys(Versions.model_fields, ATTACK)),
+            "timings": {ATTACK: 12.3},
+        }
+    )
+
+
+def text_of(page: str) -> str:
+    return " ".join(HTMLParser(page).body.text(separator=" ").split())  # type: ignore[union-attr]
+
+
+def text_at(page: str, selector: str) -> str:
+    node = HTMLParser(page).css_first(selector)
+    assert node is not None
+    return node.text()
+
+
+def resources(page: str) -> Iterator[str]:
+    """All that a page would load: attributes that name a resource, and those of its styles."""
+    for node in HTMLParser(page).css("*"):
+        for name in ("src", "srcset", "href", "xlink:href", "data", "poster", "action"):
+            if value := node.attributes.get(name):
+                yield value
+    yield from re.findall(r"url\(([^)]*)\)|@import\s+(\S+)", page)
+
+
+def test_every_text_is_escaped(full: ReportData) -> None:
+    """The page is shown inside the user's session: a title must never become markup, nor a template."""
+    page = render(full)
+    tree = HTMLParser(page)
+    assert not tree.css("script, img, iframe, object, embed, link, base, form")
+    assert not [node for node in tree.css("*") for name in node.attributes if name.startswith("on")]
+    assert "alert(1)" in text_of(page)
+    assert "{{ 7 * 7 }}" in text_of(page)
+
+
+def test_no_text_goes_missing(full: ReportData) -> None:
+    """Each hostile text is there to read, so the test above has seen each of them."""
+    shown = text_of(render(full)).count("alert(2)")
+    texts = str(full.model_dump(mode="json", exclude={"comparisons"})).count("alert(2)")
+    model_versions_not_shown_twice, origin_of_others = 3, 2
+    assert shown >= texts - model_versions_not_shown_twice - origin_of_others
+
+
+def test_the_page_loads_nothing(full: ReportData) -> None:
+    page = render(full)
+    assert [value for value in resources(page) if not value.startswith("#")] == []
+    policy = HTMLParser(page).css_first('meta[http-equiv="Content-Security-Policy"]')
+    assert policy is not None
+    assert policy.attributes["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_the_full_page_has_every_part(full: ReportData) -> None:
+    text = text_of(render(full))
+    assert not re.search(r"\b(nan|inf|None|undefined)\b", text, re.IGNORECASE)
+    for part in ("1,231", "0.987", "improved", "right episode", "12 s", "Lower bound", "Snapshot", "Recall@30"):
+        assert part in text
+    assert len(HTMLParser(render(full)).css("svg[role=img][aria-label]")) == 3
+
+
+def test_a_run_with_nothing_still_has_a_page_that_says_so() -> None:
+    page = render(MINIMAL)
+    text = text_of(page)
+    assert "Nothing was measured in this run." in text
+    assert len(HTMLParser(page).css(".empty")) == 9
+    assert not re.search(r"\b(nan|None|undefined)\b", text)
+
+
+def test_a_first_index_without_curated_queries(make_results: MakeResults) -> None:
+    """The base model alone: no before, no training, and curated queries that ask for other episodes."""
+    summary = summarise(make_results([1, 2, 40]), model_version="base", catalogue=200)
+    data = MINIMAL.model_copy(
+        update={"evaluations": {"base": [summary]}, "decision": decide({}, None), "curated_left_out": 12}
+    )
+    text = text_of(render(data))
+    assert "Of the episodes that test queries ask for, 67\xa0% are" in text_at(render(data), "h1")
+    assert "There are no curated queries for this catalogue. The 12 that were written" in text
+    assert "Nothing was trained in this run" in text
+    assert "this one is the first" in text
+
+
+def test_one_query_alone_shows_no_interval(make_results: MakeResults) -> None:
+    summary = summarise(make_results([2]), model_version="m", catalogue=200)
+    page = render(MINIMAL.model_copy(update={"evaluations": {"base": [summary]}}))
+    assert not HTMLParser(page).css(".interval")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (0.29, 0.57, "Search got better"),
+        (0.57, 0.29, "Search got worse"),
+        (0.50, 0.51, "Search is about as good as before"),
+    ],
+)
+def test_the_headline_says_whether_search_got_better(before: float, after: float, expected: str) -> None:
+    """Better or worse is said only of a change whose interval excludes zero."""
+    said = headline(compared(before, after))
+    assert said.startswith(expected + ": of the episodes that curated queries ask for")
+    assert said.endswith(f"{after:.0%} are among the first 30 results; before, {before:.0%}.".replace("%", "\xa0%"))
+
+
+def test_the_headline_speaks_of_what_changed() -> None:
+    """Where Recall@30 stood still, a sentence about it would not support the verdict."""
+    data = compared(0.5, 0.6)
+    data.comparisons[0].differences["recall@30"] = Interval(mean=0.0, low=-0.1, high=0.1)
+    assert headline(data) == (
+        "Search got better: right episodes stand higher in the results of curated queries (MRR@30 0.60; before, 0.50)."
+    )
+
+
+def test_the_headline_hides_no_loss() -> None:
+    data = compared(0.5, 0.6)
+    data.evaluations["live"].append(evaluation(0.9, query_set="test"))
+    data.evaluations["candidate"].append(evaluation(0.8, query_set="test"))
+    data.comparisons.append(change(-0.1, query_set="test"))
+    assert headline(data).startswith("Search got better in one way and worse in another")
+
+
+def test_a_live_model_measured_beside_the_base_model_is_no_change() -> None:
+    """After new episodes the live model is measured anew; the base model is context, not what it replaced."""
+    data = MINIMAL.model_copy(update={"evaluations": {"base": [evaluation(0.3)], "live": [evaluation(0.6)]}})
+    assert headline(data).startswith("Of the episodes that curated queries ask for, 60")
+
+
+def test_a_candidate_without_a_live_model_is_set_against_the_base_model() -> None:
+    data = MINIMAL.model_copy(
+        update={
+            "evaluations": {"base": [evaluation(0.3)], "candidate": [evaluation(0.6)]},
+            "comparisons": [change(0.3, reference="base")],
+        }
+    )
+    assert headline(data).endswith("with the base model, 30\xa0%.")
+
+
+@pytest.mark.parametrize(("passed", "words"), [(True, "Passed the gate."), (False, "Refused by the gate.")])
+def test_the_decision_stands_at_the_top(passed: bool, words: str) -> None:
+    decision = Decision(passed=passed, tolerance=0.05, reasons=["Because."])
+    page = render(MINIMAL.model_copy(update={"decision": decision}))
+    assert words in text_at(page, "body > header")
+    assert "Because." in text_at(page, "#gate")
+
+
+def test_tables_have_headers_for_rows_and_columns(full: ReportData) -> None:
+    for table in HTMLParser(render(full)).css("table"):
+        assert all(header.attributes.get("scope") == "col" for header in table.css("thead th"))
+        assert all(header.attributes.get("scope") == "row" for header in table.css("tbody th"))
+        assert table.css("tbody th")
+
+
+def test_report_data_survives_json(full: ReportData) -> None:
+    """It is stored beside the page, so that a page can be made anew."""
+    stored: Any = full.model_copy(update={"training": None})
+    assert ReportData.model_validate_json(stored.model_dump_json()) == stored
