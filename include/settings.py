@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     train_share: float = Field(default=0.80, gt=0, lt=1)
     eval_share: float = Field(default=0.01, gt=0, lt=1)
     """Split of the episodes; what is left is the test split."""
-    max_training_episodes: int = Field(default=5_000, ge=1)
+    max_training_episodes: int = Field(default=4_000, ge=1)
     """Episodes that training queries are written for (a seeded sample of the catalogue)."""
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=64, ge=2)
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     """CSV of `query,episode_ids` (default of the bundled sample: its own)."""
     evaluation_catalogue: int = Field(default=20_000, ge=1)
     """Most episodes that evaluation searches."""
-    evaluation_queries: int = Field(default=1_000, ge=1)
+    evaluation_queries: int = Field(default=500, ge=1)
     """Most test queries that evaluation asks."""
     min_index_recall: float = Field(default=0.9, ge=0, le=1)
     """Share of exact search's answers that the index must give before it goes live."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.settings import Settings, get_settings
 from include.storage import ArtifactStore
@@ -24,6 +25,11 @@ class PodsearchOperator(BaseOperator):
     @cached_property
     def store(self) -> ArtifactStore:
         return ArtifactStore(self.settings.artifacts_root)
+
+    def skip_run(self, reason: str) -> NoReturn:
+        """End the run here, green, because there is nothing to do; the log says why."""
+        self.log.info(reason)
+        raise AirflowSkipException(reason)
 
     def announce(self, context: Context, asset: Asset, extra: dict[str, Any]) -> None:
         """Attach what happened to the asset event that the task emits when it succeeds."""

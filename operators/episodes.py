@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from operators.base import PodsearchOperator
 from operators.names import EPISODES
 
@@ -29,9 +27,7 @@ class CheckSourceOperator(PodsearchOperator):
         version = source_version(folder)
         latest = snapshot.latest(self.store)
         if latest and (latest.source_version, latest.schema_version) == (version, SCHEMA_VERSION):
-            raise AirflowSkipException(
-                f"Nothing new: {folder} is still version {version}, which is snapshot {latest.snapshot_id}."
-            )
+            self.skip_run(f"Nothing new: {folder} is still version {version}, which is snapshot {latest.snapshot_id}.")
         self.log.info("Version %s of %s is new.", version, folder)
         return version
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from operators.base import PodsearchOperator
 from operators.names import LIVE_INDEX
 
@@ -36,13 +34,13 @@ class PlanComparisonOperator(PodsearchOperator):
 
         settings = self.settings
         if snapshot.latest(self.store) is None:
-            raise AirflowSkipException("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
+            self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
         base = ensure_base(self.store, settings.base_model, "cpu").version
         live = read_live(self.store)
         candidate = find_candidate(self.store, base=base, live=live)
         incumbent = live.model_version if live else base
         if candidate is None and plan_reindex(self.store, model_version=incumbent, live=live).action == "nothing":
-            raise AirflowSkipException("Search is up to date: no new snapshot and no new model.")
+            self.skip_run("Search is up to date: no new snapshot and no new model.")
         comparison = plan_comparison(
             self.store,
             base=base,

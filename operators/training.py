@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from operators.base import PodsearchOperator
 from operators.names import RETRIEVER
 
@@ -37,7 +35,7 @@ class PlanTrainingOperator(PodsearchOperator):
         settings, recipe = self.settings, self.settings.recipe
         reason = "it was asked for" if str(self.force) == "True" else None
         if snapshot.latest(self.store) is None:
-            raise AirflowSkipException("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
+            self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
         reason = reason or why_due(
             self.store,
             base_model=settings.base_model,
@@ -45,7 +43,7 @@ class PlanTrainingOperator(PodsearchOperator):
             retrain_after_days=settings.retrain_after_days,
         )
         if reason is None:
-            raise AirflowSkipException("The newest model will do; trigger the DAG with `force` to train all the same.")
+            self.skip_run("The newest model will do; trigger the DAG with `force` to train all the same.")
         plan = plan_training(
             self.store,
             generator=settings.query_generator,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from include.errors import PermanentError
 from include.settings import Settings, get_settings
 
 DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,6 +71,7 @@ def run(settings: Settings) -> int:
         return 1
     from deploy.local.summary import show_summary
 
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     show_summary(settings, console)
     return 0
 

@@ -18,6 +18,8 @@ POLL_SECONDS = 1.0
 NEWS_SECONDS = 15.0
 QUIET_POLLS = 3
 """So many polls without a run or a waiting event, and the pipeline is at its end."""
+_FRAME = ("::", "Skipping task", "DAG bundles loaded", "Filling up the DagBag", "Worker startup")
+"""Starts of the lines that Airflow writes around what a task has to say."""
 SHOWN = {
     "running": ("…", "cyan"),
     "success": ("✓", "green"),
@@ -92,14 +94,14 @@ class Follower:
                 self._show_news(task)
 
     def _show_change(self, task: TaskInstance) -> None:
-        if task.state not in SHOWN or (task.state == "skipped" and task.seconds is None):
-            return
+        if task.state not in SHOWN or (task.state == "skipped" and not task.seconds):
+            return  # skipped because an earlier task was: that one has said why
         sign, style = SHOWN[task.state]
         took = f"  {task.seconds:.1f} s" if task.seconds and task.state in ("success", "failed") else ""
         self._console.print(Text(f"  {sign} {task.dag_id} · {task.label} {task.state}{took}", style=style))
         self._news[task.key] = (time.monotonic(), "")
         if task.state == "skipped":
-            for line in self.log_lines(task, 3):
+            for line in self.log_lines(task, 1):
                 self._console.print(Text(f"      {line}", style="dim"))
 
     def _show_news(self, task: TaskInstance) -> None:
@@ -116,6 +118,8 @@ def _readable(line: str) -> list[str]:
     """A line of Airflow's JSON log as text; what is not one as it is."""
     try:
         entry = json.loads(line)
+        if str(entry["event"]).startswith(_FRAME):
+            return []
         lines = [str(entry["event"])]
         for detail in entry.get("error_detail") or []:
             lines += [

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ from sentence_transformers import (
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from include.errors import PermanentError
 from include.retriever.pairs import count_by
@@ -82,10 +81,10 @@ def fine_tune(
     full_length = model.max_seq_length
     model.max_seq_length = min(recipe.max_seq_length, full_length or recipe.max_seq_length)
     trainer = _trainer(model, train, recipe, work)
-    checkpoint = get_last_checkpoint(str(work / "checkpoints")) if (work / "checkpoints").is_dir() else None
+    checkpoint = _last_checkpoint(work / "checkpoints")
     if checkpoint:
-        log.info("Going on from %s.", Path(checkpoint).name)
-    trainer.train(resume_from_checkpoint=checkpoint)
+        log.info("Going on from %s.", checkpoint.name)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.max_seq_length = full_length
     after = _measure(evaluator, model, None)
 
@@ -125,7 +124,7 @@ def _trainer(model: SentenceTransformer, train: pa.Table, recipe: Recipe, work: 
         per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup_share,
-        batch_sampler=_no_near_duplicates(train),
+        batch_sampler=BatchSamplers.NO_DUPLICATES,
         seed=recipe.seed,
         data_seed=recipe.seed,
         use_cpu=model.device.type == "cpu",
@@ -139,26 +138,37 @@ def _trainer(model: SentenceTransformer, train: pa.Table, recipe: Recipe, work: 
         report_to="none",
     )
     dataset = Dataset(pa.table({"anchor": train["query"], "positive": train["positive"]}))
-    return SentenceTransformerTrainer(
+    trainer = _Trainer(
+        keys=Dataset(pa.table({"query": train["query"], "group": train["group"]})),
         model=model,
         args=arguments,
         train_dataset=dataset,
         loss=MultipleNegativesRankingLoss(model),
         callbacks=[_ProgressLog()],
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
-def _no_near_duplicates(train: pa.Table) -> Callable[..., NoDuplicatesBatchSampler]:
-    """A batch sampler that never puts the same query, or two pairs of one near-duplicate group, in one batch.
+class _Trainer(SentenceTransformerTrainer):
+    """Never puts the same query, or two pairs of one near-duplicate group, in one batch.
 
-    The sampler only yields row numbers, so it can look at keys in place of the texts.
+    :param keys: the query and the group of each training pair; the batch sampler only yields row numbers, so that it
+        can look at them in place of the texts.
     """
-    keys = Dataset(pa.table({"query": train["query"], "group": train["group"]}))
 
-    def sampler(_: Dataset, **arguments: Any) -> NoDuplicatesBatchSampler:
-        return NoDuplicatesBatchSampler(keys, **arguments)
+    def __init__(self, *, keys: Dataset, **arguments: Any) -> None:
+        self._keys = keys
+        super().__init__(**arguments)
 
-    return sampler
+    def get_batch_sampler(self, dataset: Any, *arguments: Any, **options: Any) -> NoDuplicatesBatchSampler:
+        return NoDuplicatesBatchSampler(self._keys, *arguments, **options)
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint; one that was being written when the task was killed has no trainer state."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if path.stat().st_size]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _evaluator(pairs: pa.Table) -> InformationRetrievalEvaluator | None:
