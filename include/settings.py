@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     # Airflow on one machine
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
+    retry_seconds: int = Field(default=30, ge=0)
+    """How long a failed task waits before it is tried again."""
 
     @classmethod
     def settings_customise_sources(

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from include.errors import PermanentError
+from include.settings import get_settings
 
 EPISODES = Asset("episodes")
 """A new snapshot of the catalogue was published."""
@@ -46,7 +47,7 @@ class Tag(StrEnum):
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "podsearch",
     "retries": 2,
-    "retry_delay": timedelta(seconds=30),
+    "retry_delay": timedelta(seconds=get_settings().retry_seconds),
     # Bad data, settings or hardware stay as they are until a person acts: fail at once.
     "retry_policy": ExceptionRetryPolicy([RetryRule(exception=PermanentError, action=RetryAction.FAIL)]),
 }

@@ -35,6 +35,7 @@ class Run:
 class TaskInstance:
     """A task of a DAG run, at one try."""
 
+    id: str
     dag_id: str
     run_id: str
     task_id: str
@@ -160,6 +161,7 @@ def _task(item: dict[str, Any]) -> TaskInstance:
     index = item["map_index"]
     label = item["task_id"] + (f" [{item.get('rendered_map_index') or index}]" if index >= 0 else "")
     return TaskInstance(
+        id=item["id"],
         dag_id=item["dag_id"],
         run_id=item["dag_run_id"],
         task_id=item["task_id"],

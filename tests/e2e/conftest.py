@@ -1,0 +1,158 @@
+"""A small catalogue, a tiny base model, and podsearch on one machine as a user runs it: real Airflow, real executor."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from deploy.local.api import AirflowApi, TaskInstance
+from include.settings import PROJECT, SAMPLE_DIR, Settings
+from tests.models import build_tiny_model
+
+EPISODES = 150
+
+
+@dataclass
+class Installation:
+    """One podsearch with a home, a port and a dataset of its own."""
+
+    home: Path
+    dataset: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(home=self.home, dataset_dir=self.dataset, port=int(self.environment["PODSEARCH_PORT"]))
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=PROJECT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def call(self, *command: str, timeout: float = 420) -> tuple[int, str]:
+        """Run a command to its end; exit status and output."""
+        process = self.start(*command)
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+            raise AssertionError(f"{command} did not end:\n{output}") from None
+        return process.returncode, output
+
+
+def install(root: Path, model: Path) -> Installation:
+    """An installation that nothing was run in yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    dataset = root / "dataset"
+    write_dataset(dataset, sample_episodes())
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PODSEARCH_", "AIRFLOW_"))}
+    environment = {
+        **clean,
+        "PYTHONPATH": str(PROJECT),
+        "PODSEARCH_HOME": str(root / "home"),
+        "PODSEARCH_PORT": str(port),
+        "PODSEARCH_DATASET_DIR": str(dataset),
+        "PODSEARCH_BASE_MODEL": str(model),
+        "PODSEARCH_SHARDS": "2",
+        "PODSEARCH_BATCH_SIZE": "16",
+        "PODSEARCH_RETRY_SECONDS": "1",
+        # The tiny model knows nothing: it is not to be judged, only moved through the pipeline.
+        "PODSEARCH_GATE_TOLERANCE": "1",
+    }
+    return Installation(root / "home", dataset, environment)
+
+
+def sample_episodes() -> list[dict[str, str]]:
+    """The first rows of the bundled sample's episodes."""
+    with (SAMPLE_DIR / "episodes.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))[:EPISODES]
+
+
+def write_dataset(folder: Path, episodes: list[dict[str, str]]) -> None:
+    """A dataset of some episodes, with the sample's shows and curated queries."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("podcasts.csv", "curated_queries.csv"):
+        shutil.copy(SAMPLE_DIR / name, folder / name)
+    part = folder / "episodes.csv.part"
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(episodes[0]))
+        writer.writeheader()
+        writer.writerows(episodes)
+    part.replace(folder / "episodes.csv")
+
+
+class Killer(threading.Thread):
+    """Kills (SIGKILL) the process of each named task once, a moment after it began its work."""
+
+    def __init__(self, installation: Installation, tasks: set[str]) -> None:
+        super().__init__(daemon=True)
+        self.installation = installation
+        self.left = set(tasks)
+        self.killed: list[str] = []
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        api = AirflowApi(self.installation.settings)
+        api.wait_until_up(lambda: None)
+        while self.left and not self.stopped.wait(0.1):
+            with contextlib.suppress(httpx.HTTPError, psutil.Error):
+                for run in api.runs(datetime.now(UTC)):
+                    for task in api.tasks(run):
+                        if task.state == "running" and task.task_id in self.left:
+                            self._kill(task)
+
+    def _kill(self, task: TaskInstance) -> None:
+        for process in psutil.process_iter(["cmdline"]):
+            title = " ".join(process.info["cmdline"] or [])
+            if title.endswith(f"-- {task.id}"):
+                time.sleep(random.Random(task.task_id).uniform(0, 0.5))
+                process.kill()
+                self.left.discard(task.task_id)
+                self.killed.append(task.task_id)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Installation]:
+    """An installation whose Airflow is left running (`make up`) while tests use it."""
+    installation = install(tmp_path_factory.mktemp("undisturbed"), tiny_model)
+    code, output = installation.call("deploy.local", "up")
+    assert code == 0, output
+    yield installation
+    installation.call("deploy.local", "down")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, tiny_model: Path) -> Iterator[Installation]:
+    installation = install(tmp_path, tiny_model)
+    yield installation
+    installation.call("deploy.local", "down")

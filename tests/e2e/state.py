@@ -1,0 +1,53 @@
+"""The state that a pipeline leaves behind, in a form that two installations can be compared by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from include.episodes import snapshot
+from include.index.contract import Metadata, open_index
+from include.index.live import LivePointer, require_live
+from include.index.plan import read_journal
+from include.settings import Settings
+from include.storage import ArtifactStore
+
+
+@dataclass
+class State:
+    """What is live, and everything it holds."""
+
+    snapshot: snapshot.Manifest
+    pointer: LivePointer
+    records: dict[str, Metadata]
+    vectors: dict[str, np.ndarray]
+    journal: list[str | None]
+    namespaces: list[str]
+
+
+def read_state(settings: Settings) -> State:
+    store = ArtifactStore(settings.artifacts_root)
+    pointer = require_live(store)
+    index = open_index(settings)
+    latest = snapshot.latest(store)
+    assert latest is not None
+    ids = sorted(index.list_ids(pointer.namespace))
+    vectors = index.fetch(pointer.namespace, ids)
+    probe = np.stack([vectors[ids[0]]])
+    records = {hit.episode_id: hit.metadata for hit in index.query(pointer.namespace, probe, len(ids))[0]}
+    journal = read_journal(store, pointer.namespace)
+    return State(latest, pointer, records, vectors, journal, index.namespaces())
+
+
+def assert_same(one: State, other: State) -> None:
+    """Two installations ended in the same state: names, records and vectors; times and paths aside."""
+    assert one.snapshot.snapshot_id == other.snapshot.snapshot_id
+    assert one.snapshot.quarantined == other.snapshot.quarantined
+    assert one.pointer.namespace == other.pointer.namespace
+    assert one.pointer.snapshot_id == other.pointer.snapshot_id
+    assert one.journal == other.journal == [one.snapshot.snapshot_id]
+    assert one.namespaces == other.namespaces
+    assert one.records == other.records
+    for key, vector in one.vectors.items():
+        np.testing.assert_allclose(vector, other.vectors[key], atol=1e-4, err_msg=key)

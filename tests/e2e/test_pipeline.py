@@ -1,0 +1,126 @@
+"""The whole pipeline on real Airflow: LocalExecutor, SQLite, real processes, as `make run` and `make up` start it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+
+import psutil
+import pytest
+
+from include.episodes import snapshot
+from include.index.plan import FOLDER as REINDEX
+from include.storage import ArtifactStore
+from tests.e2e.conftest import Installation, Killer, sample_episodes, write_dataset
+from tests.e2e.state import State, assert_same, read_state
+
+pytestmark = pytest.mark.airflow
+
+KILLED = {"prepare_snapshot", "generate_queries", "fine_tune", "evaluate_model", "encode_shard", "upsert_shard"}
+
+
+@pytest.fixture(scope="session")
+def first_run(undisturbed: Installation) -> tuple[str, State]:
+    code, output = undisturbed.call("deploy.local", "run")
+    assert code == 0, output
+    return output, read_state(undisturbed.settings)
+
+
+def test_a_first_run_ends_with_a_verified_index_of_the_trained_model(first_run: tuple[str, State]) -> None:
+    output, state = first_run
+    assert "-tuned-" in state.pointer.model_version
+    assert set(state.records) == set(state.vectors)
+    assert len(state.records) == state.snapshot.episodes > 100
+    assert {metadata.model_version for metadata in state.records.values()} == {state.pointer.model_version}
+    assert state.pointer.previous is not None, "the base model was live first"
+    for part in ("Ingested", "quarantined", "Trained", "Recall@30", "Gate", "Report", "eat better during the holidays"):
+        assert part in output
+
+
+def test_the_report_is_one_page_with_the_figures(first_run: tuple[str, State], undisturbed: Installation) -> None:
+    _, state = first_run
+    store = ArtifactStore(undisturbed.settings.artifacts_root)
+    assert state.pointer.report is not None
+    page = store.read_bytes(state.pointer.report).decode()
+    assert state.pointer.model_version in page
+    assert "Recall@30" in page
+    assert not re.search(r"""(?:src|href)=["']https?:""", page), "the report loads nothing from the network"
+
+
+def test_search_answers_in_the_terminal(first_run: tuple[str, State], undisturbed: Installation) -> None:
+    code, output = undisturbed.call("include.search", "bread without a factory")
+    assert code == 0, output
+    assert len(re.findall(r"\d{4}-\d{2}-\d{2}", output)) >= 5, "results come with their dates"
+
+
+def test_a_second_run_finds_nothing_new(first_run: tuple[str, State], undisturbed: Installation) -> None:
+    code, output = undisturbed.call("deploy.local", "run")
+    assert code == 0, output
+    assert "Nothing new" in output
+    assert "fine_tune" not in output
+    assert_same(first_run[1], read_state(undisturbed.settings))
+
+
+def test_a_killed_run_ends_in_the_same_state(first_run: tuple[str, State], fresh: Installation) -> None:
+    killer = Killer(fresh, KILLED)
+    killer.start()
+    code, output = fresh.call("deploy.local", "run")
+    killer.stopped.set()
+    assert code == 0, output
+    assert set(killer.killed) == KILLED, "every stage was killed once"
+    assert_same(first_run[1], read_state(fresh.settings))
+
+
+def test_a_new_version_writes_only_its_difference(first_run: tuple[str, State], undisturbed: Installation) -> None:
+    _, before = first_run
+    kept = sorted(before.records)
+    episodes = [dict(row) for row in sample_episodes()]
+    withdrawn, edited = kept[0], kept[1]
+    episodes = [row for row in episodes if row["uuid"] != withdrawn]
+    for row in episodes:
+        if row["uuid"] == edited:
+            row["description"] += " This week we also answer your letters."
+    added = {**episodes[0], "uuid": "f" * 32, "title": "A new one", "description": "Nobody has heard this yet."}
+    write_dataset(undisturbed.dataset, [*episodes, added])
+
+    code, output = undisturbed.call("deploy.local", "run")
+    assert code == 0, output
+    after = read_state(undisturbed.settings)
+    assert after.pointer.model_version == before.pointer.model_version
+    assert set(after.records) == (set(before.records) - {withdrawn}) | {"f" * 32}
+    assert after.records[edited].content_hash != before.records[edited].content_hash
+    for key in set(after.records) - {"f" * 32, edited}:
+        assert (after.vectors[key] == before.vectors[key]).all(), "an untouched episode is not written"
+    store = ArtifactStore(undisturbed.settings.artifacts_root)
+    plans = [store.read_json(REINDEX, name, "plan.json") for name in store.names(REINDEX)]
+    plan = next(plan for plan in plans if plan["snapshot_id"] == after.snapshot.snapshot_id)
+    assert (plan["action"], plan["added"], plan["changed"], plan["removed"]) == ("difference", 1, 1, 1)
+
+
+def test_bad_data_stops_before_anything_is_published(first_run: tuple[str, State], undisturbed: Installation) -> None:
+    store = ArtifactStore(undisturbed.settings.artifacts_root)
+    before = snapshot.latest(store)
+    (undisturbed.dataset / "episodes.csv").write_text("<!doctype html><html><body>Log in to go on</body></html>")
+    code, output = undisturbed.call("deploy.local", "run")
+    assert code == 1
+    assert "HTML" in output, "the end of the failed task's log is shown"
+    assert "up_for_retry" not in output, "the same file would fail again"
+    assert snapshot.latest(store) == before
+    assert read_state(undisturbed.settings).pointer.snapshot_id == before.snapshot_id if before else False
+    write_dataset(undisturbed.dataset, sample_episodes())
+
+
+def test_an_interrupted_run_stops_what_it_started(fresh: Installation) -> None:
+    process = fresh.start("deploy.local", "run")
+    state_file = fresh.home / "airflow" / "processes.json"
+    deadline = time.monotonic() + 60
+    while not state_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    pids = list(json.loads(state_file.read_text()).values())
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, output
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
