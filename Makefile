@@ -16,7 +16,7 @@ export PYTHONPYCACHEPREFIX := $(abspath $(PODSEARCH_HOME))/cache/pycache
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search test lint format check clean bench-%
+.PHONY: help run up down search test lint format check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,9 +45,6 @@ lint: $(VENV)/installed-dev ## Lint and check types
 format: $(VENV)/installed-dev ## Format the code
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
-
-bench-%: $(VENV)/installed
-	@$(RUN) -m benchmarks.$(subst -,_,$*)
 
 clean: ## Stop Airflow and remove everything that was generated
 	@if [ -x $(RUN) ]; then $(RUN) -m deploy.local down; fi

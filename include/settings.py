@@ -37,7 +37,9 @@ class SettingsError(PermanentError, ValueError):
 class Settings(BaseSettings):
     """All settings, read once per process by :func:`get_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="PODSEARCH_", env_file=PROJECT / ".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PODSEARCH_", env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     profile: Literal["local", "production"] = "local"
     """Which set of defaults to start from."""
@@ -130,6 +132,12 @@ class Settings(BaseSettings):
     def _relative_to_project(cls, value: Any) -> Any:
         """A relative path means the same in every process: it starts at the project's folder."""
         return PROJECT / Path(value).expanduser() if value else None
+
+    @field_validator("artifacts", "index_location")
+    @classmethod
+    def _folder_relative_to_project(cls, value: str) -> str:
+        """The same for what may also be a URL."""
+        return str(PROJECT / Path(value).expanduser()) if value and "://" not in value else value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

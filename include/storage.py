@@ -13,14 +13,16 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MANIFEST = "manifest.json"
 
@@ -32,7 +34,8 @@ class ArtifactStore:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = UPath(root)
+        path = UPath(root)
+        self.root = UPath(path.path) if path.protocol in {"file", "local"} else path
 
     def path(self, *parts: str) -> UPath:
         """The location of an artifact, whether it exists or not."""
@@ -53,15 +56,16 @@ class ArtifactStore:
             target.write_bytes(data)
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        # Not tempfile: its files are for their owner alone, and components may run as different users.
+        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with unfinished.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, target)
+            unfinished.replace(target)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
             raise
         return target
 
@@ -76,11 +80,17 @@ class ArtifactStore:
 
     def write_table(self, table: pa.Table, *parts: str) -> UPath:
         """Write an Arrow table as one zstd-compressed Parquet file, atomically."""
+        # Here and not above: Airflow parses DAGs that import this module, and has no use for Arrow then.
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         return self.write_bytes(sink.getvalue().to_pybytes(), *parts)
 
     def read_table(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
+        import pyarrow.parquet as pq
+
         with self.path(*parts).open("rb") as file:
             return pq.read_table(file, columns=columns)
 

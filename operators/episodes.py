@@ -49,12 +49,14 @@ class PrepareSnapshotOperator(PodsearchOperator):
     def execute(self, context: Context) -> str:
         from include.episodes import snapshot
         from include.episodes.prepare import prepare
-        from include.episodes.source import source_version
+        from include.episodes.source import DatasetError, source_version
 
         settings, folder = self.settings, self.settings.required_dataset_dir
         prepared = prepare(folder, max_file_bytes=settings.max_file_bytes, max_text_chars=settings.max_text_chars)
         if source_version(folder) != self.source_version:
-            raise RuntimeError(f"{folder} changed while it was read: clear the whole run to ingest the new version.")
+            raise DatasetError(
+                f"{folder} is not what was checked any more: trigger ingest_episodes again to ingest the new version."
+            )
         manifest = snapshot.write(
             self.store,
             prepared.episodes,
@@ -89,8 +91,10 @@ class PublishSnapshotOperator(PodsearchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from include.episodes import snapshot
 
-        manifest = snapshot.load(self.store, self.snapshot_id)
-        change = snapshot.difference(self.store, manifest.previous, self.snapshot_id)
+        manifest, latest = snapshot.load(self.store, self.snapshot_id), snapshot.latest(self.store)
+        # A source that is again what it once was has its snapshot from then, which knows nothing of those since.
+        before = latest.snapshot_id if latest and latest != manifest else manifest.previous
+        change = snapshot.difference(self.store, before, self.snapshot_id)
         snapshot.publish(self.store, self.snapshot_id)
         summary = {
             "snapshot_id": manifest.snapshot_id,

@@ -30,13 +30,19 @@ class PlanComparisonOperator(PodsearchOperator):
         from include.evaluation.comparison import find_candidate, plan_comparison
         from include.index.live import read_live
         from include.index.plan import plan_reindex
-        from include.retriever.registry import ensure_base
+        from include.retriever.registry import ensure_base, newest_trained
 
         settings = self.settings
         if snapshot.latest(self.store) is None:
             self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
-        base = ensure_base(self.store, settings.base_model, "cpu").version
         live = read_live(self.store)
+        if live is None and newest_trained(self.store) is None and context["dag_run"].run_type != "manual":
+            # Filling an index with the base model, to fill another within the hour, would pay for everything twice.
+            self.skip_run(
+                "No model was trained yet: train_retriever starts this DAG again when it has one. "
+                "Trigger it by hand to index with the base model now."
+            )
+        base = ensure_base(self.store, settings.base_model, "cpu").version
         candidate = find_candidate(self.store, base=base, live=live)
         incumbent = live.model_version if live else base
         if candidate is None and plan_reindex(self.store, model_version=incumbent, live=live).action == "nothing":

@@ -13,8 +13,8 @@ from types import FrameType
 from rich.console import Console
 from rich.text import Text
 
-from deploy.local.api import AirflowApi
-from deploy.local.environment import airflow_environment, airflow_home, base_url, require_free_port
+from deploy.local.api import AirflowApi, ApiError
+from deploy.local.environment import airflow_environment, airflow_home, logs_folder, require_free_port
 from deploy.local.follow import Follower
 from deploy.local.processes import Airflow, ComponentError
 from include.errors import PermanentError
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         return commands[chosen](get_settings())
-    except (PermanentError, ComponentError, TimeoutError) as error:
+    except (PermanentError, ComponentError, ApiError, TimeoutError) as error:
         console.print(Text(str(error), style="red"))
         return 1
     except KeyboardInterrupt:
@@ -46,15 +46,16 @@ def run(settings: Settings) -> int:
     """Run the pipeline once, from new episodes to search; 0 if every DAG run succeeded."""
     since = datetime.now(UTC)
     airflow = _airflow(settings)
-    mine = not airflow.running()
+    mine = not airflow.is_whole()
+    api = _start(settings, airflow, outlive_parent=False) if mine else _connect(settings, airflow)
     try:
-        api = _start(settings, airflow, outlive_parent=False) if mine else _connect(settings, airflow)
-        follower = Follower(api, airflow.home / "logs", console, since=since)
+        follower = Follower(api, logs_folder(settings), console, since=since)
         api.trigger("ingest_episodes")
         runs = follower.follow(DAGS, airflow.check)
         if all(run.state == "success" for run in runs) and _has_work_left(settings):
             # An earlier run failed after the episodes were in: nothing new will start what it left.
-            for dag_id in ("train_retriever", "reindex_episodes"):
+            idle = [dag_id for dag_id in DAGS if dag_id not in {run.dag_id for run in runs}]
+            for dag_id in idle:
                 api.trigger(dag_id)
             runs = follower.follow(DAGS, airflow.check)
         for task in follower.failures(runs):
@@ -79,17 +80,10 @@ def run(settings: Settings) -> int:
 def up(settings: Settings) -> int:
     """Start Airflow and leave it running on its schedules."""
     airflow = _airflow(settings)
-    if airflow.running():
-        api = _connect(settings, airflow)
-    else:
-        try:
-            api = _start(settings, airflow, outlive_parent=True)
-        except BaseException:
-            airflow.stop()
-            raise
+    api = _connect(settings, airflow) if airflow.is_whole() else _start(settings, airflow, outlive_parent=True)
     user, password = api.login()
     console.print(
-        Text(f"\nAirflow runs at {base_url(settings)}", style="bold"),
+        Text(f"\nAirflow runs at {airflow.url}", style="bold"),
         Text(f"  log in as {user} with the password {password}"),
         Text("  stop it with: make down"),
         sep="\n",
@@ -109,13 +103,32 @@ def _airflow(settings: Settings) -> Airflow:
 
 
 def _start(settings: Settings, airflow: Airflow, *, outlive_parent: bool) -> AirflowApi:
-    """Bring Airflow up, with its pools, its DAGs read and unpaused."""
+    """Bring Airflow up, or leave nothing running; what is left of one that was killed is stopped before."""
+    with airflow.starting():
+        airflow.stop()
+        require_free_port(settings)
+        console.print(Text("Starting Airflow …", style="dim"))
+        try:
+            airflow.migrate()
+            airflow.start(outlive_parent=outlive_parent)
+            return _connect(settings, airflow)
+        except BaseException:
+            airflow.stop()
+            raise
+
+
+def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
+    """Wait until Airflow is up, with its pools, and its DAGs read and unpaused.
+
+    :raises ComponentError: it runs with another address than the settings have.
+    """
     from operators.names import POOLS
 
-    require_free_port(settings)
-    console.print(Text("Starting Airflow …", style="dim"))
-    airflow.migrate()
-    airflow.start(outlive_parent=outlive_parent)
+    if airflow.running_at() != airflow.url:
+        raise ComponentError(
+            f"Airflow already runs, at {airflow.running_at()} and not at {airflow.url}: set PODSEARCH_HOST and "
+            "PODSEARCH_PORT as they were when it was started, or stop it with `make down`."
+        )
     api = AirflowApi(settings)
     api.wait_until_up(airflow.check)
     for pool, (slots, description) in POOLS.items():
@@ -123,12 +136,6 @@ def _start(settings: Settings, airflow: Airflow, *, outlive_parent: bool) -> Air
     api.wait_for_dags(DAGS, airflow.check)
     for dag_id in DAGS:
         api.unpause(dag_id)
-    return api
-
-
-def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
-    api = AirflowApi(settings)
-    api.wait_until_up(airflow.check)
     return api
 
 

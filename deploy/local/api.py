@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,14 @@ from deploy.local.environment import base_url, passwords_file
 from include.settings import Settings
 
 STARTUP_SECONDS = 180
+ATTEMPTS = 5
+BACKOFF_SECONDS = 0.5
+PAGE = 100
+"""Airflow's own limit for a page of results."""
+
+
+class ApiError(RuntimeError):
+    """Airflow's API does not answer, or refuses; the message says to what."""
 
 
 @dataclass(frozen=True)
@@ -83,37 +91,40 @@ class AirflowApi:
 
     def ensure_pool(self, name: str, slots: int, description: str) -> None:
         """Make a pool, if it is not there; slots that somebody changed are left as they are."""
-        if self._client.get(f"/api/v2/pools/{name}").status_code == httpx.codes.NOT_FOUND:
+        if self._request("GET", f"/api/v2/pools/{name}").status_code == httpx.codes.NOT_FOUND:
             body = {"name": name, "slots": slots, "description": description, "include_deferred": False}
-            self._call("POST", "/api/v2/pools", json=body)
+            if self._request("POST", "/api/v2/pools", json=body).status_code != httpx.codes.CONFLICT:
+                self._call("GET", f"/api/v2/pools/{name}")
 
     def wait_for_dags(self, dag_ids: list[str], check: Callable[[], None]) -> None:
         """Wait until the DAG processor has read the DAGs.
 
-        :raises RuntimeError: one of them cannot be imported, or did not appear.
+        :raises ApiError: one of them cannot be imported, or did not appear.
         """
         deadline = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < deadline:
             check()
-            known = {dag["dag_id"] for dag in self._get("/api/v2/dags", limit=200)["dags"]}
-            if known.issuperset(dag_ids):
+            if {dag["dag_id"] for dag in self._pages("/api/v2/dags", "dags")}.issuperset(dag_ids):
                 return
-            for error in self._get("/api/v2/importErrors")["import_errors"]:
-                raise RuntimeError(f"{error['filename']} cannot be imported:\n{error['stack_trace']}")
+            for error in self._pages("/api/v2/importErrors", "import_errors"):
+                raise ApiError(f"{error['filename']} cannot be imported:\n{error['stack_trace']}")
             time.sleep(0.5)
-        raise RuntimeError(f"Airflow did not find the DAGs {', '.join(dag_ids)}.")
+        raise ApiError(f"Airflow did not find the DAGs {', '.join(dag_ids)}.")
 
     def unpause(self, dag_id: str) -> None:
         self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, params: dict[str, Any] | None = None) -> str:
         """Start a run; its id."""
-        run = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        body = {"logical_date": None, "conf": params or {}}
+        run = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         return str(run["dag_run_id"])
 
     def runs(self, since: datetime) -> list[Run]:
         """Runs of all DAGs that are unfinished, or were queued since some time; oldest first."""
-        found = self._get("/api/v2/dags/~/dagRuns", order_by="-run_after", limit=100)["dag_runs"]
+        found = self._call("GET", "/api/v2/dags/~/dagRuns", params={"order_by": "-run_after", "limit": PAGE})[
+            "dag_runs"
+        ]
         runs = [
             Run(item["dag_id"], item["dag_run_id"], item["state"], _time(item["queued_at"])) for item in reversed(found)
         ]
@@ -121,40 +132,60 @@ class AirflowApi:
 
     def has_queued_assets(self, dag_id: str) -> bool:
         """Whether asset events wait to start a run of the DAG."""
-        response = self._client.get(f"/api/v2/dags/{dag_id}/assets/queuedEvents")
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return False
-        return bool(response.raise_for_status().json()["total_entries"])
+        response = self._request("GET", f"/api/v2/dags/{dag_id}/assets/queuedEvents")
+        return response.status_code != httpx.codes.NOT_FOUND and bool(_content(response)["total_entries"])
 
     def tasks(self, run: Run) -> list[TaskInstance]:
         """The task instances of a run."""
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
-        return [_task(item) for item in self._get(path, limit=1000)["task_instances"]]
+        return [_task(item) for item in self._pages(path, "task_instances")]
 
     def _log_in(self) -> None:
         user, password = self.login()
         response = self._client.post("/auth/token", json={"username": user, "password": password}).raise_for_status()
         self._client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
-    def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
-        return self._call("GET", path, params=parameters)
+    def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+        """All items of a collection, page by page."""
+        offset, total = 0, 1
+        while offset < total:
+            page = self._call("GET", path, params={"limit": PAGE, "offset": offset})
+            yield from page[key]
+            offset, total = offset + PAGE, page["total_entries"]
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        """One call; a server that is busy for a moment, or a token that ran out, is met by trying again."""
-        for attempt in range(5):
+        return _content(self._request(method, path, **arguments))
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One call; a server that is busy for a moment, or a token that ran out, is met by trying again.
+
+        :raises ApiError: Airflow did not answer.
+        """
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1) if attempt else 0)
             try:
                 response = self._client.request(method, path, **arguments)
-                if response.status_code == httpx.codes.UNAUTHORIZED and attempt < 4:
+                if response.status_code == httpx.codes.UNAUTHORIZED:
                     self._log_in()
-                    continue
-                if response.status_code < 500 or attempt == 4:
-                    break
-            except httpx.TransportError:
-                if attempt == 4:
-                    raise
-            time.sleep(0.5 * 2**attempt)
-        result: dict[str, Any] = response.raise_for_status().json()
-        return result
+                elif not response.is_server_error:
+                    return response
+                problem = f"{response.status_code} {response.reason_phrase}"
+            except httpx.HTTPError as error:
+                problem = str(error) or type(error).__name__
+        raise ApiError(f"Airflow does not answer {method} {path}: {problem}")
+
+
+def _content(response: httpx.Response) -> dict[str, Any]:
+    """What was answered.
+
+    :raises ApiError: the call was refused.
+    """
+    if not response.is_success:
+        request = response.request
+        raise ApiError(f"Airflow refused {request.method} {request.url.path}: {response.status_code} {response.text}")
+    content: dict[str, Any] = response.json()
+    return content
 
 
 def _task(item: dict[str, Any]) -> TaskInstance:

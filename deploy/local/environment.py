@@ -1,4 +1,8 @@
-"""The environment of every Airflow process on one machine, and the secrets it needs."""
+"""The environment of every Airflow process on one machine, and the secrets it needs.
+
+What a person has set for Airflow goes before the defaults here, but not before what holds this Airflow together: where
+its files are, who may log in, where it listens.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import os
 import secrets
 import socket
+import tempfile
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -15,6 +20,8 @@ from include.settings import PROJECT, Settings
 
 PARALLELISM = 4
 """Tasks at once: enough to keep two cores busy, and few enough for a laptop's memory."""
+DAG_BUNDLE = {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}}
+"""The DAGs folder, as Airflow has it when nobody says otherwise."""
 
 
 class PortInUseError(PermanentError):
@@ -23,6 +30,11 @@ class PortInUseError(PermanentError):
 
 def airflow_home(settings: Settings) -> Path:
     return settings.home / "airflow"
+
+
+def logs_folder(settings: Settings) -> Path:
+    """Where the logs of tasks are."""
+    return airflow_home(settings) / "logs"
 
 
 def base_url(settings: Settings) -> str:
@@ -38,7 +50,9 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
     """All that Airflow's processes need; podsearch's own settings are handed on as they are."""
     home = airflow_home(settings)
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)  # Airflow writes the password of its admin, readable by all, into a file and a log
     keys = _secrets(home / "secrets.json")
+    unproxied = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), settings.host]))
     defaults = {
         # Telemetry and progress bars have no place in a task's log, nor a tokenizer's threads beside torch's.
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -51,9 +65,12 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
     }
     fixed = {
         "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONFIG": str(home / "airflow.cfg"),
         "PYTHONPATH": str(PROJECT),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([DAG_BUNDLE]),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs_folder(settings)),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base_url(settings)}/execution/",
@@ -68,6 +85,9 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": keys["api_secret_key"],
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt_secret"],
+        # Tasks speak to the API server of this machine, which no proxy can reach.
+        "NO_PROXY": unproxied,
+        "no_proxy": unproxied,
         # Parse a changed DAG file soon, an unchanged one seldom.
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
@@ -101,8 +121,9 @@ def _secrets(file: Path) -> dict[str, str]:
             "api_secret_key": secrets.token_urlsafe(32),
             "jwt_secret": secrets.token_urlsafe(48),
         }
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle, unfinished = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # its owner's alone
         with os.fdopen(handle, "w") as stream:
             json.dump(keys, stream)
+        os.replace(unfinished, file)
     loaded: dict[str, str] = json.loads(file.read_text())
     return loaded

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+
+from include.storage import ArtifactStore
 
 COMPONENTS: dict[str, list[str]] = {
     "api-server": ["api-server"],
@@ -22,11 +25,40 @@ COMPONENTS: dict[str, list[str]] = {
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 GRACE_SECONDS = 20
+CLOCK_SECONDS = 60
+"""By how much the start of one process may seem to differ, as clocks are set; a recycled pid is older by far."""
+STATE = "processes.json"
 _PR_SET_PDEATHSIG = 1
 
 
 class ComponentError(RuntimeError):
     """A process of Airflow ended or did not come up; the message has the end of its log."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A process that was started, told from a later one with the same pid by when it was created."""
+
+    pid: int
+    created: float
+
+    def runs(self) -> bool:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return process.status() != psutil.STATUS_ZOMBIE and self._is(process)
+        return False
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all it started, in the session that it leads; if it has died, what it left behind."""
+        try:
+            mine = self._is(psutil.Process(self.pid))
+        except psutil.Error:
+            mine = self.created >= psutil.boot_time()
+        return [member for member in psutil.process_iter() if _session_of(member) == self.pid] if mine else []
+
+    def _is(self, process: psutil.Process) -> bool:
+        # Not told by its environment: a process that sets its title loses that.
+        return abs(process.create_time() - self.created) < CLOCK_SECONDS
 
 
 class Airflow:
@@ -38,8 +70,22 @@ class Airflow:
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self.home = home
         self.environment = environment
-        self.state_file = home / "processes.json"
+        self.url = environment["AIRFLOW__API__BASE_URL"]
+        self._store = ArtifactStore(home)
         self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Keep others from starting the same Airflow meanwhile.
+
+        :raises ComponentError: another command does.
+        """
+        with (self.home / "start.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ComponentError("Another command is starting Airflow: try again when it is up.") from None
+            yield
 
     def migrate(self) -> None:
         """Create the metadata database, or bring it to this version.
@@ -63,9 +109,10 @@ class Airflow:
 
         :param outlive_parent: leave them running when this process ends; else they end with it, however it ends.
         """
+        components: dict[str, Component] = {}
         for name, arguments in COMPONENTS.items():
             with self.log_file(name).open("wb") as output:
-                self._started[name] = subprocess.Popen(  # noqa: S603
+                started = subprocess.Popen(  # noqa: S603
                     [*_airflow(), *arguments],
                     env=self.environment,
                     stdin=subprocess.DEVNULL,
@@ -74,47 +121,64 @@ class Airflow:
                     start_new_session=True,
                     preexec_fn=None if outlive_parent else _end_with_parent(),
                 )
-        self.state_file.write_text(json.dumps({name: process.pid for name, process in self._started.items()}))
+            self._started[name] = started
+            components[name] = Component(started.pid, psutil.Process(started.pid).create_time())
+            # After each, so that what was started can be stopped whatever happens to this process.
+            state = {"url": self.url, "components": {key: asdict(value) for key, value in components.items()}}
+            self._store.write_json(state, STATE)
 
-    def running(self) -> dict[str, psutil.Process]:
-        """The components of this home that run, whoever started them."""
-        if not self.state_file.exists():
-            return {}
-        found = {}
-        for name, pid in json.loads(self.state_file.read_text()).items():
-            try:
-                process = psutil.Process(pid)
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("AIRFLOW_HOME") == str(self.home):
-                    found[name] = process
-            except psutil.Error:
-                continue
-        return found
+    def running(self) -> set[str]:
+        """Names of the components of this home that run, whoever started them."""
+        return {name for name, component in self._components().items() if component.runs()}
+
+    def is_whole(self) -> bool:
+        """Whether every component runs."""
+        return self.running() == set(COMPONENTS)
+
+    def running_at(self) -> str:
+        """Where the running Airflow answers: not at :attr:`url` if it was started with other settings."""
+        return str(self._store.read_json(STATE)["url"]) if self._store.exists(STATE) else self.url
 
     def check(self) -> None:
         """Hold that all that was started still runs.
 
-        :raises ComponentError: a component ended.
+        :raises ComponentError: a component ended, or all were stopped.
         """
-        for name, process in self._started.items():
-            if process.poll() is not None:
-                raise ComponentError(
-                    f"Airflow's {name} ended (exit {process.returncode}):\n{tail(self.log_file(name))}"
-                )
+        components = self._components()
+        if not components:
+            raise ComponentError("Airflow was stopped by another command.")
+        for name in sorted(set(components) - self.running()):
+            started = self._started.get(name)
+            code = f" (exit {started.poll()})" if started else ""
+            raise ComponentError(f"Airflow's {name} ended{code}:\n{tail(self.log_file(name))}")
 
     def stop(self) -> list[str]:
-        """Stop every component with its children, gently and then for sure; the names of those that ran."""
-        running = self.running()
-        families = [process for parent in running.values() for process in (parent, *_children(parent))]
-        for process in running.values():
-            _signal(process, signal.SIGTERM)
-        _, alive = psutil.wait_procs(families, timeout=GRACE_SECONDS)
-        for process in alive:
+        """Stop every component with its children, gently and then for sure; the names of those that ran.
+
+        Interrupted while it waits, it waits no longer.
+        """
+        components = self._components()
+        families = {name: family for name, component in components.items() if (family := component.family())}
+        for name, family in families.items():
+            leaders = [process for process in family if process.pid == components[name].pid]
+            for process in leaders or family:  # a component stops its own children, unless it has died
+                _signal(process, signal.SIGTERM)
+        with contextlib.suppress(KeyboardInterrupt):
+            psutil.wait_procs([process for family in families.values() for process in family], timeout=GRACE_SECONDS)
+        left = [process for name in families for process in components[name].family()]
+        for process in left:
             _signal(process, signal.SIGKILL)
-        psutil.wait_procs(alive, timeout=5)
+        psutil.wait_procs(left, timeout=5)
         for started in self._started.values():
             started.poll()
-        self.state_file.unlink(missing_ok=True)
-        return sorted(running)
+        self._started.clear()
+        self._store.remove(STATE)
+        return sorted(families)
+
+    def _components(self) -> dict[str, Component]:
+        if not self._store.exists(STATE):
+            return {}
+        return {name: Component(**value) for name, value in self._store.read_json(STATE)["components"].items()}
 
     def log_file(self, name: str) -> Path:
         folder = self.home / "logs" / "components"
@@ -135,11 +199,11 @@ def _airflow() -> list[str]:
     return [sys.executable, "-m", "airflow"]
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return list(process.children(recursive=True))
-    except psutil.Error:
-        return []
+def _session_of(process: psutil.Process) -> int | None:
+    """The session of a process; None if it has ended."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return os.getsid(process.pid) if process.status() != psutil.STATUS_ZOMBIE else None
+    return None
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

@@ -50,6 +50,7 @@ def _show_ingested(store: ArtifactStore, console: Console) -> None:
         "",
         Text(f"Ingested  {latest.episodes:,} episodes of {latest.shows:,} shows (snapshot {latest.snapshot_id})"),
         Text(f"          quarantined: {quarantined}"),
+        Text(f"          Data Docs: {store.path('quality', latest.source_version, 'data_docs', 'index.html')}"),
         sep="\n",
     )
 

@@ -91,7 +91,7 @@ def write(
     tables = [episodes.filter(pc.equal(owner, shard)) for shard in range(shards)]
     hashes = [_hash(table) for table in tables]
     snapshot_id = digest(str(SCHEMA_VERSION), source_version, *hashes)
-    if store.is_complete(FOLDER, snapshot_id):
+    if exists(store, snapshot_id):
         return load(store, snapshot_id)
 
     previous = latest(store)
@@ -131,6 +131,11 @@ def latest(store: ArtifactStore) -> Manifest | None:
     return load(store, store.read_json(FOLDER, LATEST)["snapshot_id"])
 
 
+def exists(store: ArtifactStore, snapshot_id: str) -> bool:
+    """Whether a snapshot was written as a whole."""
+    return store.is_complete(FOLDER, snapshot_id)
+
+
 def load(store: ArtifactStore, snapshot_id: str) -> Manifest:
     """The manifest of a snapshot.
 
@@ -149,7 +154,9 @@ def read(
     """The episodes of a snapshot, ordered by shard and id; all shards and columns unless named."""
     parts = [part for part in load(store, snapshot_id).parts if shards is None or part.shard in shards]
     wanted = list(columns) if columns is not None else None
-    return pa.concat_tables(store.read_table(FOLDER, snapshot_id, part.file, columns=wanted) for part in parts)
+    table = pa.concat_tables(store.read_table(FOLDER, snapshot_id, part.file, columns=wanted) for part in parts)
+    # Parquet has no seconds: what was written as such is read as milliseconds.
+    return table.cast(pa.schema([EPISODES.field(name) for name in table.column_names]))
 
 
 def read_quarantine(store: ArtifactStore, snapshot_id: str) -> pa.Table:

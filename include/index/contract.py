@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +32,21 @@ class Metadata:
 class Records:
     """A batch of vectors, in one order.
 
+    :param ids: each once.
     :param values: L2-normalised, shape (n, dimension).
     """
 
     ids: list[str]
     values: Vectors
     metadata: list[Metadata]
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.values) == len(self.metadata):
+            raise ValueError(
+                f"{len(self.ids)} ids, {len(self.values)} vectors and {len(self.metadata)} metadata are no batch."
+            )
+        if len(set(self.ids)) < len(self.ids):
+            raise ValueError("An id is there twice in one batch; which of its vectors to keep cannot be told.")
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ class VectorIndex(Protocol):
     """Vectors by id in namespaces; a namespace holds the vectors of exactly one model version.
 
     Every write can be repeated with the same end: upserts replace by id, deletes ignore ids that are not there.
+    Every method that is given a namespace, but ``create`` and ``drop``, raises :class:`NamespaceNotFoundError` when it
+    is not there.
     """
 
     backend: str
@@ -74,15 +85,23 @@ class VectorIndex(Protocol):
         ...
 
     def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
-        """Write vectors, replacing those with the same id; the number written."""
+        """Write vectors, replacing those with the same id; the number written.
+
+        :raises IndexMismatchError: a batch is of another dimension.
+        """
         ...
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None: ...
 
     def query(
-        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, Any] | None = None
+        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, str] | None = None
     ) -> list[list[Hit]]:
-        """The k nearest of each query vector (q, dimension), best first; ``filter`` asks for equal metadata."""
+        """The ``k`` (at least 1) nearest of each query vector (q, dimension), best first, equal scores by id.
+
+        :param filter: text metadata that a hit must be equal in.
+        :raises IndexMismatchError: the vectors are of another dimension.
+        :raises ValueError: there is no such metadata, or ``k`` is less than 1.
+        """
         ...
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Vectors]:
@@ -106,6 +125,15 @@ class VectorIndex(Protocol):
 
 class IndexMismatchError(PermanentError):
     """An index is there, but not of the shape that is needed."""
+
+
+class NamespaceNotFoundError(RuntimeError):
+    """An index does not have a namespace."""
+
+    def __init__(self, namespace: str, index: str) -> None:
+        super().__init__(
+            f"The index {index} has no namespace {namespace}. Is PODSEARCH_INDEX_LOCATION the one it was built with?"
+        )
 
 
 def open_index(settings: Settings) -> VectorIndex:

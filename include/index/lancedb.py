@@ -14,9 +14,17 @@ from typing import Any, cast
 import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.index import HnswSq
+from lancedb.index import BTree, HnswSq
 
-from include.index.contract import Hit, IndexMismatchError, Metadata, NamespaceInfo, Records, Vectors
+from include.index.contract import (
+    Hit,
+    IndexMismatchError,
+    Metadata,
+    NamespaceInfo,
+    NamespaceNotFoundError,
+    Records,
+    Vectors,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +33,7 @@ EF = 256
 """Candidates of an approximate search: measured Recall@30 of 0.99 against exact search at 100k vectors."""
 REFINE = 2
 METADATA = ["title", "show_title", "language", "published_at", "content_hash", "model_version"]
+FILTERS = [name for name in METADATA if name != "published_at"]
 
 
 class LanceIndex:
@@ -41,19 +50,19 @@ class LanceIndex:
         self._database = lancedb.connect(location)
 
     def create(self, namespace: str, dimension: int) -> None:
-        if namespace in self.namespaces():
-            found = self._dimension(namespace)
-            if found != dimension:
-                raise IndexMismatchError(
-                    f"The namespace {namespace} holds vectors of {found} dimensions, the model makes {dimension}."
-                )
-            return
-        table = self._database.create_table(namespace, schema=_schema(dimension), exist_ok=True)
-        table.create_scalar_index("id", index_type="BTREE")
+        try:
+            # Also mends a table whose creation was killed half-way, which can be listed but not opened.
+            table = self._database.create_table(namespace, schema=_schema(dimension), exist_ok=True)
+        except ValueError as error:
+            raise IndexMismatchError(
+                f"{namespace} cannot hold the model's vectors of {dimension} dimensions: {error}"
+            ) from error
+        if not table.list_indices():
+            table.create_index("id", config=BTree())
 
     def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
         table = self._table(namespace)
-        dimension = self._dimension(namespace)
+        dimension = _dimension(table)
         written = 0
         for batch in batches:
             if batch.values.shape != (len(batch.ids), dimension):
@@ -71,19 +80,24 @@ class LanceIndex:
             table.delete(f"id IN ({', '.join(_quote(key) for key in ids[start : start + 500])})")
 
     def query(
-        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, Any] | None = None
+        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, str] | None = None
     ) -> list[list[Hit]]:
         hits: list[list[Hit]] = [[] for _ in vectors]
         table = self._table(namespace)
+        where = " AND ".join(f"{_column(key)} = {_quote(value)}" for key, value in (filter or {}).items())
+        if k < 1:
+            raise ValueError("Ask for at least one result.")
+        if len(vectors) and vectors.shape[1:] != (_dimension(table),):
+            raise IndexMismatchError(
+                f"{namespace} holds vectors of {_dimension(table)} dimensions; asked with shape {vectors.shape}."
+            )
         if not len(vectors) or not table.count_rows():
             return hits
         search = table.search(vectors).distance_type("cosine").limit(k).select(["id", *METADATA, "_distance"])
-        if self._has_index(namespace):
-            search = search.ef(EF).refine_factor(REFINE)
-        if filter:
-            search = search.where(
-                " AND ".join(f"{_column(key)} = {_quote(str(value))}" for key, value in filter.items())
-            )
+        if _has_index(table):
+            search = search.ef(max(EF, k * REFINE)).refine_factor(REFINE)
+        if where:
+            search = search.where(where)
         for row in search.to_arrow().to_pylist():
             hits[row.get("query_index", 0)].append(Hit(row["id"], 1.0 - row["_distance"], _metadata(row)))
         return [sorted(own, key=lambda hit: (-hit.score, hit.episode_id)) for own in hits]
@@ -116,25 +130,32 @@ class LanceIndex:
     def finish(self, namespace: str) -> NamespaceInfo:
         table = self._table(namespace)
         rows = table.count_rows()
-        if rows > self.exact_rows and not self._has_index(namespace):
+        if rows > self.exact_rows and not _has_index(table):
             log.info("Building IVF_HNSW_SQ over %d vectors.", rows)
             table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=1))
         # Compacts small files, brings rows written since into the indexes, and drops what no version needs.
         table.optimize(cleanup_older_than=timedelta(days=1))
-        return NamespaceInfo(rows, "IVF_HNSW_SQ" if self._has_index(namespace) else "exact")
+        return NamespaceInfo(rows, "IVF_HNSW_SQ" if _has_index(table) else "exact")
 
     def drop(self, namespace: str) -> None:
         if namespace in self.namespaces():
             self._database.drop_table(namespace)
 
     def _table(self, namespace: str) -> Any:
-        return self._database.open_table(namespace)
+        try:
+            return self._database.open_table(namespace)
+        except ValueError as error:
+            if namespace in self.namespaces():
+                raise
+            raise NamespaceNotFoundError(namespace, self.name) from error
 
-    def _dimension(self, namespace: str) -> int:
-        return int(self._table(namespace).schema.field("vector").type.list_size)
 
-    def _has_index(self, namespace: str) -> bool:
-        return any("vector" in index.columns for index in self._table(namespace).list_indices())
+def _dimension(table: Any) -> int:
+    return int(table.schema.field("vector").type.list_size)
+
+
+def _has_index(table: Any) -> bool:
+    return any("vector" in index.columns for index in table.list_indices())
 
 
 def _schema(dimension: int) -> pa.Schema:
@@ -171,8 +192,8 @@ def _metadata(row: dict[str, Any]) -> Metadata:
 
 
 def _column(name: str) -> str:
-    if name not in METADATA:
-        raise ValueError(f"There is no metadata {name!r} to filter by: use one of {', '.join(METADATA)}.")
+    if name not in FILTERS:
+        raise ValueError(f"There is no filter by {name!r}: use one of {', '.join(FILTERS)}.")
     return name
 
 

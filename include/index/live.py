@@ -12,7 +12,10 @@ FILE = "live.json"
 
 
 class LivePointer(BaseModel):
-    """What is live, and what was before it."""
+    """What is live, and what was before it.
+
+    ``previous`` is of another namespace, and so can be gone back to: a namespace holds one snapshot only.
+    """
 
     backend: str
     index: str
@@ -61,10 +64,16 @@ def activate(
 ) -> LivePointer:
     """Switch search to another namespace or snapshot, in one atomic step.
 
-    Activating what is live already changes nothing but its metrics, so a repeated task keeps what was before it.
+    Activating what is live already changes nothing but its metrics and report. A new snapshot in the live namespace
+    keeps ``previous``: what the namespace held before is gone.
     """
     live = read_live(store)
-    same = live is not None and (live.namespace, live.snapshot_id) == (namespace, snapshot_id)
+    activated_at, previous = datetime.now(UTC), None
+    if live and live.namespace == namespace:
+        previous = live.previous
+        activated_at = live.activated_at if live.snapshot_id == snapshot_id else activated_at
+    elif live:
+        previous = live.model_copy(update={"previous": None})
     pointer = LivePointer(
         backend=backend,
         index=index,
@@ -73,8 +82,8 @@ def activate(
         snapshot_id=snapshot_id,
         metrics=metrics,
         report=report,
-        activated_at=live.activated_at if live and same else datetime.now(UTC),
-        previous=live.previous if live and same else live and live.model_copy(update={"previous": None}),
+        activated_at=activated_at,
+        previous=previous,
     )
     store.write_json(pointer.model_dump(mode="json"), FILE)
     return pointer

@@ -2,7 +2,11 @@
 
 The journal of a namespace names every snapshot whose records it may hold. A write first adds its own snapshot to it;
 only a verified namespace is back to one. So a run that follows an interrupted one compares against all states in
-between, and ends in exactly its own snapshot, without asking the index what it holds.
+between, and ends in exactly its own snapshot, without asking the index what it holds. Where the journal cannot be
+trusted (the index is another one, or did not hold what it should), it says so, and the next run builds in full.
+
+It also names the plan that writes to the namespace: a step of an earlier plan, cleared by hand or left over from a
+worker that was given up, is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from include.episodes import snapshot
+from include.errors import PermanentError
 from include.index.live import LivePointer
 from include.storage import ArtifactStore, digest
 
@@ -48,6 +53,21 @@ class Plan(BaseModel):
     """Shards that have something to write."""
 
 
+class Journal(BaseModel):
+    """What a namespace may hold, and who writes to it."""
+
+    states: list[str | None] = [None]
+    """Snapshots whose records it may hold; None stands for anything, or nothing."""
+    plan_id: str | None = None
+    """The plan that may write to it."""
+    index: str | None = None
+    """The index that it is in."""
+
+
+class OutdatedPlanError(PermanentError):
+    """A later plan writes to the namespace now."""
+
+
 def namespace_of(model_version: str) -> str:
     """The namespace of a model: one each, so that vectors of two models never meet."""
     return model_version
@@ -62,7 +82,9 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
     if latest is None:
         raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
     namespace = namespace_of(model_version)
-    states = read_journal(store, namespace)
+    states = [
+        state if state and snapshot.exists(store, state) else None for state in read_journal(store, namespace).states
+    ]
     steps = [snapshot.difference(store, state, latest.snapshot_id) for state in states]
     added = {key for step in steps for key in step.added}
     changed = {key for step in steps for key in step.changed} - added
@@ -74,7 +96,7 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
     if is_live and not write and not removed:
         action = "nothing"
     plan = Plan(
-        plan_id=digest(latest.snapshot_id, namespace, *(str(state) for state in states)),
+        plan_id=digest(latest.snapshot_id, namespace, action, *(str(state) for state in states)),
         snapshot_id=latest.snapshot_id,
         previous_snapshot_id=next((state for state in states if state), None),
         model_version=model_version,
@@ -101,22 +123,45 @@ def load_change(store: ArtifactStore, plan_id: str) -> Change:
     return Change.model_validate(store.read_json(FOLDER, plan_id, "change.json"))
 
 
-def read_journal(store: ArtifactStore, namespace: str) -> list[str | None]:
-    """Snapshots whose records the namespace may hold; None stands for an empty or unknown one."""
+def read_journal(store: ArtifactStore, namespace: str) -> Journal:
+    """The journal of a namespace; without one, it may hold anything."""
     path = (JOURNALS, f"{namespace}.json")
-    return list(store.read_json(*path)["states"]) if store.exists(*path) else [None]
+    return Journal.model_validate(store.read_json(*path)) if store.exists(*path) else Journal()
 
 
-def begin_write(store: ArtifactStore, plan: Plan) -> None:
-    """Note, before the first write, that the namespace may from now on hold records of the plan's snapshot."""
-    states = read_journal(store, plan.namespace)
+def begin_write(store: ArtifactStore, plan: Plan, index: str) -> None:
+    """Note, before the first write, that the namespace may from now on hold records of the plan's snapshot.
+
+    :param index: name of the index that is written to.
+    """
+    states = read_journal(store, plan.namespace).states
     if plan.snapshot_id not in states:
-        _write_journal(store, plan.namespace, [*states, plan.snapshot_id])
+        states = [*states, plan.snapshot_id]
+    _write_journal(store, plan.namespace, Journal(states=states, plan_id=plan.plan_id, index=index))
+
+
+def require_current(store: ArtifactStore, plan: Plan) -> Journal:
+    """The namespace's journal, if the plan is still the one that writes to it.
+
+    :raises OutdatedPlanError: another is.
+    """
+    journal = read_journal(store, plan.namespace)
+    if journal.plan_id != plan.plan_id:
+        raise OutdatedPlanError(
+            f"{plan.namespace} has been planned anew since the plan {plan.plan_id}: "
+            "run reindex_episodes again from its planning task."
+        )
+    return journal
 
 
 def finish_write(store: ArtifactStore, plan: Plan) -> None:
     """Note that the namespace was verified to hold the plan's snapshot and nothing else."""
-    _write_journal(store, plan.namespace, [plan.snapshot_id])
+    _settle(store, plan, plan.snapshot_id)
+
+
+def distrust(store: ArtifactStore, plan: Plan) -> None:
+    """Note that the namespace does not hold what it should, so that the next plan builds it in full."""
+    _settle(store, plan, None)
 
 
 def forget(store: ArtifactStore, namespace: str) -> None:
@@ -138,8 +183,13 @@ def read_seconds(store: ArtifactStore, plan_id: str) -> dict[str, float]:
     return seconds
 
 
-def _write_journal(store: ArtifactStore, namespace: str, states: list[str | None]) -> None:
-    store.write_json({"states": states}, JOURNALS, f"{namespace}.json")
+def _settle(store: ArtifactStore, plan: Plan, state: str | None) -> None:
+    journal = require_current(store, plan)
+    _write_journal(store, plan.namespace, journal.model_copy(update={"states": [state]}))
+
+
+def _write_journal(store: ArtifactStore, namespace: str, journal: Journal) -> None:
+    store.write_json(journal.model_dump(), JOURNALS, f"{namespace}.json")
 
 
 def _shards_of(store: ArtifactStore, latest: snapshot.Manifest, ids: set[str]) -> list[int]:

@@ -27,9 +27,11 @@ def index_recall(store: ArtifactStore, index: VectorIndex, plan: Plan, queries: 
     :param queries: L2-normalised, shape (q, dimension).
     """
     floor = _kth_scores(store, plan, queries, k)
-    shares = []
-    for hits, least in zip(index.query(plan.namespace, queries, k), floor, strict=True):
-        shares.append(sum(hit.score >= least - 1e-4 for hit in hits) / max(min(k, plan_size(store, plan)), 1))
+    asked = max(min(k, snapshot.load(store, plan.snapshot_id).episodes), 1)
+    answers = index.query(plan.namespace, queries, k)
+    shares = [
+        sum(hit.score >= least - 1e-4 for hit in hits) / asked for hits, least in zip(answers, floor, strict=True)
+    ]
     return float(np.mean(shares))
 
 
@@ -46,11 +48,6 @@ def require_recall(store: ArtifactStore, index: VectorIndex, plan: Plan, queries
             "(PODSEARCH_MIN_INDEX_RECALL)."
         )
     return recall
-
-
-def plan_size(store: ArtifactStore, plan: Plan) -> int:
-    """Episodes in the plan's snapshot."""
-    return snapshot.load(store, plan.snapshot_id).episodes
 
 
 def _kth_scores(store: ArtifactStore, plan: Plan, queries: Vectors, k: int) -> Vectors:

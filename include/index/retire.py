@@ -7,6 +7,7 @@ import logging
 from include.index.contract import VectorIndex
 from include.index.live import read_live
 from include.index.plan import forget
+from include.retriever.registry import FOLDER as MODELS
 from include.retriever.registry import load_manifest
 from include.storage import ArtifactStore
 
@@ -14,13 +15,16 @@ log = logging.getLogger(__name__)
 
 
 def retire(store: ArtifactStore, index: VectorIndex, *, keep: int) -> list[str]:
-    """Drop all but the live namespace, the one before it, and the newest others up to ``keep``; their names."""
+    """Drop all but the live namespace, the one before it, and the newest others up to ``keep``; their names.
+
+    What is not named after a registered model is not ours to drop, and is left alone.
+    """
     live = read_live(store)
     if live is None:
         return []
     needed = [live.namespace, *([live.previous.namespace] if live.previous else [])]
     others = sorted(
-        (name for name in index.namespaces() if name not in needed),
+        (name for name in index.namespaces() if name not in needed and store.is_complete(MODELS, name)),
         key=lambda name: load_manifest(store, name).registered_at,
         reverse=True,
     )

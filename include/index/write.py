@@ -13,8 +13,17 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.index.contract import Metadata, Records, VectorIndex
-from include.index.plan import Plan, begin_write, finish_write, load_change
+from include.index.contract import Metadata, Records, VectorIndex, Vectors
+from include.index.plan import (
+    Plan,
+    begin_write,
+    distrust,
+    finish_write,
+    forget,
+    load_change,
+    read_journal,
+    require_current,
+)
 from include.retriever.encode import EmbeddingCache, shard_part
 from include.storage import ArtifactStore
 
@@ -25,10 +34,15 @@ log = logging.getLogger(__name__)
 
 UPSERT_BATCH = 2_000
 SAMPLED_VECTORS = 200
+REMEDY = "Run reindex_episodes again: it builds the namespace in full."
 
 
 class VerificationError(RuntimeError):
     """The namespace does not hold what it should; search goes on with what was live before."""
+
+
+class LostNamespaceError(RuntimeError):
+    """The index does not have the namespace that the journal speaks of; planning again builds it in full."""
 
 
 class Verification(BaseModel):
@@ -66,24 +80,44 @@ def encode_shard(
 
 
 def prepare_namespace(store: ArtifactStore, index: VectorIndex, plan: Plan, dimension: int) -> None:
-    """Make the namespace, and note that it is being written to."""
+    """Make the namespace, and note that it is being written to.
+
+    :raises LostNamespaceError: there is nothing there that a difference could be written to.
+    """
+    if plan.action != "full" and not (
+        read_journal(store, plan.namespace).index == index.name and plan.namespace in index.namespaces()
+    ):
+        forget(store, plan.namespace)
+        raise LostNamespaceError(
+            f"{plan.namespace} is not in the index {index.name}, where a difference was to be written: "
+            "plan again, and it is built in full."
+        )
     index.create(plan.namespace, dimension)
-    begin_write(store, plan)
+    begin_write(store, plan, index.name)
 
 
 def upsert_shard(store: ArtifactStore, index: VectorIndex, plan: Plan, shard: int) -> int:
-    """Write the records of a shard that the plan names; how many."""
+    """Write the records of a shard that the plan names; how many.
+
+    :raises OutdatedPlanError: the namespace was planned anew since.
+    """
+    require_current(store, plan)
     episodes = _planned(
         store, plan, shard, ["episode_id", "title", "show_title", "language", "published_at", "content_hash"]
     )
-    cached = EmbeddingCache(store, plan.model_version, shard_part(shard)).load()
-    written = index.upsert(plan.namespace, _batches(episodes, cached, plan.model_version))
+    cache = EmbeddingCache(store, plan.model_version, shard_part(shard))
+    vectors = cache.vectors(episodes["content_hash"].to_pylist())
+    written = index.upsert(plan.namespace, _batches(episodes, vectors, plan.model_version))
     log.info("Upserted %d records of shard %d into %s.", written, shard, plan.namespace)
     return written
 
 
 def delete_withdrawn(store: ArtifactStore, index: VectorIndex, plan: Plan) -> int:
-    """Delete what the snapshot does not have; how many."""
+    """Delete what the snapshot does not have; how many.
+
+    :raises OutdatedPlanError: the namespace was planned anew since.
+    """
+    require_current(store, plan)
     ids = load_change(store, plan.plan_id).delete
     if plan.action == "full":
         # An earlier, unfinished build may have left records of no known snapshot.
@@ -97,14 +131,19 @@ def delete_withdrawn(store: ArtifactStore, index: VectorIndex, plan: Plan) -> in
 def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification:
     """Hold the namespace against the snapshot: its ids exactly, and a sample of its vectors.
 
-    :raises VerificationError: they differ.
+    :raises VerificationError: they differ; the next run then builds the namespace in full.
+    :raises OutdatedPlanError: the namespace was planned anew since.
     """
+    require_current(store, plan)
     info = index.finish(plan.namespace)
-    episodes = snapshot.read(store, plan.snapshot_id, columns=["episode_id", "content_hash", "podcast_id"])
-    ids = episodes["episode_id"].to_pylist()
-    _verify_ids(index, plan.namespace, set(ids))
+    ids = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
     rows = random.Random(plan.plan_id).sample(range(len(ids)), min(SAMPLED_VECTORS, len(ids)))  # noqa: S311
-    sampled = _verify_vectors(store, index, plan, rows)
+    try:
+        _verify_ids(index, plan.namespace, set(ids))
+        sampled = _verify_vectors(store, index, plan, rows)
+    except VerificationError:
+        distrust(store, plan)
+        raise
     finish_write(store, plan)
     log.info("Verified %s: %d records (%s), %d vectors compared.", plan.namespace, info.rows, info.kind, sampled)
     return Verification(rows=info.rows, sampled=sampled, kind=info.kind)
@@ -116,7 +155,7 @@ def _verify_ids(index: VectorIndex, namespace: str, wanted: set[str]) -> None:
         missing, extra = sorted(wanted - held), sorted(held - wanted)
         raise VerificationError(
             f"{namespace} holds {index.count(namespace)} records in place of {len(wanted)}: {len(missing)} missing "
-            f"({', '.join(missing[:3])}), {len(extra)} too many ({', '.join(extra[:3])})."
+            f"({', '.join(missing[:3])}), {len(extra)} too many ({', '.join(extra[:3])}). {REMEDY}"
         )
 
 
@@ -125,19 +164,19 @@ def _verify_vectors(store: ArtifactStore, index: VectorIndex, plan: Plan, rows: 
     compared = 0
     total = 0
     for part in snapshot.load(store, plan.snapshot_id).parts:
-        own = [row - total for row in rows if total <= row < total + part.rows]
+        table = snapshot.read(store, plan.snapshot_id, columns=["episode_id", "content_hash"], shards=[part.shard])
+        cache = EmbeddingCache(store, plan.model_version, shard_part(part.shard))
+        if lost := cache.missing(set(table["content_hash"].to_pylist())):
+            raise VerificationError(f"The embeddings of {len(lost)} texts are gone from the artifact store. {REMEDY}")
+        own = table.take(pa.array([row - total for row in rows if total <= row < total + part.rows], pa.int64()))
         total += part.rows
-        if not own:
-            continue
-        table = snapshot.read(
-            store, plan.snapshot_id, columns=["episode_id", "content_hash"], shards=[part.shard]
-        ).take(own)
-        cached = EmbeddingCache(store, plan.model_version, shard_part(part.shard)).load()
-        ids = table["episode_id"].to_pylist()
+        ids = own["episode_id"].to_pylist()
         stored = index.fetch(plan.namespace, ids)
-        for key, content in zip(ids, table["content_hash"].to_pylist(), strict=True):
-            if key not in stored or not np.allclose(stored[key], cached[content], atol=1e-3):
-                raise VerificationError(f"The vector of {key} in {plan.namespace} is not the one that was encoded.")
+        for key, vector in zip(ids, cache.vectors(own["content_hash"].to_pylist()), strict=True):
+            if key not in stored or not np.allclose(stored[key], vector, atol=1e-3):
+                raise VerificationError(
+                    f"The vector of {key} in {plan.namespace} is not the one that was encoded. {REMEDY}"
+                )
             compared += 1
     return compared
 
@@ -145,17 +184,15 @@ def _verify_vectors(store: ArtifactStore, index: VectorIndex, plan: Plan, rows: 
 def _planned(store: ArtifactStore, plan: Plan, shard: int, columns: list[str]) -> pa.Table:
     wanted = set(load_change(store, plan.plan_id).upsert)
     table = snapshot.read(store, plan.snapshot_id, columns=columns, shards=[shard])
-    if len(wanted) < len(table) or plan.action != "full":
-        table = table.filter(pc.is_in(table["episode_id"], value_set=pa.array(sorted(wanted), pa.string())))
-    return table
+    return table.filter(pc.is_in(table["episode_id"], value_set=pa.array(sorted(wanted), pa.string())))
 
 
-def _batches(episodes: pa.Table, vectors: dict[str, np.ndarray], model_version: str) -> Iterator[Records]:
-    for batch in episodes.to_batches(max_chunksize=UPSERT_BATCH):
-        rows = batch.to_pylist()
+def _batches(episodes: pa.Table, vectors: Vectors, model_version: str) -> Iterator[Records]:
+    for start in range(0, len(episodes), UPSERT_BATCH):
+        rows = episodes.slice(start, UPSERT_BATCH).to_pylist()
         yield Records(
             ids=[row["episode_id"] for row in rows],
-            values=np.stack([vectors[row["content_hash"]] for row in rows]),
+            values=vectors[start : start + UPSERT_BATCH],
             metadata=[
                 Metadata(
                     title=row["title"],

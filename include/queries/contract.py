@@ -18,6 +18,7 @@ class Passage:
     description: str
     show_title: str
     show_description: str | None = None
+    language: str | None = None
 
     def text(self, *, title: bool = True, description: str | None = None) -> str:
         """The episode's text; ``title=False`` or another ``description`` hold a part of it out."""

@@ -12,29 +12,39 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
+from itertools import chain
 
 from include.queries.contract import Passage, Query
+from include.queries.keywords import ADDRESS, keywords, lower_case_words, words_of
+from include.queries.titles import bare_title, count_words, is_question
 
-_NUMBERING = re.compile(
+__all__ = ["ExtractiveQueryGenerator", "bare_title"]
+
+# A full stop ends a sentence unless a small letter follows, or it stands after an initial or a form of address.
+_SENTENCE = re.compile(
+    r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<!\bProf\.)\s+(?=[^a-z\s])|(?<=[。！？])\s*"
+)
+_IN_THIS_EPISODE = re.compile(
+    r"^(?:in|on) (?:this|today['’]s|this week['’]s) (?:[\w-]+ ){0,2}(?:episode|edition|show)\b[^,.!?]{0,40},\s*",
+    re.IGNORECASE,
+)
+_BOILERPLATE = re.compile(
     r"""^\W*(?:
-        s\d+\s*e\d+\b                                                  # "S02E05 "
-        | (?:episode|ep|folge|avsnitt|episodio|épisode|part|pt|no|nr)\W{0,2}\s*\#?\d{1,4}\b   # "Ep. 47", "Folge 3"
-        | (?:[^\W\d]{1,12}\s?)?\#?\d{1,4}(?=\s*[-–—:|.)\]])             # "#112:", "091 -", "TAS 323:"
-    )\s*[-–—:|.)\]]*\s*""",
+        (?:in|on)\s(?:this|today['’]?s)\b | this\s(?:episode|podcast|show|week|is|has|one)\b
+        | (?:welcome|hello|hi|hey|thanks?|support|subscribe|follow|sponsor|click|listen|download|please|join|visit)\b
+        | (?:check\sout|sign\sup|brought\sto|it['’]?s\s(?:been|time)|part\s\d)\b
+        | (?:velkommen|välkommen|willkommen|bienvenue|benvenut|bienvenid|bem-vind)
+        | (?:folge\svom|in\sdieser\s(?:folge|episode)|en\seste\sepisodio|dans\scet\sépisode|i\sdenne\sepisoden)
+    )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_TRAILING = re.compile(r"\s*(?:[|(\[–—-]\s*|\b(?:episode|ep|part|pt)\W{0,2}|#)+\d{1,4}\W*$", re.IGNORECASE)
-_SENTENCE = re.compile(r"(?<=[.!?。！？])\s+")
-_ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\w+|\S+\.(?:com|org|net|example)\S*")
 
 MIN_REST_WORDS = 12
 """A lead is only used where this many words of the description are left to be found."""
-MAX_LEAD_WORDS = 24
-KEYWORDS = (2, 4)
-CANDIDATES = 8
-"""Key phrases are drawn from so many of an episode's best keywords."""
+MIN_REST_WORDS_OF_TITLE = 5
+"""The same for a title: without it, only the show is left, which all of its episodes share."""
+LEAD_WORDS = (4, 24)
+PHRASE_WORDS = (2, 4)
 
 
 class ExtractiveQueryGenerator:
@@ -44,77 +54,60 @@ class ExtractiveQueryGenerator:
 
     def generate(self, passages: Sequence[Passage], n: int, seed: int) -> list[list[Query]]:
         """See :class:`include.queries.contract.QueryGenerator`; TF-IDF weights come from the passages of the call."""
-        keywords = _keywords(passages)
-        return [_queries(passage, words, n, seed) for passage, words in zip(passages, keywords, strict=True)]
+        lower_case = lower_case_words(passages)
+        return [
+            _queries(passage, best, lower_case, n=n, chance=random.Random(f"{seed}:{passage.episode_id}"))  # noqa: S311
+            for passage, best in zip(passages, keywords(passages), strict=True)
+        ]
 
 
-def bare_title(title: str, show_title: str) -> str:
-    """A title without its numbering and without the show's name: what a listener might have asked.
-
-    >>> bare_title("Ep. 47 – Why we sleep | The Night Shift", "The Night Shift")
-    'Why we sleep'
-    """
-    bare = re.sub(re.escape(show_title), " ", title, flags=re.IGNORECASE) if show_title else title
-    bare = _NUMBERING.sub("", bare.strip(" -–—:|·,#"))
-    bare = _TRAILING.sub("", bare)
-    return " ".join(bare.split()).strip(" -–—:|·,#\"'“”")
-
-
-def _queries(passage: Passage, keywords: list[str], n: int, seed: int) -> list[Query]:
-    chance = random.Random(f"{seed}:{passage.episode_id}")  # noqa: S311 - reproducible, not secret
-    queries = [query for query in (_title(passage), _key_phrase(passage, keywords, chance), _lead(passage)) if query]
-    chance.shuffle(queries)
-    while len(queries) < n and (more := _key_phrase(passage, keywords, chance)):
-        if more.text in {query.text for query in queries}:
+def _queries(passage: Passage, best: list[str], lower_case: set[str], *, n: int, chance: random.Random) -> list[Query]:
+    first = [_title(passage, lower_case), _key_phrase(passage, best, chance), _lead(passage, best)]
+    chance.shuffle(first)
+    queries: dict[str, Query] = {}
+    # More key phrases fill the number up; a draw may repeat one, so there are more draws than places.
+    for query in chain(first, (_key_phrase(passage, best, chance) for _ in range(2 * n))):
+        if len(queries) == n:
             break
-        queries.append(more)
-    return queries[:n]
+        if query:
+            queries.setdefault(query.text.casefold(), query)
+    return list(queries.values())
 
 
-def _title(passage: Passage) -> Query | None:
+def _title(passage: Passage, lower_case: set[str]) -> Query | None:
     title = bare_title(passage.title, passage.show_title)
-    if len(title.split()) < 2:
+    if not is_question(title, lower_case):
         return None
-    description = re.sub(re.escape(passage.title), " ", passage.description, flags=re.IGNORECASE)
-    return Query(title, "title", passage.text(title=False, description=" ".join(description.split())))
+    description = _without(_without(passage.description, passage.title), title)
+    if count_words(description) < MIN_REST_WORDS_OF_TITLE:
+        return None
+    return Query(title, "title", passage.text(title=False, description=description))
 
 
-def _key_phrase(passage: Passage, keywords: list[str], chance: random.Random) -> Query | None:
-    if len(keywords) < KEYWORDS[0]:
+def _key_phrase(passage: Passage, best: list[str], chance: random.Random) -> Query | None:
+    """Some of the keywords, in the order of the text, so that what belongs together stays together."""
+    if len(best) < PHRASE_WORDS[0]:
         return None
-    size = min(chance.randint(*KEYWORDS), len(keywords))
+    size = min(chance.randint(*PHRASE_WORDS), len(best))
     # Better keywords are likelier: an exponential race over their rank.
-    drawn = sorted(range(len(keywords)), key=lambda rank: chance.random() ** (rank + 1), reverse=True)[:size]
-    return Query(" ".join(keywords[rank] for rank in sorted(drawn)), "key_phrase", passage.text())
+    drawn = sorted(range(len(best)), key=lambda rank: chance.random() ** (rank + 1), reverse=True)[:size]
+    text = f"{passage.title}. {passage.description}".lower()
+    return Query(" ".join(sorted((best[rank] for rank in drawn), key=text.find)), "key_phrase", passage.text())
 
 
-def _lead(passage: Passage) -> Query | None:
+def _lead(passage: Passage, best: list[str]) -> Query | None:
     sentences = _SENTENCE.split(passage.description, maxsplit=1)
-    lead = sentences[0].strip(" .")
+    lead = _IN_THIS_EPISODE.sub("", sentences[0]).strip(" .。")
     rest = sentences[1] if len(sentences) == 2 else ""
-    if len(rest.split()) < MIN_REST_WORDS or not 4 <= len(lead.split()) <= MAX_LEAD_WORDS or _ADDRESS.search(lead):
+    if count_words(rest) < MIN_REST_WORDS or not LEAD_WORDS[0] <= count_words(lead) <= LEAD_WORDS[1]:
+        return None
+    if _BOILERPLATE.match(lead) or ADDRESS.search(lead):
+        return None
+    if best and set(best).isdisjoint(words_of(lead)):  # it could open any episode
         return None
     return Query(lead, "lead", passage.text(description=rest))
 
 
-def _keywords(passages: Sequence[Passage]) -> list[list[str]]:
-    """The best keywords of each passage, best first, by TF-IDF over title and description."""
-    texts = [_ADDRESS.sub(" ", f"{passage.title}. {passage.description}") for passage in passages]
-    vectorizer = TfidfVectorizer(
-        token_pattern=r"(?u)\b[^\W\d_]{3,20}\b",  # noqa: S106 - a pattern, no password
-        stop_words=list(ENGLISH_STOP_WORDS),
-        # Words that half the texts use say nothing, whatever the language; a word seen once is most often a name.
-        max_df=0.2 if len(texts) >= 20 else 1.0,
-        sublinear_tf=True,
-    )
-    try:
-        weights = vectorizer.fit_transform(texts).tocsr()
-    except ValueError:  # not one usable word in all texts
-        return [[] for _ in passages]
-    names = vectorizer.get_feature_names_out()
-    best = []
-    for row in range(weights.shape[0]):
-        start, end = weights.indptr[row], weights.indptr[row + 1]
-        pairs = sorted(zip(-weights.data[start:end], weights.indices[start:end], strict=True))
-        best.append([str(names[column]) for _, column in pairs[:CANDIDATES]])
-    return best
+def _without(text: str, part: str) -> str:
+    """A text with every occurrence of a part taken out, whatever its case."""
+    return " ".join(re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", " ", text, flags=re.IGNORECASE).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -56,7 +57,8 @@ def filter_queries(
 
 def _reason(query: Query, seen: set[str], sharing: Counter[str], max_sharing: int) -> Dropped | None:
     key = _key(query.text)
-    letters = sum(character.isalpha() for character in key)
+    # Marks are letters too: the vowel signs of Hindi or Thai.
+    letters = sum(unicodedata.category(character)[0] in "LM" for character in key)
     tests = {
         Dropped.TOO_SHORT: letters < MIN_LETTERS and key.isascii(),
         Dropped.TOO_LONG: len(key.split()) > MAX_WORDS,

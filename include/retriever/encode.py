@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.storage import ArtifactStore, digest
 
@@ -42,33 +43,24 @@ def shard_part(shard: int) -> str:
 
 
 class EmbeddingCache:
-    """Vectors of one model version for one part of the catalogue.
+    """Vectors of one model version.
 
-    :param part: keeps parts that are encoded by different tasks in different folders (``shard-0003``, ``queries``).
+    :param part: the folder that new vectors go to, one a task (``shard-0003``, ``held-out``). All are read: an episode
+        is in another shard when its show or the number of shards changed.
     """
 
     def __init__(self, store: ArtifactStore, model_version: str, part: str) -> None:
         self.store = store
         self.folder = (FOLDER, model_version, part)
 
-    def load(self) -> dict[str, Vectors]:
-        """Every cached vector by content hash."""
-        cached: dict[str, Vectors] = {}
-        for name in self.store.names(*self.folder):
-            table = self.store.read_table(*self.folder, name)
-            column = table["vector"].combine_chunks()
-            values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
-            cached.update(zip(table["content_hash"].to_pylist(), values, strict=True))
-        return cached
-
     def missing(self, hashes: set[str]) -> set[str]:
         """Which of some texts have no vector yet."""
-        known: set[str] = set()
-        for name in self.store.names(*self.folder):
-            known.update(
-                self.store.read_table(*self.folder, name, columns=["content_hash"])["content_hash"].to_pylist()
-            )
-        return hashes - known
+        left = set(hashes)
+        for file in self._files():
+            if not left:
+                break
+            left.difference_update(self.store.read_table(*file, columns=["content_hash"])["content_hash"].to_pylist())
+        return left
 
     def add(self, hashes: list[str], vectors: Vectors) -> None:
         values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), vectors.shape[1])
@@ -98,9 +90,31 @@ class EmbeddingCache:
         return len(todo)
 
     def vectors(self, hashes: list[str]) -> Vectors:
-        """Vectors in the order of the hashes.
+        """Vectors in the order of the hashes, shape (n, dimension).
 
         :raises KeyError: one of them was never encoded.
         """
-        cached = self.load()
-        return np.stack([cached[key] for key in hashes]) if hashes else np.empty((0, 0), np.float32)
+        found: dict[str, Vectors] = {}
+        left = set(hashes)
+        for file in self._files():
+            if not left:
+                break
+            table = self.store.read_table(*file)
+            table = table.filter(pc.is_in(table["content_hash"], value_set=pa.array(sorted(left), pa.string())))
+            keys = table["content_hash"].to_pylist()
+            found.update(zip(keys, _matrix(table), strict=True))
+            left.difference_update(keys)
+        return np.stack([found[key] for key in hashes]) if hashes else np.empty((0, 0), np.float32)
+
+    def _files(self) -> Iterator[tuple[str, ...]]:
+        """Paths of the model's files, those of this part first."""
+        *model, own = self.folder
+        for part in [own, *(name for name in self.store.names(*model) if name != own)]:
+            for name in self.store.names(*model, part):
+                yield (*model, part, name)
+
+
+def _matrix(table: pa.Table) -> Vectors:
+    """The vectors of a cache file, shape (n, dimension)."""
+    column = table["vector"].combine_chunks()
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size))

@@ -33,7 +33,7 @@ from include.errors import PermanentError
 from include.retriever.pairs import count_by
 from include.retriever.recipe import Recipe
 from include.retriever.registry import ModelManifest, dimension_of
-from include.storage import digest
+from include.storage import ArtifactStore, digest
 
 log = logging.getLogger(__name__)
 
@@ -107,17 +107,26 @@ def fine_tune(
         ],
         seconds=time.monotonic() - started,
     )
-    model.model_card_data.model_name = version
+    _write_card(model, version)
     model.save_pretrained(str(output), model_name=version, safe_serialization=True)
-    finished.write_text(manifest.model_dump_json(indent=2))
+    ArtifactStore(work).write_json(manifest.model_dump(mode="json"), finished.name)
     return output, manifest
+
+
+def _write_card(model: SentenceTransformer, version: str) -> None:
+    """Say in the model card what the model is, and take out the examples, which are texts of the catalogue."""
+    card = model.model_card_data
+    card.model_name = version
+    card.task_name = "natural-language podcast search"
+    card.generate_widget_examples = False
+    card.widget, card.usage_examples = [], None
+    for dataset in card.train_datasets:
+        for examples in ("examples", "examples_table", "_example_columns"):
+            dataset.pop(examples, None)
 
 
 def _trainer(model: SentenceTransformer, train: pa.Table, recipe: Recipe, work: Path) -> SentenceTransformerTrainer:
     steps = max(1, -(-len(train) // recipe.batch_size) * recipe.epochs)
-    card = model.model_card_data
-    card.task_name = "natural-language podcast search"
-    card.generate_widget_examples = False  # they would copy catalogue text into the card
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(work / "checkpoints"),
         num_train_epochs=recipe.epochs,
@@ -153,6 +162,9 @@ def _trainer(model: SentenceTransformer, train: pa.Table, recipe: Recipe, work: 
 class _Trainer(SentenceTransformerTrainer):
     """Never puts the same query, or two pairs of one near-duplicate group, in one batch.
 
+    The few pairs that are left for batches of their own at the end of an epoch are dropped: alone, with nothing to be
+    told apart from, they would teach nothing.
+
     :param keys: the query and the group of each training pair; the batch sampler only yields row numbers, so that it
         can look at them in place of the texts.
     """
@@ -166,9 +178,17 @@ class _Trainer(SentenceTransformerTrainer):
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; one that was being written when the task was killed has no trainer state."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if path.stat().st_size]
+    """The newest whole checkpoint; one that was being written when the task was killed has no whole trainer state."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def _evaluator(pairs: pa.Table) -> InformationRetrievalEvaluator | None:
@@ -206,8 +226,7 @@ def _measure(
     figures = {"MRR@5": float(scores["eval_cosine_mrr@5"]), "Recall@1": float(scores["eval_cosine_recall@1"])}
     log.info("In-batch: MRR@5 %.3f, Recall@1 %.3f.", figures["MRR@5"], figures["Recall@1"])
     if memory:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(figures))
+        ArtifactStore(memory.parent).write_json(figures, memory.name)
     return figures
 
 

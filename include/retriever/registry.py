@@ -5,8 +5,8 @@ A version is a folder in sentence-transformers' format (safetensors, configurati
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
-import json
 import logging
 import re
 import tempfile
@@ -84,9 +84,11 @@ def ensure_base(store: ArtifactStore, name: str, device: str) -> ModelManifest:
     with tempfile.TemporaryDirectory(prefix="podsearch-") as temporary:
         folder = Path(temporary)
         model.save_pretrained(temporary, safe_serialization=True)
-        weights = b"".join(file.read_bytes() for file in sorted(folder.rglob("*.safetensors")))
+        weights = hashlib.sha256()
+        for file in sorted(folder.rglob("*.safetensors")):
+            weights.update(file.read_bytes())
         manifest = ModelManifest(
-            version=f"{slug}-base-{digest(weights.hex())[:8]}",
+            version=f"{slug}-base-{weights.hexdigest()[:8]}",
             kind="base",
             base_model=name,
             dimension=dimension_of(model),
@@ -102,7 +104,8 @@ def register(store: ArtifactStore, folder: Path, manifest: ModelManifest) -> Mod
     """Put a finished model folder into the registry. What is registered is never changed."""
     if store.is_complete(FOLDER, manifest.version):
         return load_manifest(store, manifest.version)
-    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2))
+    # Atomic, because the folder may be the store's own copy of a trained model.
+    ArtifactStore(folder).write_json(manifest.model_dump(mode="json"), MANIFEST)
     store.publish_directory(folder, FOLDER, manifest.version)
     log.info("Registered the model %s.", manifest.version)
     return manifest

@@ -17,18 +17,21 @@ from include.queries.filtering import filter_queries
 from include.retriever.pairs import PAIRS, build_pairs, count_by
 from include.retriever.recipe import Recipe
 from include.retriever.registry import ModelManifest, ensure_base, newest_trained, open_model, register
-from include.storage import ArtifactStore, digest
+from include.storage import MANIFEST, ArtifactStore, digest
 
 log = logging.getLogger(__name__)
 
 FOLDER = "training"
-PASSAGE_COLUMNS = ["episode_id", "title", "description", "show_title", "show_description"]
+PLAN_VERSION = 1
+"""Raise it when a step changes what it writes, so that an unchanged plan is trained anew."""
+PASSAGE_COLUMNS = ["episode_id", "title", "description", "show_title", "show_description", "language"]
 
 
 class TrainingPlan(BaseModel):
     """What a training starts from; its name follows from it, so that a repeated plan is the same training."""
 
     training_id: str
+    version: int
     snapshot_id: str
     shards: list[int]
     generator: str
@@ -85,6 +88,7 @@ def plan_training(
         raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
     plan = TrainingPlan(
         training_id="",
+        version=PLAN_VERSION,
         snapshot_id=latest.snapshot_id,
         shards=[part.shard for part in latest.parts if part.rows],
         generator=generator,
@@ -155,12 +159,20 @@ def read_pairs(store: ArtifactStore, training_id: str) -> pa.Table:
 
 
 def train(store: ArtifactStore, plan: TrainingPlan, *, device: str, work_root: Path) -> ModelManifest:
-    """Fine-tune the base model on the pairs; the result waits in ``work_root`` until :func:`register_trained`."""
+    """Fine-tune the base model on the pairs, and put the result beside them until :func:`register_trained`.
+
+    What is trained already is not trained again.
+
+    :param work_root: holds checkpoints, from which a killed training goes on.
+    """
     from include.retriever.finetune import fine_tune
 
+    result = (FOLDER, plan.training_id, "model")
+    if store.is_complete(*result):
+        return ModelManifest.model_validate(store.read_json(*result, MANIFEST))
     base = ensure_base(store, plan.base_model, device)
     model = open_model(store, base.version, device)
-    _, manifest = fine_tune(
+    folder, manifest = fine_tune(
         model,
         read_pairs(store, plan.training_id),
         base=base,
@@ -170,23 +182,18 @@ def train(store: ArtifactStore, plan: TrainingPlan, *, device: str, work_root: P
         work=work_root / plan.training_id,
     )
     # The registry is told in a task of its own, but weights must not depend on which worker runs it.
-    store.publish_directory(_with_manifest(work_root / plan.training_id, manifest), FOLDER, plan.training_id, "model")
+    ArtifactStore(folder).write_json(manifest.model_dump(mode="json"), MANIFEST)
+    store.publish_directory(folder, *result)
     return manifest
 
 
 def register_trained(store: ArtifactStore, plan: TrainingPlan, *, work_root: Path) -> ModelManifest:
     """Put the trained model into the registry, and drop what training left behind."""
     with store.local_copy(FOLDER, plan.training_id, "model") as folder:
-        manifest = ModelManifest.model_validate_json((folder / "manifest.json").read_text())
+        manifest = ModelManifest.model_validate_json((folder / MANIFEST).read_bytes())
         registered = register(store, folder, manifest)
     shutil.rmtree(work_root / plan.training_id, ignore_errors=True)
     return registered
-
-
-def _with_manifest(work: Path, manifest: ModelManifest) -> Path:
-    folder = work / "model"
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2))
-    return folder
 
 
 def _passages(store: ArtifactStore, plan: TrainingPlan, shard: int) -> list[Passage]:

@@ -6,18 +6,20 @@ import argparse
 import logging
 import os
 import sys
+import unicodedata
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from include.errors import PermanentError
 from include.index.contract import Hit
-from include.settings import SettingsError, get_settings
+from include.settings import get_settings
 
 
 def results_table(query: str, hits: list[Hit]) -> Table:
     """The hits of one query: rank, score, title, show, date. Podcast text is shown as it is, never as markup."""
-    table = Table(title=Text(query, style="bold"), title_justify="left", expand=False)
+    table = Table(title=_plain(query, style="bold"), title_justify="left", expand=False)
     for heading, options in (("#", {"justify": "right"}), ("score", {}), ("title", {}), ("show", {}), ("date", {})):
         table.add_column(heading, **options)  # type: ignore[arg-type]
     for rank, hit in enumerate(hits, start=1):
@@ -25,11 +27,16 @@ def results_table(query: str, hits: list[Hit]) -> Table:
         table.add_row(
             str(rank),
             f"{hit.score:.3f}",
-            Text(hit.metadata.title),
-            Text(hit.metadata.show_title),
+            _plain(hit.metadata.title),
+            _plain(hit.metadata.show_title),
             f"{published:%Y-%m-%d}" if published else "",
         )
     return table
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """Text for the terminal, without what could control it."""
+    return Text("".join("\ufffd" if unicodedata.category(sign) in {"Cc", "Cs"} else sign for sign in text), style)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         hits = _search(options.query, options.k, options.language)
-    except (SettingsError, ValueError, RuntimeError) as error:
+    except (PermanentError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     Console().print(results_table(options.query, hits))

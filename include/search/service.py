@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from include.index.contract import Hit, VectorIndex
 from include.index.live import LivePointer, require_live
@@ -25,18 +24,19 @@ class SearchService:
         self._index = index
         self._model = open_model(store, self.live.model_version, device)
 
-    def search(self, query: str, k: int = 10, filter: Mapping[str, Any] | None = None) -> list[Hit]:
+    def search(self, query: str, k: int = 10, filter: Mapping[str, str] | None = None) -> list[Hit]:
         """The k best episodes, best first.
 
-        :raises ValueError: the query is empty.
+        :raises ValueError: the query is empty, or ``k`` is less than 1.
         """
         return self.search_many([query], k, filter)[0]
 
     def search_many(
-        self, queries: Sequence[str], k: int = 10, filter: Mapping[str, Any] | None = None
+        self, queries: Sequence[str], k: int = 10, filter: Mapping[str, str] | None = None
     ) -> list[list[Hit]]:
         """The answers of several queries, encoded and asked together."""
-        texts = [" ".join(query.split())[:MAX_QUERY_CHARS] for query in queries]
+        # A terminal's bytes that are no UTF-8 arrive as lone surrogates, which no tokenizer takes.
+        texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
         if not all(texts):
             raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
         vectors = encode(self._model, texts, batch_size=32)

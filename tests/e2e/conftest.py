@@ -24,7 +24,7 @@ import pytest
 
 from deploy.local.api import AirflowApi, TaskInstance
 from include.settings import PROJECT, SAMPLE_DIR, Settings
-from tests.models import build_tiny_model
+from tests.models import build_model
 
 EPISODES = 150
 
@@ -138,7 +138,7 @@ class Killer(threading.Thread):
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+    return build_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ class State:
     pointer: LivePointer
     records: dict[str, Metadata]
     vectors: dict[str, np.ndarray]
-    journal: list[str | None]
+    states: list[str | None]
+    """Snapshots whose records the live namespace may hold."""
     namespaces: list[str]
 
 
@@ -36,8 +37,8 @@ def read_state(settings: Settings) -> State:
     vectors = index.fetch(pointer.namespace, ids)
     probe = np.stack([vectors[ids[0]]])
     records = {hit.episode_id: hit.metadata for hit in index.query(pointer.namespace, probe, len(ids))[0]}
-    journal = read_journal(store, pointer.namespace)
-    return State(latest, pointer, records, vectors, journal, index.namespaces())
+    states = read_journal(store, pointer.namespace).states
+    return State(latest, pointer, records, vectors, states, index.namespaces())
 
 
 def assert_same(one: State, other: State) -> None:
@@ -46,7 +47,7 @@ def assert_same(one: State, other: State) -> None:
     assert one.snapshot.quarantined == other.snapshot.quarantined
     assert one.pointer.namespace == other.pointer.namespace
     assert one.pointer.snapshot_id == other.pointer.snapshot_id
-    assert one.journal == other.journal == [one.snapshot.snapshot_id]
+    assert one.states == other.states == [one.snapshot.snapshot_id]
     assert one.namespaces == other.namespaces
     assert one.records == other.records
     for key, vector in one.vectors.items():

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
 import time
+from datetime import UTC, datetime
 
 import psutil
 import pytest
+from rich.console import Console
 
+from deploy.local.__main__ import DAGS
+from deploy.local.api import AirflowApi
+from deploy.local.follow import Follower
 from include.episodes import snapshot
 from include.index.plan import FOLDER as REINDEX
 from include.storage import ArtifactStore
@@ -34,7 +40,7 @@ def test_a_first_run_ends_with_a_verified_index_of_the_trained_model(first_run: 
     assert set(state.records) == set(state.vectors)
     assert len(state.records) == state.snapshot.episodes > 100
     assert {metadata.model_version for metadata in state.records.values()} == {state.pointer.model_version}
-    assert state.pointer.previous is not None, "the base model was live first"
+    assert state.namespaces == [state.pointer.namespace], "nothing was indexed with a model that training replaces"
     for part in ("Ingested", "quarantined", "Trained", "Recall@30", "Gate", "Report", "eat better during the holidays"):
         assert part in output
 
@@ -99,6 +105,26 @@ def test_a_new_version_writes_only_its_difference(first_run: tuple[str, State], 
     assert (plan["action"], plan["added"], plan["changed"], plan["removed"]) == ("difference", 1, 1, 1)
 
 
+def test_a_new_model_fills_a_namespace_beside_the_live_one(
+    first_run: tuple[str, State], undisturbed: Installation
+) -> None:
+    """Runs on the version that the test before it brought in: another snapshot, and so another training."""
+    before = read_state(undisturbed.settings)
+    api = AirflowApi(undisturbed.settings)
+    api.wait_until_up(lambda: None)
+    since = datetime.now(UTC)
+    api.trigger("train_retriever", {"force": True})
+    console = Console(file=io.StringIO())
+    runs = Follower(api, undisturbed.home / "airflow" / "logs", console, since=since).follow(DAGS, lambda: None)
+    assert {run.state for run in runs} == {"success"}
+    after = read_state(undisturbed.settings)
+    assert after.pointer.model_version != before.pointer.model_version
+    assert after.pointer.previous is not None
+    assert after.pointer.previous.namespace == before.pointer.namespace
+    assert set(after.namespaces) == {before.pointer.namespace, after.pointer.namespace}
+    assert {metadata.model_version for metadata in after.records.values()} == {after.pointer.model_version}
+
+
 def test_bad_data_stops_before_anything_is_published(first_run: tuple[str, State], undisturbed: Installation) -> None:
     store = ArtifactStore(undisturbed.settings.artifacts_root)
     before = snapshot.latest(store)
@@ -108,7 +134,8 @@ def test_bad_data_stops_before_anything_is_published(first_run: tuple[str, State
     assert "HTML" in output, "the end of the failed task's log is shown"
     assert "up_for_retry" not in output, "the same file would fail again"
     assert snapshot.latest(store) == before
-    assert read_state(undisturbed.settings).pointer.snapshot_id == before.snapshot_id if before else False
+    assert before is not None
+    assert read_state(undisturbed.settings).pointer.snapshot_id == before.snapshot_id
     write_dataset(undisturbed.dataset, sample_episodes())
 
 

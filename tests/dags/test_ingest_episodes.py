@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from airflow.sdk import DAG
+
+from operators.names import EPISODES
+
+
+def test_nothing_is_published_before_every_check_has_passed(ingest: DAG) -> None:
+    before = ingest.task_dict["publish_snapshot"].get_flat_relative_ids(upstream=True)
+    assert before == {
+        "check_source",
+        "validate_podcasts",
+        "validate_raw_episodes",
+        "prepare_snapshot",
+        "validate_episodes",
+    }
+
+
+def test_raw_files_are_checked_before_they_are_prepared(ingest: DAG) -> None:
+    before = ingest.task_dict["prepare_snapshot"].get_flat_relative_ids(upstream=True)
+    assert before == {"check_source", "validate_podcasts", "validate_raw_episodes"}
+
+
+def test_publishing_announces_new_episodes_and_nothing_else_does(ingest: DAG) -> None:
+    outlets = {task.task_id: task.outlets for task in ingest.tasks if task.outlets}
+    assert outlets == {"publish_snapshot": [EPISODES]}
+
+
+def test_no_check_can_be_skipped_over(ingest: DAG) -> None:
+    assert {task.trigger_rule for task in ingest.tasks} == {"all_success"}

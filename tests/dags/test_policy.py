@@ -1,0 +1,212 @@
+"""What every DAG keeps to, those included that are written tomorrow."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import RetryAction
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from include.episodes.source import DatasetError
+from include.errors import PermanentError
+from include.quality.result import QualityError
+from include.retriever.device import DeviceError
+from include.settings import PROJECT, SettingsError
+from operators.names import POOLS, Pool, Tag
+
+DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
+LOADS_A_MODEL = {"load_model", "open_model", "prepare_device"}
+WRITES_THE_INDEX = {"prepare_namespace", "upsert_shard", "delete_withdrawn", "retire"}
+HEAVY = {
+    *("torch", "transformers", "sentence_transformers", "datasets", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
+    *("lancedb", "pinecone", "kaggle", "great_expectations", "matplotlib", "ir_measures"),
+}
+
+
+def tasks_of(dag_bag: DagBag) -> Iterator[tuple[str, Any]]:
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            yield f"{dag.dag_id}.{task.task_id}", task
+
+
+def operator_class(task: Any) -> type:
+    """Its operator's class, of a mapped task too."""
+    return getattr(task, "operator_class", type(task))
+
+
+def names_in_bodies(operator: type) -> set[str]:
+    """Every name that the methods of an operator and of its bases in operators/ use."""
+    classes = [one for one in operator.__mro__ if one.__module__.startswith("operators.")]
+    trees = [ast.parse(inspect.getsource(one)) for one in classes]
+    return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def pools(dag_bag: DagBag, names: set[str]) -> dict[str, str]:
+    """Pool of each task whose operator uses one of some names."""
+    return {key: task.pool for key, task in tasks_of(dag_bag) if names_in_bodies(operator_class(task)) & names}
+
+
+def test_every_file_can_be_imported_and_holds_the_dag_it_is_named_after(dag_bag: DagBag) -> None:
+    assert dag_bag.import_errors == {}
+    assert set(dag_bag.dags) == {file.stem for file in DAG_FILES}
+
+
+def test_the_dags_are_those_that_the_local_runner_follows(dag_bag: DagBag) -> None:
+    from deploy.local.__main__ import DAGS
+
+    assert set(DAGS) == set(dag_bag.dags)
+
+
+def test_tags_are_known_and_podsearch_is_one(dag_bag: DagBag) -> None:
+    for dag in dag_bag.dags.values():
+        assert Tag.PODSEARCH in dag.tags
+        assert dag.tags <= set(Tag)
+
+
+def test_the_page_of_a_dag_says_who_owns_it_and_what_to_do_when_it_fails(dag_bag: DagBag) -> None:
+    for dag in dag_bag.dags.values():
+        assert dag.description
+        assert dag.doc_md is not None
+        assert "**Owner:** podsearch" in dag.doc_md
+        assert "**If it fails:**" in dag.doc_md
+
+
+def test_runs_of_a_dag_never_overlap_nor_make_up_for_missed_ones(dag_bag: DagBag) -> None:
+    for dag in dag_bag.dags.values():
+        assert dag.max_active_runs == 1
+        assert dag.catchup is False
+
+
+@pytest.mark.parametrize("last_tick", [True, False], ids=["just after a tick", "between ticks"])
+def test_unpausing_a_dag_starts_nothing(dag_bag: DagBag, monkeypatch: pytest.MonkeyPatch, last_tick: bool) -> None:
+    now = datetime(2026, 3, 1, 3, 0, 30, tzinfo=UTC) if last_tick else datetime(2026, 3, 9, 12, tzinfo=UTC)
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: now)
+    for timetable in cron_timetables(dag_bag):
+        first = timetable.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
+        )
+        assert first is not None
+        assert first.run_after > now
+
+
+def cron_timetables(dag_bag: DagBag) -> list[CronTriggerTimetable]:
+    """Timetables as the scheduler has them, which knows DAGs by their serialized form."""
+    found = []
+    for dag in dag_bag.dags.values():
+        timetable: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+        timetable = getattr(timetable, "timetable", timetable)
+        if isinstance(timetable, CronTriggerTimetable):
+            found.append(timetable)
+    assert len(found) == 2, "ingest_episodes and train_retriever have one"
+    return found
+
+
+def test_every_task_has_an_owner_and_is_tried_again(dag_bag: DagBag) -> None:
+    for key, task in tasks_of(dag_bag):
+        assert task.owner == "podsearch", key
+        assert task.retries >= 1, key
+        assert task.retry_delay > timedelta(0), key
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (PermanentError("no use"), RetryAction.FAIL),
+        (SettingsError("no use"), RetryAction.FAIL),
+        (DatasetError("no use"), RetryAction.FAIL),
+        (QualityError("no use"), RetryAction.FAIL),
+        (DeviceError("no use"), RetryAction.FAIL),
+        (ConnectionError("try again"), RetryAction.DEFAULT),
+        (MemoryError(), RetryAction.DEFAULT),
+        (RuntimeError("who knows"), RetryAction.DEFAULT),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value.value,
+)
+def test_every_task_fails_at_once_on_what_only_a_person_can_mend(
+    dag_bag: DagBag, error: Exception, action: RetryAction
+) -> None:
+    for key, task in tasks_of(dag_bag):
+        assert task.retry_policy is not None, key
+        assert task.retry_policy.evaluate(error, try_number=1, max_tries=2).action is action, key
+
+
+def test_a_pool_that_nobody_makes_is_not_waited_for(dag_bag: DagBag) -> None:
+    assert {task.pool for _, task in tasks_of(dag_bag)} <= {*POOLS, "default_pool"}
+
+
+def test_models_are_loaded_in_the_pool_of_the_gpus(dag_bag: DagBag) -> None:
+    found = pools(dag_bag, LOADS_A_MODEL)
+    assert {"train_retriever.fine_tune", "reindex_episodes.encode_shard"} <= set(found)
+    assert set(found.values()) == {Pool.GPU}, found
+
+
+def test_the_index_has_one_writer_at_a_time(dag_bag: DagBag) -> None:
+    found = pools(dag_bag, WRITES_THE_INDEX)
+    assert {"reindex_episodes.upsert_shard", "reindex_episodes.retire"} <= set(found)
+    assert set(found.values()) == {Pool.INDEX}, found
+
+
+def test_every_task_is_an_operator_of_ours(dag_bag: DagBag) -> None:
+    for key, task in tasks_of(dag_bag):
+        assert operator_class(task).__module__.startswith("operators."), key
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
+def test_dag_files_hold_no_logic(file: Path) -> None:
+    logic = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.For, ast.While, ast.Try)
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert [type(node).__name__ for node in ast.walk(tree) if isinstance(node, logic)] == []
+    imports = {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imports <= {"__future__", "datetime", "airflow", "operators"}
+
+
+READ_DAGS = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+before = set(sys.modules)
+bag = DagBag(dag_folder=sys.argv[1])
+loaded = sorted({name.split(".")[0] for name in set(sys.modules) - before})
+from airflow.serialization.serialized_objects import DagSerialization
+dags = {dag_id: DagSerialization.to_dict(dag) for dag_id, dag in bag.dags.items()}
+with open(sys.argv[2], "w") as file:
+    json.dump({"loaded": loaded, "dags": dags}, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def read_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What another process, which has loaded nothing else and hashes otherwise, makes of the DAGs."""
+    folder = tmp_path_factory.mktemp("dags")
+    subprocess.run(
+        [sys.executable, "-c", READ_DAGS, str(PROJECT / "dags"), str(folder / "read.json")],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONHASHSEED": "7", "AIRFLOW_HOME": str(folder)},
+        check=True,
+    )
+    read: dict[str, Any] = json.loads((folder / "read.json").read_text())
+    return read
+
+
+def test_reading_the_dags_loads_nothing_heavy(read_elsewhere: dict[str, Any]) -> None:
+    assert "operators" in read_elsewhere["loaded"]
+    assert HEAVY.intersection(read_elsewhere["loaded"]) == set()
+
+
+def test_reading_the_dags_again_makes_no_new_version(dag_bag: DagBag, read_elsewhere: dict[str, Any]) -> None:
+    for dag_id, dag in dag_bag.dags.items():
+        here = json.dumps(DagSerialization.to_dict(dag), sort_keys=True, indent=1).splitlines()
+        there = json.dumps(read_elsewhere["dags"][dag_id], sort_keys=True, indent=1).splitlines()
+        assert here == there

@@ -1,0 +1,228 @@
+"""The commands, with real processes in Airflow's place and a stand-in that answers for its API."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local import __main__ as runner
+from deploy.local import processes
+from deploy.local.environment import airflow_environment, airflow_home, passwords_file
+from deploy.local.processes import Airflow
+from include.errors import PermanentError
+from include.settings import PROJECT, Settings, get_settings
+from operators.names import POOLS
+from tests.standins.airflow_api import AirflowStandIn, Moment, task
+
+AIRFLOW = """
+import signal, subprocess, sys, time
+def end(*_):
+    child.terminate(); child.wait(); sys.exit(0)
+if sys.argv[1] != "db":
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    signal.signal(signal.SIGTERM, end)
+    while True: time.sleep(1)
+"""
+INGEST = ("ingest_episodes", "manual__1")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """What is run in place of ``python -m airflow``."""
+    script = tmp_path / "airflow.py"
+    script.write_text(AIRFLOW)
+    return [sys.executable, str(script)]
+
+
+@pytest.fixture
+def main(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
+    """The command line, on the settings of the test."""
+    monkeypatch.setenv("PODSEARCH_HOME", str(settings.home))
+    monkeypatch.setenv("PODSEARCH_PORT", str(settings.port))
+    monkeypatch.setattr("deploy.local.follow.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("deploy.local.api.BACKOFF_SECONDS", 0.001)
+    get_settings.cache_clear()
+    handler = signal.getsignal(signal.SIGTERM)
+    yield lambda name: runner.main([name])
+    signal.signal(signal.SIGTERM, handler)
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def running(settings: Settings, command: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
+    """An Airflow that another command has left running."""
+    monkeypatch.setattr(processes, "_airflow", lambda: command)
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 2)
+    airflow = Airflow(airflow_home(settings), airflow_environment(settings))
+    airflow.start(outlive_parent=True)
+    yield airflow
+    airflow.stop()
+
+
+@pytest.mark.parametrize("name", ["run", "up", "down"])
+def test_settings_that_are_wrong_are_named_in_a_line(
+    main: Callable[[str], int], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PODSEARCH_PORT", "eighty")
+    get_settings.cache_clear()
+    assert main(name) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("PODSEARCH_PORT: ")
+    assert "Traceback" not in printed
+
+
+def test_what_an_error_says_is_printed_as_it_is(
+    main: Callable[[str], int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(settings: Settings) -> int:
+        raise PermanentError("a file [red]with[/] a [/name]")
+
+    monkeypatch.setattr(runner, "run", fail)
+    assert main("run") == 1
+    assert "a file [red]with[/] a [/name]" in capsys.readouterr().out
+
+
+def test_a_port_in_use_starts_nothing(main: Callable[[str], int], capsys: pytest.CaptureFixture[str]) -> None:
+    """The stand-in listens where Airflow should."""
+    assert main("up") == 1
+    assert "PODSEARCH_PORT" in capsys.readouterr().out
+    assert main("down") == 0
+    assert "Airflow was not running." in capsys.readouterr().out
+
+
+def test_down_stops_what_runs(running: Airflow, main: Callable[[str], int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("down") == 0
+    assert capsys.readouterr().out.strip() == "Stopped api-server, dag-processor, scheduler, triggerer."
+    assert running.running() == set()
+
+
+def test_up_while_up_says_where_it_is(
+    running: Airflow,
+    main: Callable[[str], int],
+    airflow_standin: AirflowStandIn,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, True)
+    assert main("up") == 0
+    printed = capsys.readouterr().out
+    assert running.url in printed
+    assert f"as admin with the password {airflow_standin.password}" in printed
+    assert set(airflow_standin.pools) == set(POOLS)
+    assert airflow_standin.dags == dict.fromkeys(runner.DAGS, False)
+    assert running.is_whole()
+
+
+def test_another_port_than_the_running_one_is_said_and_not_waited_for(
+    running: Airflow, main: Callable[[str], int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PODSEARCH_PORT", "8099")
+    get_settings.cache_clear()
+    assert main("run") == 1
+    assert f"Airflow already runs, at {running.url} and not at http://127.0.0.1:8099" in capsys.readouterr().out
+    assert running.is_whole()
+
+
+def test_a_run_while_up_leaves_airflow_running(
+    running: Airflow,
+    main: Callable[[str], int],
+    airflow_standin: AirflowStandIn,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, False)
+    airflow_standin.moments = [Moment(runs={INGEST: "running"}), Moment(runs={INGEST: "success"})]
+    assert main("run") == 0
+    assert airflow_standin.triggered == ["ingest_episodes"]
+    assert running.is_whole()
+    assert "Nothing is live yet." in capsys.readouterr().out
+
+
+def test_a_run_that_fails_shows_why(
+    running: Airflow,
+    main: Callable[[str], int],
+    settings: Settings,
+    airflow_standin: AirflowStandIn,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs = airflow_home(settings) / "logs" / "dag_id=ingest_episodes" / f"run_id={INGEST[1]}" / "task_id=check_source"
+    logs.mkdir(parents=True)
+    (logs / "attempt=1.log").write_text(json.dumps({"event": "there is no [bold]file[/bold]"}))
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, False)
+    airflow_standin.moments = [Moment(runs={INGEST: "failed"}, tasks={INGEST: [task("check_source", "failed")]})]
+    assert main("run") == 1
+    printed = capsys.readouterr().out
+    assert "ingest_episodes · check_source failed; the end of its log:\nthere is no [bold]file[/bold]" in printed
+    assert "Failed: ingest_episodes. Search goes on with what was live before." in printed
+
+
+def test_what_an_earlier_run_left_is_taken_up(
+    running: Airflow,
+    main: Callable[[str], int],
+    airflow_standin: AirflowStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing new comes in, so no asset starts the other DAGs."""
+    monkeypatch.setattr(runner, "_has_work_left", lambda settings: True)
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, False)
+    airflow_standin.moments = [Moment(runs={INGEST: "success"})]
+    assert main("run") == 0
+    assert airflow_standin.triggered == ["ingest_episodes", "train_retriever", "reindex_episodes"]
+
+
+def test_a_component_that_dies_while_it_is_followed_ends_the_run(
+    running: Airflow,
+    main: Callable[[str], int],
+    airflow_standin: AirflowStandIn,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, False)
+    airflow_standin.moments = [Moment(runs={INGEST: "running"})]
+    state = json.loads((running.home / "processes.json").read_text())
+    killer = f"import os, time; time.sleep(1); os.kill({state['components']['scheduler']['pid']}, 9)"
+    subprocess.Popen([sys.executable, "-c", killer])
+    assert main("run") == 1
+    assert "Airflow's scheduler ended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "number"), [("run", signal.SIGINT), ("up", signal.SIGTERM)])
+def test_an_interrupted_start_leaves_nothing_running(
+    tmp_path: Path, command: list[str], name: str, number: signal.Signals
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = (
+        "import sys; from deploy.local import __main__ as runner, processes\n"
+        f"processes._airflow, processes.GRACE_SECONDS = lambda: {command!r}, 2\n"
+        f"sys.exit(runner.main([{name!r}]))"
+    )
+    home = tmp_path / "home"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PODSEARCH_HOME": str(home), "PODSEARCH_PORT": str(port)},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    started: list[psutil.Process] = []
+    deadline = time.monotonic() + 30
+    while len(started) < 8 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        started = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert "Interrupted" in output
+    assert len(started) == 8, "four components with a child each"
+    assert [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+    assert not (home / "airflow" / "processes.json").exists()
+    assert not passwords_file(Settings(home=home)).exists()

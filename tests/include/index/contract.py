@@ -1,0 +1,269 @@
+"""The VectorIndex contract as tests: each backend's test module subclasses :class:`VectorIndexContract`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from include.index.contract import (
+    Hit,
+    IndexMismatchError,
+    Metadata,
+    NamespaceNotFoundError,
+    Records,
+    VectorIndex,
+    Vectors,
+)
+
+DIMENSION = 8
+ODD_IDS = ["o'neil", '"quoted"', "back\\slash", "per%cent_", "日本の番組", "with space", "a;b--c", "é́", "x" * 200]
+
+
+def axis(*numbers: int) -> Vectors:
+    """Unit vectors along some axes, shape (n, dimension)."""
+    return np.eye(DIMENSION, dtype=np.float32)[list(numbers)]
+
+
+def random_vectors(count: int, *, seed: int = 0, dimension: int = DIMENSION) -> Vectors:
+    values = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
+
+
+def metadata(**changes: Any) -> Metadata:
+    values: dict[str, Any] = {
+        "title": "Title",
+        "show_title": "Show",
+        "language": "English",
+        "published_at": datetime(2017, 12, 1, 5, tzinfo=UTC),
+        "content_hash": "c1",
+        "model_version": "m1",
+    }
+    return Metadata(**values | changes)
+
+
+def records(ids: Sequence[str], values: Vectors, **changes: Any) -> Records:
+    return Records(list(ids), values, [metadata(**changes) for _ in ids])
+
+
+def ids_of(hits: list[Hit]) -> list[str]:
+    return [hit.episode_id for hit in hits]
+
+
+class VectorIndexContract:
+    """What every backend keeps. A subclass gives the fixture ``index``: an empty :class:`VectorIndex`."""
+
+    @pytest.fixture
+    def index(self) -> VectorIndex:
+        raise NotImplementedError("The backend's test class gives the index.")
+
+    @pytest.fixture
+    def filled(self, index: VectorIndex) -> VectorIndex:
+        """The namespace ``ns`` with a, b and c on the first three axes."""
+        index.create("ns", DIMENSION)
+        assert index.upsert("ns", [records("ab", axis(0, 1)), records("c", axis(2), language="German")]) == 3
+        return index
+
+    # Namespaces
+
+    def test_an_empty_namespace_answers_nothing(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        assert index.namespaces() == ["ns"]
+        assert (index.count("ns"), list(index.list_ids("ns")), index.fetch("ns", ["a"])) == (0, [], {})
+        assert index.query("ns", axis(0, 1), 3) == [[], []]
+        index.delete("ns", ["a"])
+        assert index.finish("ns").rows == 0
+
+    def test_creating_a_namespace_again_keeps_what_it_holds(self, filled: VectorIndex) -> None:
+        filled.create("ns", DIMENSION)
+        assert filled.count("ns") == 3
+
+    def test_a_namespace_of_another_dimension_is_refused(self, filled: VectorIndex) -> None:
+        with pytest.raises(IndexMismatchError, match="ns"):
+            filled.create("ns", DIMENSION + 1)
+        assert filled.count("ns") == 3
+
+    def test_namespaces_do_not_mix(self, filled: VectorIndex) -> None:
+        filled.create("other", DIMENSION // 2)
+        filled.upsert("other", [Records(["a"], np.full((1, 4), 0.5, np.float32), [metadata(title="Other")])])
+        filled.delete("other", ["b"])
+        assert filled.namespaces() == ["ns", "other"]
+        assert (filled.count("ns"), filled.count("other")) == (3, 1)
+        assert np.allclose(filled.fetch("ns", ["a"])["a"], axis(0)[0])
+        filled.drop("other")
+        assert (filled.namespaces(), filled.count("ns")) == (["ns"], 3)
+
+    def test_dropping_takes_everything_and_can_be_repeated(self, filled: VectorIndex) -> None:
+        filled.drop("ns")
+        filled.drop("ns")
+        assert filled.namespaces() == []
+        filled.create("ns", DIMENSION)
+        assert filled.count("ns") == 0
+
+    def test_a_namespace_that_is_not_there_is_named(self, index: VectorIndex) -> None:
+        calls: list[Callable[[], object]] = [
+            lambda: index.upsert("gone", [records("a", axis(0))]),
+            lambda: index.delete("gone", ["a"]),
+            lambda: index.query("gone", axis(0), 1),
+            lambda: index.fetch("gone", ["a"]),
+            lambda: index.count("gone"),
+            lambda: list(index.list_ids("gone")),
+            lambda: index.finish("gone"),
+        ]
+        for call in calls:
+            with pytest.raises(NamespaceNotFoundError, match="no namespace gone"):
+                call()
+
+    # Writing
+
+    def test_upserting_twice_is_upserting_once(self, filled: VectorIndex) -> None:
+        filled.upsert("ns", [records("ab", axis(0, 1)), records("c", axis(2), language="German")])
+        assert filled.count("ns") == 3
+        assert sorted(filled.list_ids("ns")) == ["a", "b", "c"]
+
+    def test_an_upsert_replaces_vector_and_metadata(self, filled: VectorIndex) -> None:
+        new = metadata(title="New", language=None, published_at=None, content_hash="c2")
+        filled.upsert("ns", [Records(["a"], axis(5), [new])])
+        assert filled.count("ns") == 3
+        assert np.allclose(filled.fetch("ns", ["a"])["a"], axis(5)[0])
+        (hits,) = filled.query("ns", axis(5), 1)
+        assert (hits[0].episode_id, hits[0].metadata) == ("a", new)
+
+    def test_the_last_of_two_batches_stays(self, filled: VectorIndex) -> None:
+        assert filled.upsert("ns", [records("a", axis(3)), records("a", axis(4))]) == 2
+        assert np.allclose(filled.fetch("ns", ["a"])["a"], axis(4)[0])
+        assert filled.count("ns") == 3
+
+    def test_no_batch_and_an_empty_batch_write_nothing(self, filled: VectorIndex) -> None:
+        assert filled.upsert("ns", []) == 0
+        assert filled.upsert("ns", [records("", axis())]) == 0
+        assert filled.count("ns") == 3
+
+    def test_a_batch_of_another_dimension_is_refused(self, filled: VectorIndex) -> None:
+        with pytest.raises(IndexMismatchError):
+            filled.upsert("ns", [records("d", random_vectors(1, dimension=DIMENSION + 1))])
+        assert filled.count("ns") == 3
+
+    def test_what_is_no_batch_cannot_be_made(self) -> None:
+        with pytest.raises(ValueError, match="twice"):
+            records("aa", axis(0, 1))
+        with pytest.raises(ValueError, match="no batch"):
+            records("abc", axis(0, 1))
+
+    def test_deleting_ignores_what_is_not_there(self, filled: VectorIndex) -> None:
+        filled.delete("ns", [])
+        filled.delete("ns", ["a", "nobody"])
+        filled.delete("ns", ["a"])
+        assert sorted(filled.list_ids("ns")) == ["b", "c"]
+        assert [ids_of(hits) for hits in filled.query("ns", axis(0), 3)] == [["b", "c"]]
+
+    def test_many_can_be_written_fetched_and_deleted_at_once(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        names, values = [f"e{number:05d}" for number in range(2_500)], random_vectors(2_500)
+        index.upsert("ns", [records(names[:1_500], values[:1_500]), records(names[1_500:], values[1_500:])])
+        assert sorted(index.list_ids("ns")) == names
+        found = index.fetch("ns", names)
+        assert np.allclose(np.stack([found[name] for name in names]), values, atol=1e-6)
+        index.delete("ns", names[:-3])
+        assert sorted(index.list_ids("ns")) == names[-3:]
+
+    def test_ids_are_any_text(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        values = random_vectors(len(ODD_IDS))
+        for _ in range(2):
+            index.upsert("ns", [records(ODD_IDS, values)])
+        assert sorted(index.list_ids("ns")) == sorted(ODD_IDS)
+        assert set(index.fetch("ns", ODD_IDS)) == set(ODD_IDS)
+        for name in ODD_IDS:
+            index.delete("ns", [name])
+        assert index.count("ns") == 0
+
+    # Reading
+
+    def test_fetch_leaves_out_what_is_not_there(self, filled: VectorIndex) -> None:
+        found = filled.fetch("ns", ["c", "nobody", "a"])
+        assert set(found) == {"a", "c"}
+        assert found["c"].dtype == np.float32
+        assert filled.fetch("ns", []) == {}
+
+    def test_hits_come_best_first_with_their_cosine(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        values = random_vectors(50)
+        names = [f"e{number:02d}" for number in range(50)]
+        index.upsert("ns", [records(names, values)])
+        queries = random_vectors(7, seed=1)
+        for query, hits in zip(queries, index.query("ns", queries, 10), strict=True):
+            cosines = values @ query
+            best = np.argsort(-cosines)[:10]
+            assert ids_of(hits) == [names[row] for row in best]
+            assert np.allclose([hit.score for hit in hits], cosines[best], atol=1e-5)
+
+    def test_the_length_of_a_query_does_not_matter(self, filled: VectorIndex) -> None:
+        (hits,) = filled.query("ns", 5 * axis(1), 1)
+        assert ids_of(hits) == ["b"]
+        assert hits[0].score == pytest.approx(1.0, abs=1e-5)
+
+    def test_equal_scores_come_by_id(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        index.upsert("ns", [records("dbac", axis(0, 0, 0, 0)), records("e", axis(1))])
+        assert ids_of(index.query("ns", axis(0), 5)[0]) == ["a", "b", "c", "d", "e"]
+
+    def test_fewer_are_given_when_there_are_no_more(self, filled: VectorIndex) -> None:
+        assert [len(hits) for hits in filled.query("ns", axis(0, 1), 100)] == [3, 3]
+
+    def test_no_queries_no_answers(self, filled: VectorIndex) -> None:
+        assert filled.query("ns", axis(), 3) == []
+
+    def test_impossible_questions_are_refused(self, filled: VectorIndex) -> None:
+        with pytest.raises(ValueError, match="at least one"):
+            filled.query("ns", axis(0), 0)
+        with pytest.raises(IndexMismatchError):
+            filled.query("ns", random_vectors(1, dimension=DIMENSION + 1), 3)
+
+    def test_a_filter_is_applied_before_the_best_are_taken(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        near = records([f"near{number}" for number in range(20)], np.float32(9) * axis(0) + random_vectors(20))
+        index.upsert("ns", [near, records(["far"], axis(1), language="German")])
+        hits = index.query("ns", axis(0, 1), 3, {"language": "German"})
+        assert [ids_of(own) for own in hits] == [["far"], ["far"]]
+        assert index.query("ns", axis(0), 3, {"language": "Thai"}) == [[]]
+        assert index.query("ns", axis(0), 3, {"language": "German", "title": "Another"}) == [[]]
+
+    def test_a_filter_value_is_text_and_no_expression(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        title = "It's \"100 %\" 🎧 – Über 日本' OR '1'='1"
+        index.upsert("ns", [records("a", axis(0), title=title), records("b", axis(0))])
+        assert ids_of(index.query("ns", axis(0), 3, {"title": title})[0]) == ["a"]
+
+    def test_only_text_metadata_can_be_filtered_by(self, filled: VectorIndex) -> None:
+        for name in ("published_at", "vector", "1=1 --"):
+            with pytest.raises(ValueError, match="no filter by"):
+                filled.query("ns", axis(0), 3, {name: "x"})
+
+    def test_metadata_comes_back_as_it_was_given(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        given = [
+            metadata(title="Über 日本 🎧 'quotes' \"and\" <b>\n\ttabs", show_title="‮Right to left"),
+            metadata(language=None, published_at=None),
+            metadata(title="", published_at=datetime(1969, 7, 20, 20, 17, tzinfo=UTC)),
+        ]
+        index.upsert("ns", [Records(list("abc"), axis(0, 1, 2), given)])
+        answers = index.query("ns", axis(0, 1, 2), 1)
+        assert [hits[0].metadata for hits in answers] == given
+        assert answers[0][0].metadata.published_at is not None
+
+    # Finishing
+
+    def test_finishing_changes_no_answer_and_can_be_repeated(self, filled: VectorIndex) -> None:
+        filled.upsert("ns", [records("d", axis(0))])
+        filled.delete("ns", ["b"])
+        before = filled.query("ns", random_vectors(3), 5)
+        for _ in range(2):
+            assert filled.finish("ns").rows == 3
+        after = filled.query("ns", random_vectors(3), 5)
+        assert [ids_of(hits) for hits in after] == [ids_of(hits) for hits in before]
+        filled.upsert("ns", [records("e", axis(6))])
+        assert ids_of(filled.query("ns", axis(6), 1)[0]) == ["e"]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from include.index.contract import IndexMismatchError, VectorIndex, Vectors
+from include.index.lancedb import LanceIndex
+from tests.include.index.contract import (
+    DIMENSION,
+    VectorIndexContract,
+    axis,
+    ids_of,
+    random_vectors,
+    records,
+)
+
+WIDTH = 32
+
+
+class TestLanceIndex(VectorIndexContract):
+    """The embedded backend keeps the contract by exact search."""
+
+    @pytest.fixture
+    def index(self, tmp_path: Path) -> VectorIndex:
+        return LanceIndex(str(tmp_path / "index"))
+
+
+class TestApproximateLanceIndex(VectorIndexContract):
+    """And by approximate search: every namespace that is finished gets an index."""
+
+    @pytest.fixture
+    def index(self, tmp_path: Path) -> VectorIndex:
+        return LanceIndex(str(tmp_path / "index"), exact_rows=2)
+
+
+def clustered(count: int, *, seed: int) -> Vectors:
+    """Vectors as episodes have them: close to those of the same subject, far from the others."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(40, WIDTH))
+    values = centres[rng.integers(40, size=count)] + 0.4 * rng.normal(size=(count, WIDTH))
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
+
+
+def recall(index: LanceIndex, values: dict[str, Vectors], queries: Vectors, k: int = 30) -> float:
+    names, matrix = list(values), np.stack(list(values.values()))
+    shares = []
+    for query, hits in zip(queries, index.query("ns", queries, k), strict=True):
+        best = {names[row] for row in np.argsort(-(matrix @ query))[:k]}
+        assert len(hits) == k
+        shares.append(len(best.intersection(ids_of(hits))) / k)
+    return float(np.mean(shares))
+
+
+def test_search_is_exact_up_to_a_size_and_approximate_above(tmp_path: Path) -> None:
+    """Through its whole life a namespace answers nearly as exact search would, and from what it holds now."""
+    index = LanceIndex(str(tmp_path), exact_rows=300)
+    index.create("ns", WIDTH)
+    held: dict[str, Vectors] = {}
+    queries = clustered(50, seed=1)
+
+    def upsert(first: int, count: int, *, seed: int) -> None:
+        names = [f"e{number:04d}" for number in range(first, first + count)]
+        own = clustered(count, seed=seed)
+        index.upsert("ns", [records(names, own)])
+        held.update(zip(names, own, strict=True))
+
+    upsert(0, 300, seed=2)
+    assert index.finish("ns").kind == "exact"
+    assert recall(index, held, queries) == 1.0
+
+    upsert(300, 700, seed=3)
+    assert recall(index, held, queries) == 1.0, "still exact, for there is no index yet"
+    info = index.finish("ns")
+    assert (info.rows, info.kind) == (1000, "IVF_HNSW_SQ")
+    assert recall(index, held, queries) >= 0.95
+
+    upsert(950, 100, seed=4)
+    gone = [f"e{number:04d}" for number in range(0, 200)]
+    index.delete("ns", gone)
+    for name in gone:
+        del held[name]
+    for finished in (False, True):
+        if finished:
+            assert index.finish("ns").rows == len(held) == 850
+        assert index.count("ns") == 850
+        assert recall(index, held, queries) >= 0.95
+        new = index.query("ns", np.stack([held[f"e{number:04d}"] for number in range(950, 1050)]), 1)
+        assert [hits[0].episode_id for hits in new] == [f"e{number:04d}" for number in range(950, 1050)]
+        assert all(hits[0].score == pytest.approx(1.0, abs=1e-4) for hits in new)
+        found = {key for hits in index.query("ns", queries, 200) for key in ids_of(hits)}
+        assert not found.intersection(gone)
+
+
+def test_a_filter_finds_the_few_among_many(tmp_path: Path) -> None:
+    """An approximate index that filters afterwards would give too few, or none."""
+    index = LanceIndex(str(tmp_path), exact_rows=300)
+    index.create("ns", WIDTH)
+    index.upsert("ns", [records([f"e{number:04d}" for number in range(990)], clustered(990, seed=2))])
+    index.upsert("ns", [records([f"t{number}" for number in range(10)], clustered(10, seed=3), language="Thai")])
+    assert index.finish("ns").kind == "IVF_HNSW_SQ"
+    for hits in index.query("ns", clustered(20, seed=4), 10, {"language": "Thai"}):
+        assert sorted(ids_of(hits)) == [f"t{number}" for number in range(10)]
+
+
+def test_another_process_sees_what_was_written(tmp_path: Path) -> None:
+    """Tasks are processes of their own; search is too, and stays open while the index is written to."""
+    reader, writer = LanceIndex(str(tmp_path)), LanceIndex(str(tmp_path))
+    writer.create("ns", DIMENSION)
+    writer.upsert("ns", [records("ab", axis(0, 1))])
+    assert ids_of(reader.query("ns", axis(0), 1)[0]) == ["a"]
+    writer.upsert("ns", [records("c", axis(0))])
+    writer.delete("ns", ["a"])
+    writer.finish("ns")
+    assert ids_of(reader.query("ns", axis(0), 1)[0]) == ["c"]
+
+
+@pytest.mark.parametrize("left_behind", [".", "_versions", "_transactions"])
+def test_a_namespace_whose_creation_was_killed_is_made_anew(tmp_path: Path, left_behind: str) -> None:
+    (tmp_path / "ns.lance" / left_behind).mkdir(parents=True, exist_ok=True)
+    index = LanceIndex(str(tmp_path))
+    index.create("ns", DIMENSION)
+    index.upsert("ns", [records("a", axis(0))])
+    assert index.count("ns") == 1
+
+
+def test_a_namespace_whose_creation_was_killed_can_be_dropped(tmp_path: Path) -> None:
+    (tmp_path / "ns.lance").mkdir()
+    index = LanceIndex(str(tmp_path))
+    index.drop("ns")
+    assert index.namespaces() == []
+
+
+def test_the_mismatch_tells_both_dimensions(tmp_path: Path) -> None:
+    index = LanceIndex(str(tmp_path))
+    index.create("ns", DIMENSION)
+    with pytest.raises(IndexMismatchError, match="holds vectors of 8 dimensions"):
+        index.query("ns", random_vectors(1, dimension=3), 1)
+    with pytest.raises(IndexMismatchError, match=r"ns takes 8 dimensions.*\(1, 3\)"):
+        index.upsert("ns", [records("a", random_vectors(1, dimension=3))])

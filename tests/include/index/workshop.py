@@ -1,0 +1,207 @@
+"""A re-index without a model: embeddings made from their hash, and whole runs that can be recorded or killed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from upath import UPath
+
+from include.index import live
+from include.index.contract import Metadata, NamespaceInfo, Records, VectorIndex, Vectors
+from include.index.lancedb import LanceIndex
+from include.index.plan import Plan, plan_reindex, read_journal
+from include.index.write import delete_withdrawn, prepare_namespace, texts_to_encode, upsert_shard, verify
+from include.retriever import registry
+from include.retriever.encode import EmbeddingCache, shard_part
+from include.storage import MANIFEST, ArtifactStore
+from tests.include.episodes.catalogue import Row
+
+DIMENSION = 16
+MODEL = "m1"
+
+
+def embedding(content_hash: str, model: str = MODEL) -> Vectors:
+    """The vector of a text, shape (dimension,): random, but the same each time."""
+    seed = int.from_bytes(hashlib.sha256(f"{model} {content_hash}".encode()).digest()[:8], "big")
+    values = np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
+    return np.asarray(values / np.linalg.norm(values), np.float32)
+
+
+def embed(store: ArtifactStore, plan: Plan) -> list[str]:
+    """Do what encoding does, for every shard of a plan; the texts that had to be encoded."""
+    done: list[str] = []
+    for shard in plan.shards:
+        texts = texts_to_encode(store, plan, shard)
+        if texts:
+            vectors = np.stack([embedding(key, plan.model_version) for key in texts])
+            EmbeddingCache(store, plan.model_version, shard_part(shard)).add(list(texts), vectors)
+        done.extend(texts.values())
+    return done
+
+
+def write(store: ArtifactStore, index: VectorIndex, plan: Plan) -> None:
+    """The steps between planning and verifying."""
+    prepare_namespace(store, index, plan, DIMENSION)
+    embed(store, plan)
+    for shard in plan.shards or [0]:
+        upsert_shard(store, index, plan, shard)
+    delete_withdrawn(store, index, plan)
+
+
+def activate(store: ArtifactStore, index: VectorIndex, plan: Plan) -> live.LivePointer:
+    return live.activate(
+        store,
+        backend=index.backend,
+        index=index.name,
+        namespace=plan.namespace,
+        model_version=plan.model_version,
+        snapshot_id=plan.snapshot_id,
+        metrics={},
+        report=None,
+    )
+
+
+def reindex(store: ArtifactStore, index: VectorIndex, model: str = MODEL) -> Plan:
+    """A whole run, from planning to activation."""
+    plan = plan_reindex(store, model_version=model, live=live.read_live(store))
+    write(store, index, plan)
+    verify(store, index, plan)
+    activate(store, index, plan)
+    return plan
+
+
+def register(store: ArtifactStore, version: str, *, age: int = 0) -> None:
+    """Put the manifest of a model into the registry, ``age`` days old."""
+    manifest = registry.ModelManifest(
+        version=version,
+        kind="fine-tuned",
+        base_model="base",
+        dimension=DIMENSION,
+        max_seq_length=128,
+        registered_at=datetime.fromtimestamp(1_700_000_000 - 86_400 * age, UTC),
+    )
+    store.write_json(manifest.model_dump(mode="json"), registry.FOLDER, version, MANIFEST)
+
+
+Content = dict[str, tuple[tuple[float, ...], Metadata]]
+
+
+def expected(rows: Iterable[Row], model: str = MODEL) -> Content:
+    """What the namespace of a model must hold of some episodes."""
+    return {
+        row["episode_id"]: (
+            rounded(embedding(row["content_hash"], model)),
+            Metadata(
+                **{key: row[key] for key in ("title", "show_title", "language", "published_at", "content_hash")},
+                model_version=model,
+            ),
+        )
+        for row in rows
+    }
+
+
+def content(index: VectorIndex, namespace: str = MODEL) -> Content:
+    """All that a namespace holds."""
+    hits = index.query(namespace, np.ones((1, DIMENSION), np.float32), 10_000)[0]
+    assert len(hits) == index.count(namespace)
+    vectors = index.fetch(namespace, [hit.episode_id for hit in hits])
+    return {hit.episode_id: (rounded(vectors[hit.episode_id]), hit.metadata) for hit in hits}
+
+
+def rounded(vector: Vectors) -> tuple[float, ...]:
+    return tuple(np.round(vector.astype(float), 4).tolist())
+
+
+def assert_settled(store: ArtifactStore, index: VectorIndex, rows: Iterable[Row], snapshot_id: str) -> None:
+    """The index, the pointer and the journal are those of an undisturbed run."""
+    assert content(index) == expected(rows)
+    pointer = live.require_live(store)
+    assert (pointer.namespace, pointer.snapshot_id, pointer.previous) == (MODEL, snapshot_id, None)
+    assert read_journal(store, MODEL).states == [snapshot_id]
+    assert plan_reindex(store, model_version=MODEL, live=pointer).action == "nothing"
+
+
+class RecordingIndex(LanceIndex):
+    """An embedded index that notes what is written to it."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.upserted: list[str] = []
+        self.deleted: list[str] = []
+
+    def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
+        batches = list(batches)
+        self.upserted.extend(key for batch in batches for key in batch.ids)
+        return super().upsert(namespace, batches)
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        self.deleted.extend(ids)
+        super().delete(namespace, ids)
+
+
+class Killed(BaseException):
+    """Stands for the end of a process: nothing handles it."""
+
+
+@dataclass
+class Fuse:
+    """Ends a run before one of its writes; the moment after a write is the one before the next."""
+
+    left: int
+    passed: int = field(default=0, init=False)
+
+    def moment(self) -> None:
+        if self.passed == self.left:
+            raise Killed
+        self.passed += 1
+
+
+class MortalIndex(LanceIndex):
+    """An embedded index, any write of which may be the first that does not happen."""
+
+    def __init__(self, location: str, fuse: Fuse) -> None:
+        super().__init__(location)
+        self.fuse = fuse
+
+    def create(self, namespace: str, dimension: int) -> None:
+        self.fuse.moment()
+        super().create(namespace, dimension)
+
+    def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
+        def watched() -> Iterator[Records]:
+            for batch in batches:
+                self.fuse.moment()
+                yield batch
+
+        return super().upsert(namespace, watched())
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        half = len(ids) // 2
+        for part in (ids[:half], ids[half:]):
+            self.fuse.moment()
+            super().delete(namespace, part)
+
+    def finish(self, namespace: str) -> NamespaceInfo:
+        self.fuse.moment()
+        return super().finish(namespace)
+
+
+class MortalStore(ArtifactStore):
+    """The same for the artifact store."""
+
+    def __init__(self, root: str | Path, fuse: Fuse) -> None:
+        super().__init__(root)
+        self.fuse = fuse
+
+    def write_bytes(self, data: bytes, *parts: str) -> UPath:
+        self.fuse.moment()
+        return super().write_bytes(data, *parts)
+
+    def remove(self, *parts: str) -> None:
+        self.fuse.moment()
+        super().remove(*parts)

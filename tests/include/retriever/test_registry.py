@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+
+from include.retriever import registry
+from include.retriever.registry import (
+    FOLDER,
+    ModelError,
+    ModelManifest,
+    ensure_base,
+    load_base,
+    load_manifest,
+    newest_trained,
+    open_model,
+    register,
+)
+from include.storage import MANIFEST, ArtifactStore
+from tests.models import DIMENSION, build_model
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "store" if request.param == "disk" else f"memory://{tmp_path.name}")
+
+
+def manifest(version: str = "tiny-tuned-1", **changes: object) -> ModelManifest:
+    values = {
+        "version": version,
+        "kind": "fine-tuned",
+        "base_model": "tiny",
+        "dimension": DIMENSION,
+        "max_seq_length": 96,
+        "registered_at": START,
+    }
+    return ModelManifest.model_validate(values | changes)
+
+
+def test_a_base_model_is_registered_once(
+    store: ArtifactStore, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ensure_base(store, str(model_folder), "cpu")
+    assert (first.kind, first.dimension, first.max_seq_length) == ("base", DIMENSION, 96)
+    monkeypatch.setattr(registry, "load_base", lambda *_: pytest.fail("it was loaded again"))
+    assert ensure_base(store, str(model_folder), "cpu") == first
+
+
+def test_the_name_of_a_base_version_follows_from_its_weights(tmp_path: Path, model_folder: Path) -> None:
+    copy = shutil.copytree(model_folder, tmp_path / "copy" / "model")
+    other = build_model(tmp_path / "other", seed=8)
+    names = [ensure_base(ArtifactStore(tmp_path / str(n)), str(path), "cpu").version
+             for n, path in enumerate([model_folder, copy, other])]  # fmt: skip
+    assert names[0] == names[1] != names[2]
+    assert names[0].startswith("model-base-")
+
+
+def test_a_registered_model_encodes_as_its_base_does(
+    store: ArtifactStore, model_folder: Path, model: SentenceTransformer
+) -> None:
+    version = ensure_base(store, str(model_folder), "cpu").version
+    texts = ["sleep at night", "a soup of onions"]
+    np.testing.assert_allclose(open_model(store, version, "cpu").encode(texts), model.encode(texts), atol=1e-6)
+
+
+def test_what_is_registered_is_never_changed(store: ArtifactStore, tmp_path: Path, model_folder: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "one")
+    first = register(store, folder, manifest())
+    before = store.read_bytes(FOLDER, first.version, "model.safetensors")
+    other = build_model(tmp_path / "other", seed=8)
+    again = register(store, other, manifest(registered_at=START + timedelta(days=1)))
+    assert again == first
+    assert store.read_bytes(FOLDER, first.version, "model.safetensors") == before
+
+
+def test_a_registration_that_was_killed_is_not_there_and_can_be_repeated(
+    store: ArtifactStore, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "one")
+    write, written = ArtifactStore.write_bytes, []
+
+    def fail_late(self: ArtifactStore, data: bytes, *parts: str) -> object:
+        if parts[0] == FOLDER:
+            written.append(parts)
+            if len(written) == 4:
+                raise OSError("killed")
+        return write(self, data, *parts)
+
+    monkeypatch.setattr(ArtifactStore, "write_bytes", fail_late)
+    with pytest.raises(OSError, match="killed"):
+        register(store, folder, manifest())
+    monkeypatch.undo()
+    assert newest_trained(store) is None
+    with pytest.raises(FileNotFoundError):
+        open_model(store, manifest().version, "cpu")
+    register(store, folder, manifest())
+    assert open_model(store, manifest().version, "cpu").encode("sleep").shape == (DIMENSION,)
+
+
+def test_the_manifest_is_written_last(
+    store: ArtifactStore, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "one")
+    write, written = ArtifactStore.write_bytes, []
+
+    def record(self: ArtifactStore, data: bytes, *parts: str) -> object:
+        written.append(parts)
+        return write(self, data, *parts)
+
+    monkeypatch.setattr(ArtifactStore, "write_bytes", record)
+    register(store, folder, manifest())
+    assert written[-1] == (FOLDER, "tiny-tuned-1", MANIFEST)
+
+
+def test_the_newest_trained_model_is_the_one_registered_last(
+    store: ArtifactStore, tmp_path: Path, model_folder: Path
+) -> None:
+    assert newest_trained(store) is None
+    ensure_base(store, str(model_folder), "cpu")
+    assert newest_trained(store) is None, "a base model is not trained"
+    for version, days in (("tiny-tuned-b", 2), ("tiny-tuned-a", 3), ("tiny-tuned-c", 1)):
+        folder = shutil.copytree(model_folder, tmp_path / version)
+        register(store, folder, manifest(version, registered_at=START + timedelta(days=days)))
+    newest = newest_trained(store)
+    assert newest is not None
+    assert newest.version == "tiny-tuned-a"
+
+
+def test_weights_in_a_pickle_are_refused(tmp_path: Path, model_folder: Path) -> None:
+    """Unpickling runs whatever its author wrote."""
+    folder = shutil.copytree(model_folder, tmp_path / "pickled")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="PODSEARCH_BASE_MODEL"):
+        load_base(str(folder), "cpu")
+
+
+def test_a_base_model_that_cannot_be_found_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for name in (str(tmp_path / "nowhere"), "nobody/no-such-model", "no such name"):
+        with pytest.raises(ModelError, match=r"PODSEARCH_BASE_MODEL.*all-MiniLM-L6-v2"):
+            load_base(name, "cpu")
+
+
+def test_an_empty_folder_is_no_base_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="PODSEARCH_BASE_MODEL"):
+        load_base(str(tmp_path), "cpu")
+
+
+def test_a_packaged_model_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.PACKAGED, "all-MiniLM-L6-v2", ("no_such_package", "model"))
+    with pytest.raises(ModelError, match="pip install"):
+        load_base("all-MiniLM-L6-v2", "cpu")
+
+
+def test_an_unknown_version_is_not_there(store: ArtifactStore) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_manifest(store, "nothing")

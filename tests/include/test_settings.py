@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from include import settings as settings_module
+from include.settings import PROJECT, SAMPLE_DIR, Settings, SettingsError, get_settings
+
+
+@pytest.fixture(autouse=True)
+def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An environment without any of our variables, and an own .env file in place of the project's."""
+    for name in [name for name in os.environ if name.startswith("PODSEARCH_")]:
+        monkeypatch.delenv(name)
+    file = tmp_path / ".env"
+    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    settings_module.get_settings.cache_clear()
+    return file
+
+
+def error_of(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        get_settings()
+    return str(caught.value)
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = get_settings()
+    assert (settings.profile, settings.dataset_dir, settings.base_model) == ("local", SAMPLE_DIR, "all-MiniLM-L6-v2")
+    assert settings.artifacts_root == str(PROJECT / ".podsearch" / "artifacts")
+    assert settings.index_root == str(PROJECT / ".podsearch" / "artifacts" / "index")
+    assert settings.curated_queries_path == SAMPLE_DIR / "curated_queries.csv"
+
+
+def test_a_profile_is_a_set_of_defaults_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PODSEARCH_PROFILE", "production")
+    monkeypatch.setenv("PODSEARCH_DATASET_DIR", str(tmp_path))
+    assert get_settings().device == "cuda"
+    monkeypatch.setenv("PODSEARCH_DEVICE", "cpu")
+    get_settings.cache_clear()
+    settings = get_settings()
+    assert (settings.device, settings.base_model) == ("cpu", "distiluse-base-multilingual-cased-v2")
+
+
+def test_the_environment_goes_before_dotenv_and_dotenv_before_the_profile(
+    monkeypatch: pytest.MonkeyPatch, dotenv: Path
+) -> None:
+    dotenv.write_text(
+        "PODSEARCH_PROFILE=production\nPODSEARCH_DATASET_DIR=/data\nPODSEARCH_DEVICE=auto\nPODSEARCH_SHARDS=7\nOTHER=1\n"
+    )
+    monkeypatch.setenv("PODSEARCH_SHARDS", "9")
+    settings = get_settings()
+    assert (settings.shards, settings.device) == (9, "auto")
+    assert settings.base_model == "distiluse-base-multilingual-cased-v2"
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch, dotenv: Path) -> None:
+    """Compose files pass variables on whether or not they have a value."""
+    for name in ("PROFILE", "DATASET_DIR", "SHARDS", "ARTIFACTS"):
+        monkeypatch.setenv(f"PODSEARCH_{name}", "")
+    dotenv.write_text("PODSEARCH_SHARDS=7\nPODSEARCH_CURATED_QUERIES=\n")
+    settings = get_settings()
+    assert (settings.profile, settings.dataset_dir, settings.shards) == ("local", SAMPLE_DIR, 7)
+
+
+def test_relative_paths_start_at_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Airflow starts each component in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "ARTIFACTS", "INDEX_LOCATION", "DATASET_DIR", "CURATED_QUERIES"):
+        monkeypatch.setenv(f"PODSEARCH_{name}", f"data/{name.lower()}")
+    settings = get_settings()
+    assert settings.home == PROJECT / "data" / "home"
+    assert settings.artifacts_root == str(PROJECT / "data" / "artifacts")
+    assert settings.index_root == str(PROJECT / "data" / "index_location")
+    assert settings.dataset_dir == PROJECT / "data" / "dataset_dir"
+    assert settings.curated_queries_path == PROJECT / "data" / "curated_queries"
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PODSEARCH_HOME", "~/podsearch")
+    monkeypatch.setenv("PODSEARCH_ARTIFACTS", "~/artifacts")
+    settings = get_settings()
+    assert (settings.home, settings.artifacts_root) == (tmp_path / "podsearch", str(tmp_path / "artifacts"))
+
+
+def test_urls_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODSEARCH_ARTIFACTS", "s3://bucket/podsearch/")
+    settings = get_settings()
+    assert settings.artifacts_root == "s3://bucket/podsearch/"
+    assert settings.index_root == "s3://bucket/podsearch/index"
+
+
+def test_production_says_that_it_needs_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = error_of(monkeypatch, PODSEARCH_PROFILE="production")
+    assert message == "No episodes to read: set PODSEARCH_DATASET_DIR to a folder with podcasts.csv and episodes.csv."
+
+
+def test_every_mistake_is_one_line_that_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = error_of(
+        monkeypatch,
+        PODSEARCH_PROFILE="staging",
+        PODSEARCH_SHARDS="many",
+        PODSEARCH_PORT="0",
+        PODSEARCH_DEVICE="hunter2",
+    )
+    lines = message.splitlines()
+    assert sorted(line.split(":")[0] for line in lines) == [
+        "PODSEARCH_DEVICE",
+        "PODSEARCH_PORT",
+        "PODSEARCH_PROFILE",
+        "PODSEARCH_SHARDS",
+    ]
+    assert "PODSEARCH_PROFILE: Input should be 'local' or 'production'" in lines
+    assert "hunter2" not in message, "values stay out of messages: one of them may be a secret"
+
+
+def test_settings_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = error_of(monkeypatch, PODSEARCH_TRAIN_SHARE="0.9", PODSEARCH_EVAL_SHARE="0.1")
+    assert message.startswith("PODSEARCH_TRAIN_SHARE and PODSEARCH_EVAL_SHARE leave nothing to test on")
+
+
+def test_settings_are_read_once_and_never_changed() -> None:
+    settings = get_settings()
+    assert get_settings() is settings
+    with pytest.raises(ValueError, match="frozen"):
+        settings.shards = 3  # type: ignore[misc]
+
+
+def test_a_dataset_without_curated_queries_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PODSEARCH_DATASET_DIR", str(tmp_path))
+    assert get_settings().curated_queries_path is None
+    (tmp_path / "curated_queries.csv").touch()
+    assert get_settings().curated_queries_path == tmp_path / "curated_queries.csv"
+
+
+def test_the_example_file_shows_every_setting_with_its_default(dotenv: Path) -> None:
+    """What a user copies to .env and uncomments must change nothing by itself."""
+    shown = dict(
+        line.removeprefix("# ").split("=", 1)
+        for line in (PROJECT / ".env.example").read_text().splitlines()
+        if line.removeprefix("# ").startswith("PODSEARCH_")
+    )
+    assert set(shown) == {f"PODSEARCH_{name.upper()}" for name in Settings.model_fields}
+    defaults = get_settings()
+    dotenv.write_text("\n".join(f"{name}={value}" for name, value in shown.items() if "<" not in value))
+    assert Settings() == defaults

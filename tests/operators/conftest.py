@@ -1,0 +1,170 @@
+"""An installation in a temporary folder, and as much of Airflow's context as an operator looks at."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset
+from airflow.sdk.execution_time.context import OutletEventAccessors
+
+from include.episodes import snapshot
+from include.episodes.prepare import prepare
+from include.episodes.raw import COLUMNS
+from include.index.live import activate
+from include.retriever.registry import ModelManifest, register
+from include.settings import Settings, get_settings
+from include.storage import ArtifactStore, digest
+
+
+class FakeTaskInstance:
+    """Keeps what is pushed."""
+
+    def __init__(self, map_index: int = -1) -> None:
+        self.map_index = map_index
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+@dataclass
+class FakeContext:
+    """The context of one task."""
+
+    ti: FakeTaskInstance = field(default_factory=FakeTaskInstance)
+    outlet_events: OutletEventAccessors = field(default_factory=OutletEventAccessors)
+    run_type: str = "asset_triggered"
+
+    def __getitem__(self, key: str) -> Any:
+        return {
+            "ti": self.ti,
+            "outlet_events": self.outlet_events,
+            "dag_run": SimpleNamespace(run_type=self.run_type),
+        }[key]
+
+    def announced(self, asset: Asset) -> dict[str, Any]:
+        """What was attached to the event of an asset."""
+        return dict(self.outlet_events[asset].extra)
+
+
+class Installation:
+    """podsearch with a dataset of two shows, in a folder of its own."""
+
+    base_model = "some/base"
+
+    def __init__(self, folder: Path) -> None:
+        self.dataset = folder / "dataset"
+        self.dataset.mkdir()
+        self.write_dataset()
+
+    @property
+    def settings(self) -> Settings:
+        return get_settings()
+
+    @property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(self.settings.artifacts_root)
+
+    def write_dataset(self, episodes: int = 6) -> None:
+        shows = [
+            {"uuid": f"p{n}", "title": f"Show {n}", "description": "About it", "language": "English"} for n in (0, 1)
+        ]
+        rows = [
+            {
+                "uuid": f"e{n}",
+                "title": f"Episode {n}",
+                "audio_length": "60",
+                "pub_date": "2017-12-01 05:00:00+00",
+                "description": f"We talk about the number {n}",
+                "podcast_uuid": f"p{n % 2}",
+            }
+            for n in range(episodes)
+        ]
+        for name, table in (("podcasts", shows), ("episodes", rows)):
+            with (self.dataset / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS[name])
+                writer.writeheader()
+                writer.writerows(table)
+
+    def write_snapshot(self, source_version: str = "v1") -> str:
+        """Prepare the dataset as it is; the snapshot's id."""
+        prepared = prepare(self.dataset, max_file_bytes=2**20, max_text_chars=1_000)
+        return snapshot.write(
+            self.store,
+            prepared.episodes,
+            source_version=source_version,
+            shards=2,
+            counts=prepared.counts,
+            quarantined=prepared.quarantined,
+            quarantine=prepared.quarantine,
+        ).snapshot_id
+
+    def publish_snapshot(self, source_version: str = "v1") -> str:
+        return snapshot.publish(self.store, self.write_snapshot(source_version)).snapshot_id
+
+    def register_model(self, folder: Path, version: str, **values: Any) -> ModelManifest:
+        """Put a model without weights into the registry."""
+        folder.mkdir()
+        manifest = {
+            "version": version,
+            "kind": "fine-tuned",
+            "base_model": self.settings.base_model,
+            "dimension": 4,
+            "max_seq_length": 16,
+            "registered_at": datetime.now(UTC),
+            "recipe": self.settings.recipe.model_dump(),
+        }
+        return register(self.store, folder, ModelManifest(**(manifest | values)))
+
+    def register_base(self, folder: Path) -> str:
+        """Have the base model of the settings in the registry, as if it had been loaded once."""
+        self.register_model(folder, "base", kind="base", recipe={})
+        self.store.write_json({"version": "base"}, "models", f"base-{digest(self.settings.base_model)}.json")
+        return "base"
+
+    def go_live(self, model_version: str, snapshot_id: str) -> None:
+        activate(
+            self.store,
+            backend="lancedb",
+            index=self.settings.index_root,
+            namespace=model_version,
+            model_version=model_version,
+            snapshot_id=snapshot_id,
+            metrics={},
+            report=None,
+        )
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    monkeypatch.setenv("PODSEARCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PODSEARCH_DATASET_DIR", str(tmp_path / "dataset"))
+    monkeypatch.setenv("PODSEARCH_BASE_MODEL", Installation.base_model)
+    get_settings.cache_clear()
+    yield Installation(tmp_path)
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def context() -> FakeContext:
+    return FakeContext()
+
+
+@pytest.fixture
+def skips() -> Callable[..., str]:
+    """Execute an operator that must skip its run; the reason."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    def execute(operator: Any, context: FakeContext) -> str:
+        with pytest.raises(AirflowSkipException) as raised:
+            operator.execute(context)
+        return str(raised.value)
+
+    return execute

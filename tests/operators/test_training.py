@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.retriever.training import load_plan
+from operators.names import RETRIEVER
+from operators.training import (
+    BuildPairsOperator,
+    FineTuneOperator,
+    GenerateQueriesOperator,
+    PlanTrainingOperator,
+    RegisterModelOperator,
+)
+from tests.operators.conftest import FakeContext, Installation
+
+Skips = Callable[[Any, FakeContext], str]
+
+
+def plan(force: bool | str = False) -> PlanTrainingOperator:
+    return PlanTrainingOperator(task_id="plan_training", force=force)
+
+
+def test_without_episodes_there_is_nothing_to_train_on(
+    installation: Installation, context: FakeContext, skips: Skips
+) -> None:
+    assert "ingest_episodes" in skips(plan(force="True"), context)
+
+
+def test_the_first_training_is_due_and_mapped_over_the_shards_that_have_episodes(
+    installation: Installation, context: FakeContext
+) -> None:
+    snapshot_id = installation.publish_snapshot()
+    shards = plan().execute(context)  # type: ignore[arg-type]
+
+    planned = load_plan(installation.store, context.ti.pushed["training_id"])
+    assert shards == [{"shard": shard} for shard in planned.shards]
+    assert shards
+    assert planned.snapshot_id == snapshot_id
+    assert planned.base_model == installation.base_model
+    assert planned.recipe == installation.settings.recipe
+
+
+def test_planning_again_names_the_same_training(installation: Installation) -> None:
+    installation.publish_snapshot()
+    contexts = FakeContext(), FakeContext()
+    results = [plan().execute(context) for context in contexts]  # type: ignore[arg-type]
+    assert results[0] == results[1]
+    assert contexts[0].ti.pushed == contexts[1].ti.pushed
+
+
+@pytest.mark.parametrize("force", [False, "False"])
+def test_a_young_model_of_the_same_recipe_will_do(
+    installation: Installation, context: FakeContext, skips: Skips, tmp_path: Path, force: bool | str
+) -> None:
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "model", "tuned")
+    assert "The newest model will do" in skips(plan(force), context)
+    assert context.ti.pushed == {}
+
+
+@pytest.mark.parametrize("force", [True, "True"])
+def test_a_person_can_have_a_model_trained_all_the_same(
+    installation: Installation, context: FakeContext, tmp_path: Path, force: bool | str
+) -> None:
+    """The parameter arrives as text where templates are rendered to text."""
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "model", "tuned")
+    assert plan(force).execute(context)  # type: ignore[arg-type]
+    assert "training_id" in context.ti.pushed
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [{"registered_at": datetime.now(UTC) - timedelta(days=40)}, {"base_model": "another"}, {"recipe": {"epochs": 9}}],
+    ids=lambda values: next(iter(values)),
+)
+def test_an_old_model_or_one_of_another_recipe_will_not_do(
+    installation: Installation, context: FakeContext, tmp_path: Path, stale: dict[str, Any]
+) -> None:
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "model", "tuned", **stale)
+    assert plan().execute(context)  # type: ignore[arg-type]
+
+
+def test_queries_are_written_for_each_shard_and_become_pairs(installation: Installation, context: FakeContext) -> None:
+    installation.publish_snapshot()
+    shards = plan().execute(context)  # type: ignore[arg-type]
+    training_id = context.ti.pushed["training_id"]
+    for own in shards:
+        operator = GenerateQueriesOperator(task_id="generate_queries", training_id=training_id, **own)
+        written = operator.execute(context)  # type: ignore[arg-type]
+        assert operator.execute(context) == written, "a shard that is there is left alone"  # type: ignore[arg-type]
+        stored = installation.store.read_table("training", training_id, "queries", f"shard-{own['shard']:04d}.parquet")
+        assert len(stored) == written
+    counts = BuildPairsOperator(task_id="build_pairs", training_id=training_id).execute(context)  # type: ignore[arg-type]
+    assert counts["pairs"] == sum(counts["by_split"].values())
+
+
+def test_a_registered_model_is_announced() -> None:
+    assert RegisterModelOperator(task_id="register_model", training_id="t").outlets == [RETRIEVER]
+
+
+@pytest.mark.parametrize(
+    "operator", [GenerateQueriesOperator, BuildPairsOperator, FineTuneOperator, RegisterModelOperator]
+)
+def test_what_differs_between_runs_can_be_templated(operator: Any) -> None:
+    assert tuple(operator.template_fields) == ("training_id",)
+    assert tuple(PlanTrainingOperator.template_fields) == ("force",)
