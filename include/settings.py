@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     train_share: float = Field(default=0.80, gt=0, lt=1)
     eval_share: float = Field(default=0.01, gt=0, lt=1)
     """Split of the episodes; what is left is the test split."""
-    max_training_episodes: int = Field(default=4_000, ge=1)
+    max_training_episodes: int = Field(default=3_000, ge=1)
     """Episodes that training queries are written for (a seeded sample of the catalogue)."""
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=64, ge=2)

@@ -93,8 +93,9 @@ class AirflowApi:
         """Make a pool, if it is not there; slots that somebody changed are left as they are."""
         if self._request("GET", f"/api/v2/pools/{name}").status_code == httpx.codes.NOT_FOUND:
             body = {"name": name, "slots": slots, "description": description, "include_deferred": False}
-            if self._request("POST", "/api/v2/pools", json=body).status_code != httpx.codes.CONFLICT:
-                self._call("GET", f"/api/v2/pools/{name}")
+            made = self._request("POST", "/api/v2/pools", json=body)
+            if made.status_code != httpx.codes.CONFLICT:  # another command, or an answer that was lost, was first
+                _content(made)
 
     def wait_for_dags(self, dag_ids: list[str], check: Callable[[], None]) -> None:
         """Wait until the DAG processor has read the DAGs.

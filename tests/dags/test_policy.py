@@ -193,7 +193,7 @@ def read_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     subprocess.run(
         [sys.executable, "-c", READ_DAGS, str(PROJECT / "dags"), str(folder / "read.json")],
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONHASHSEED": "7", "AIRFLOW_HOME": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONHASHSEED": "7"},
         check=True,
     )
     read: dict[str, Any] = json.loads((folder / "read.json").read_text())
