@@ -49,13 +49,14 @@ format: $(VENV)/installed-dev ## Format the code
 clean: ## Stop Airflow and remove everything that was generated
 	@if [ -x $(RUN) ]; then $(RUN) -m deploy.local down; fi
 	@if [ ! -e "$(PODSEARCH_HOME)" ]; then echo "Nothing to remove."; \
-	elif [ -e "$(PODSEARCH_HOME)/venv" ]; then rm -rf "$(PODSEARCH_HOME)" && echo "Removed $(PODSEARCH_HOME)."; \
-	else echo "$(PODSEARCH_HOME) does not look like podsearch's folder (no venv in it): remove it by hand."; exit 1; fi
+	elif [ -e "$(PODSEARCH_HOME)/made-by-podsearch" ]; then rm -rf "$(PODSEARCH_HOME)" && echo "Removed $(PODSEARCH_HOME)."; \
+	else echo "$(PODSEARCH_HOME) does not look like podsearch's folder (no made-by-podsearch in it): remove it by hand."; exit 1; fi
 
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then echo "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=/path/to/python3.11"; exit 1; fi
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"podsearch needs Python 3.11 or 3.12; $(PYTHON) is {v[0]}.{v[1]}.")'
 	@$(PYTHON) -m venv $(VENV)
+	@touch $(PODSEARCH_HOME)/made-by-podsearch
 
 $(VENV)/installed: requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing what podsearch needs (once; a few minutes) …"

@@ -28,6 +28,7 @@ class PlanComparisonOperator(PodsearchOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         from include.episodes import snapshot
         from include.evaluation.comparison import find_candidate, plan_comparison
+        from include.index.contract import open_index
         from include.index.live import read_live
         from include.index.plan import plan_reindex
         from include.retriever.registry import ensure_base, newest_trained
@@ -45,7 +46,8 @@ class PlanComparisonOperator(PodsearchOperator):
         base = ensure_base(self.store, settings.base_model, "cpu").version
         candidate = find_candidate(self.store, base=base, live=live)
         incumbent = live.model_version if live else base
-        if candidate is None and plan_reindex(self.store, model_version=incumbent, live=live).action == "nothing":
+        plan = plan_reindex(self.store, model_version=incumbent, live=live)
+        if candidate is None and plan.action == "nothing" and plan.namespace in open_index(settings).namespaces():
             self.skip_run("Search is up to date: no new snapshot and no new model.")
         comparison = plan_comparison(
             self.store,

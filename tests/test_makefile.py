@@ -73,7 +73,7 @@ def test_clean_has_nothing_to_remove_twice(tmp_path: Path) -> None:
 def test_clean_removes_what_was_made(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "venv" / "bin").mkdir(parents=True)
-    (home / "venv" / "installed").touch()
+    (home / "made-by-podsearch").touch()
     (home / "artifacts").mkdir()
     done = make("clean", home=home)
     assert done.returncode == 0, done.stderr

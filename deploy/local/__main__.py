@@ -52,11 +52,10 @@ def run(settings: Settings) -> int:
         follower = Follower(api, logs_folder(settings), console, since=since)
         api.trigger("ingest_episodes")
         runs = follower.follow(DAGS, airflow.check)
-        if all(run.state == "success" for run in runs) and _has_work_left(settings):
+        left = _left_undone(settings)
+        if all(run.state == "success" for run in runs) and left and left not in {run.dag_id for run in runs}:
             # An earlier run failed after the episodes were in: nothing new will start what it left.
-            idle = [dag_id for dag_id in DAGS if dag_id not in {run.dag_id for run in runs}]
-            for dag_id in idle:
-                api.trigger(dag_id)
+            api.trigger(left)
             runs = follower.follow(DAGS, airflow.check)
         for task in follower.failures(runs):
             console.print(Text(f"\n{task.dag_id} · {task.label} failed; the end of its log:", style="bold red"))
@@ -139,8 +138,8 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
     return api
 
 
-def _has_work_left(settings: Settings) -> bool:
-    """Whether search does not answer from the latest snapshot, or a model is due."""
+def _left_undone(settings: Settings) -> str | None:
+    """The DAG that should run although nothing starts it; training starts re-indexing by itself."""
     from include.episodes import snapshot
     from include.index.live import read_live
     from include.retriever.training import why_due
@@ -149,14 +148,15 @@ def _has_work_left(settings: Settings) -> bool:
     store = ArtifactStore(settings.artifacts_root)
     live, latest = read_live(store), snapshot.latest(store)
     if latest is None:
-        return False
-    due = why_due(
+        return None
+    if why_due(
         store,
         base_model=settings.base_model,
         recipe=settings.recipe,
         retrain_after_days=settings.retrain_after_days,
-    )
-    return live is None or live.snapshot_id != latest.snapshot_id or due is not None
+    ):
+        return "train_retriever"
+    return "reindex_episodes" if live is None or live.snapshot_id != latest.snapshot_id else None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
-from deploy.local.api import AirflowApi, TaskInstance
+from deploy.local.api import AirflowApi, ApiError, TaskInstance
 from include.settings import PROJECT, SAMPLE_DIR, Settings
 from tests.models import build_model
 
@@ -120,7 +119,7 @@ class Killer(threading.Thread):
         api = AirflowApi(self.installation.settings)
         api.wait_until_up(lambda: None)
         while self.left and not self.stopped.wait(0.1):
-            with contextlib.suppress(httpx.HTTPError, psutil.Error):
+            with contextlib.suppress(ApiError, psutil.Error):
                 for run in api.runs(datetime.now(UTC)):
                     for task in api.tasks(run):
                         if task.state == "running" and task.task_id in self.left:

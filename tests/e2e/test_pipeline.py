@@ -142,10 +142,13 @@ def test_bad_data_stops_before_anything_is_published(first_run: tuple[str, State
 def test_an_interrupted_run_stops_what_it_started(fresh: Installation) -> None:
     process = fresh.start("deploy.local", "run")
     state_file = fresh.home / "airflow" / "processes.json"
-    deadline = time.monotonic() + 60
-    while not state_file.exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    pids: list[int] = []
+    while len(pids) < 4 and time.monotonic() < deadline:
         time.sleep(0.2)
-    pids = list(json.loads(state_file.read_text()).values())
+        if state_file.exists():
+            pids = [component["pid"] for component in json.loads(state_file.read_text())["components"].values()]
+    assert len(pids) == 4
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=90)

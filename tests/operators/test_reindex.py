@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from include.evaluation.comparison import load_comparison
+from include.index.contract import open_index
 from include.index.plan import begin_write, finish_write, load_plan, plan_reindex, read_seconds
 from operators.names import LIVE_INDEX
 from operators.reindex import (
@@ -54,11 +55,16 @@ def test_search_that_is_up_to_date_is_left_alone(
     installation.register_base(tmp_path / "base")
     installation.register_model(tmp_path / "tuned", "tuned")
     plan = plan_reindex(installation.store, model_version="tuned", live=None)
-    begin_write(installation.store, plan, "an index")
+    index = open_index(installation.settings)
+    index.create("tuned", 32)
+    begin_write(installation.store, plan, index.name)
     finish_write(installation.store, plan)
     installation.go_live("tuned", snapshot_id)
     assert "up to date" in skips(compare(), context)
     assert context.ti.pushed == {}
+
+    index.drop("tuned")
+    assert compare().execute(context), "an index that was lost is not up to date"  # type: ignore[arg-type]
 
 
 def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
@@ -80,8 +86,6 @@ def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
 def test_a_plan_makes_its_namespace_and_is_mapped_over_shards_with_work(
     installation: Installation, context: FakeContext, tmp_path: Path
 ) -> None:
-    from include.index.contract import open_index
-
     installation.publish_snapshot()
     installation.register_model(tmp_path / "tuned", "tuned")
     mapped = PlanReindexOperator(task_id="plan_reindex", model_version="tuned").execute(context)  # type: ignore[arg-type]
