@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
+from operators.comparison import EvaluateModelOperator, GateOperator, PlanComparisonOperator
 from operators.names import DEFAULT_ARGS, EPISODES, RETRIEVER, Pool, Tag
 from operators.reindex import (
     ActivateOperator,
     DeleteWithdrawnOperator,
     EncodeShardOperator,
-    EvaluateModelOperator,
-    GateOperator,
-    PlanComparisonOperator,
     PlanReindexOperator,
     PublishReportOperator,
     RetireOperator,

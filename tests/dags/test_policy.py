@@ -25,6 +25,7 @@ from include.errors import PermanentError
 from include.quality.result import QualityError
 from include.retriever.device import DeviceError
 from include.settings import PROJECT, SettingsError
+from operators.base import PodsearchOperator
 from operators.names import POOLS, Pool, Tag
 
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
@@ -48,10 +49,16 @@ def operator_class(task: Any) -> type:
 
 
 def names_in_bodies(operator: type) -> set[str]:
-    """Every name that the methods of an operator and of its bases in operators/ use."""
-    classes = [one for one in operator.__mro__ if one.__module__.startswith("operators.")]
-    trees = [ast.parse(inspect.getsource(one)) for one in classes]
-    return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    """Every name that the methods of an operator and of its bases in operators/ use.
+
+    PodsearchOperator is left out: what it offers counts where it is used.
+    """
+    classes = [
+        one for one in operator.__mro__ if one.__module__.startswith("operators.") and one is not PodsearchOperator
+    ]
+    nodes = [node for one in classes for node in ast.walk(ast.parse(inspect.getsource(one)))]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 def pools(dag_bag: DagBag, names: set[str]) -> dict[str, str]:

@@ -127,7 +127,7 @@ class Killer(threading.Thread):
 
     def _kill(self, task: TaskInstance) -> None:
         for process in psutil.process_iter(["cmdline"]):
-            title = " ".join(process.info["cmdline"] or [])
+            title = " ".join(process.info["cmdline"] or []).rstrip()  # Airflow sets it, and blanks what it replaces
             if title.endswith(f"-- {task.id}"):
                 time.sleep(random.Random(task.task_id).uniform(0, 0.5))
                 process.kill()

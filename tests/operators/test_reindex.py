@@ -9,10 +9,10 @@ import pytest
 from include.evaluation.comparison import load_comparison
 from include.index.contract import open_index
 from include.index.plan import begin_write, finish_write, load_plan, plan_reindex, read_seconds
+from operators.comparison import PlanComparisonOperator
 from operators.names import LIVE_INDEX
 from operators.reindex import (
     ActivateOperator,
-    PlanComparisonOperator,
     PlanReindexOperator,
     ReindexStepOperator,
     RetireOperator,
