@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {"run": run, "up": up, "down": down}
     parser.add_argument("command", choices=commands, help="run the pipeline once; leave Airflow running; stop it")
     chosen = parser.parse_args(arguments).command
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs begin with SIGINT ignored
+        signal.signal(number, _interrupt)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         return commands[chosen](get_settings())

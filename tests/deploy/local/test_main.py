@@ -171,11 +171,11 @@ def test_what_an_earlier_run_left_is_taken_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing new comes in, so no asset starts the other DAGs."""
-    monkeypatch.setattr(runner, "_has_work_left", lambda settings: True)
+    monkeypatch.setattr(runner, "_left_undone", lambda settings: "train_retriever")
     airflow_standin.dags = dict.fromkeys(runner.DAGS, False)
     airflow_standin.moments = [Moment(runs={INGEST: "success"})]
     assert main("run") == 0
-    assert airflow_standin.triggered == ["ingest_episodes", "train_retriever", "reindex_episodes"]
+    assert airflow_standin.triggered == ["ingest_episodes", "train_retriever"]
 
 
 def test_a_component_that_dies_while_it_is_followed_ends_the_run(
@@ -211,7 +211,6 @@ def test_an_interrupted_start_leaves_nothing_running(
         env={**os.environ, "PYTHONPATH": str(PROJECT), "PODSEARCH_HOME": str(home), "PODSEARCH_PORT": str(port)},
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     started: list[psutil.Process] = []
     deadline = time.monotonic() + 30

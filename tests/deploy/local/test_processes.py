@@ -119,6 +119,7 @@ def test_what_does_not_heed_is_killed(make: Callable[..., Airflow]) -> None:
 
 def test_a_second_interrupt_ends_the_wait(make: Callable[..., Airflow], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "GRACE_SECONDS", 60)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
     airflow = make(scheduler=STUBBORN)
     airflow.start(outlive_parent=False)
     members = family(airflow, "scheduler")
