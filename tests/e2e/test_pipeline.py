@@ -152,5 +152,7 @@ def test_an_interrupted_run_stops_what_it_started(fresh: Installation) -> None:
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=90)
-    assert process.returncode == 130, output
+    # Python ends by the signal itself when it fell into an eval(), as imports have; a shell calls both 130.
+    assert process.returncode in (130, -signal.SIGINT), output
+    assert "Interrupted" in output
     assert not [pid for pid in pids if psutil.pid_exists(pid)]

@@ -219,7 +219,8 @@ def test_an_interrupted_start_leaves_nothing_running(
         started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, output
+    # Python ends by the signal itself when it fell into an eval(), as imports have; a shell calls both 130.
+    assert process.returncode in (130, -signal.SIGINT), output
     assert "Interrupted" in output
     assert len(started) == 8, "four components with a child each"
     assert [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
