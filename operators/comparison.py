@@ -40,7 +40,7 @@ class PlanComparisonOperator(PodsearchOperator):
                 "Trigger it by hand to index with the base model now."
             )
         base = ensure_base(self.store, settings.base_model, "cpu").version
-        candidate = find_candidate(self.store, base=base, live=live)
+        candidate = find_candidate(self.store, base=base, live=live, tolerance=settings.gate_tolerance)
         incumbent = live.model_version if live else base
         plan = plan_reindex(self.store, model_version=incumbent, live=live)
         if candidate is None and plan.action == "nothing" and plan.namespace in open_index(settings).namespaces():

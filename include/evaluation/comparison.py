@@ -52,14 +52,18 @@ class ModelComparison(BaseModel):
         return roles
 
 
-def find_candidate(store: ArtifactStore, *, base: str, live: LivePointer | None) -> str | None:
-    """The newest trained model, unless it is live or was refused against what is live."""
+def find_candidate(store: ArtifactStore, *, base: str, live: LivePointer | None, tolerance: float) -> str | None:
+    """The newest trained model, unless it is live, or was refused against what is live at no smaller a tolerance."""
     newest = newest_trained(store)
     incumbent = live.model_version if live else base
     if newest is None or newest.version == incumbent:
         return None
-    refused = _decision_path(newest.version, incumbent)
-    return None if store.exists(*refused) and not store.read_json(*refused)["passed"] else newest.version
+    path = _decision_path(newest.version, incumbent)
+    if store.exists(*path):
+        decision = Decision.model_validate(store.read_json(*path))
+        if not decision.passed and decision.tolerance >= tolerance:
+            return None
+    return newest.version
 
 
 def plan_comparison(

@@ -1,0 +1,71 @@
+"""Which model is a candidate."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from include.evaluation.comparison import find_candidate
+from include.evaluation.gate import Decision
+from include.index.live import LivePointer, activate
+from include.retriever.registry import ModelManifest, register
+from include.storage import ArtifactStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "store")
+
+
+def trained(store: ArtifactStore, tmp_path: Path, version: str, day: int) -> None:
+    folder = tmp_path / version
+    folder.mkdir()
+    register(
+        store,
+        folder,
+        ModelManifest(
+            version=version,
+            kind="fine-tuned",
+            base_model="base",
+            dimension=2,
+            max_seq_length=8,
+            registered_at=datetime(2026, 1, day, tzinfo=UTC),
+        ),
+    )
+
+
+def live_with(store: ArtifactStore, model: str) -> LivePointer:
+    return activate(
+        store,
+        backend="lancedb",
+        index="index",
+        namespace=model,
+        model_version=model,
+        snapshot_id="snapshot",
+        metrics={},
+        report=None,
+    )
+
+
+def test_the_newest_trained_model_is_the_candidate_until_it_is_live(store: ArtifactStore, tmp_path: Path) -> None:
+    assert find_candidate(store, base="base", live=None, tolerance=0.05) is None
+    trained(store, tmp_path, "older", 1)
+    trained(store, tmp_path, "newer", 2)
+    assert find_candidate(store, base="base", live=None, tolerance=0.05) == "newer"
+    assert find_candidate(store, base="base", live=live_with(store, "older"), tolerance=0.05) == "newer"
+    assert find_candidate(store, base="base", live=live_with(store, "newer"), tolerance=0.05) is None
+
+
+def test_a_refused_model_is_tried_again_only_against_another_model_or_a_larger_tolerance(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    trained(store, tmp_path, "weak", 1)
+    refused = Decision(passed=False, tolerance=0.05, reference="live", reasons=["it lost"])
+    store.write_json(refused.model_dump(), "decisions", "weak--live.json")
+    live = live_with(store, "live")
+    assert find_candidate(store, base="base", live=live, tolerance=0.05) is None
+    assert find_candidate(store, base="base", live=live, tolerance=0.01) is None
+    assert find_candidate(store, base="base", live=live, tolerance=0.10) == "weak"
+    assert find_candidate(store, base="base", live=live_with(store, "another"), tolerance=0.05) == "weak"
