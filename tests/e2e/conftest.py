@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import random
 import shutil
 import signal
 import socket
@@ -21,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local.api import AirflowApi, ApiError, TaskInstance
+from deploy.local.api import AirflowApi, ApiError
 from include.settings import PROJECT, SAMPLE_DIR, Settings
 from tests.models import build_model
 
@@ -106,33 +105,48 @@ def write_dataset(folder: Path, episodes: list[dict[str, str]]) -> None:
 
 
 class Killer(threading.Thread):
-    """Kills (SIGKILL) the process of each named task once, a moment after it began its work."""
+    """Kills (SIGKILL) the process of each named task once, so many seconds after it began.
 
-    def __init__(self, installation: Installation, tasks: set[str]) -> None:
+    A task's process is held (SIGSTOP) from when it first shows until the API has said which task it is: however quick
+    the task and slow the machine, it cannot be over by then.
+    """
+
+    TITLE = "airflow worker -- "
+
+    def __init__(self, installation: Installation, tasks: dict[str, float]) -> None:
         super().__init__(daemon=True)
         self.installation = installation
-        self.left = set(tasks)
-        self.killed: list[str] = []
+        self.left = dict(tasks)
+        self.killed: set[str] = set()
         self.stopped = threading.Event()
 
     def run(self) -> None:
         api = AirflowApi(self.installation.settings)
         api.wait_until_up(lambda: None)
-        while self.left and not self.stopped.wait(0.1):
-            with contextlib.suppress(ApiError, psutil.Error):
-                for run in api.runs(datetime.now(UTC)):
-                    for task in api.tasks(run):
-                        if task.state == "running" and task.task_id in self.left:
-                            self._kill(task)
+        seen: set[str] = set()
+        while self.left and not self.stopped.wait(0.02):
+            for process in psutil.process_iter(["cmdline"]):
+                title = " ".join(process.info["cmdline"] or []).rstrip()  # Airflow sets it, and blanks what it replaces
+                instance = title.removeprefix(self.TITLE)
+                if instance not in seen and instance != title:
+                    with contextlib.suppress(ApiError, psutil.NoSuchProcess):
+                        self._meet(process, self._task_of(instance, process, api))
+                        seen.add(instance)
 
-    def _kill(self, task: TaskInstance) -> None:
-        for process in psutil.process_iter(["cmdline"]):
-            title = " ".join(process.info["cmdline"] or []).rstrip()  # Airflow sets it, and blanks what it replaces
-            if title.endswith(f"-- {task.id}"):
-                time.sleep(random.Random(task.task_id).uniform(0, 0.5))
-                process.kill()
-                self.left.discard(task.task_id)
-                self.killed.append(task.task_id)
+    def _task_of(self, instance: str, process: psutil.Process, api: AirflowApi) -> str | None:
+        """The name of the task that a process runs; none where it belongs to another installation."""
+        process.suspend()
+        try:
+            tasks = (task for run in api.runs(datetime.now(UTC)) for task in api.tasks(run))
+            return next((task.task_id for task in tasks if task.id == instance), None)
+        finally:
+            process.resume()
+
+    def _meet(self, process: psutil.Process, task_id: str | None) -> None:
+        if task_id in self.left:
+            time.sleep(self.left.pop(task_id))
+            process.kill()
+            self.killed.add(task_id)
 
 
 @pytest.fixture(scope="session")
