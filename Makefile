@@ -16,10 +16,10 @@ export PYTHONPYCACHEPREFIX := $(abspath $(PODSEARCH_HOME))/cache/pycache
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search test lint format check clean
+.PHONY: help run up down search test lint format check bench-ingest clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed ## Set up, then run the whole pipeline once and show what search answers
 	@$(RUN) -m deploy.local run
@@ -46,6 +46,9 @@ format: $(VENV)/installed-dev ## Format the code
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
+bench-ingest: $(VENV)/installed ## Measure ingestion against pandas at 881,000 and 4 million episodes (15 GB of disk)
+	@$(RUN) -m benchmarks.ingest
+
 clean: ## Stop Airflow and remove everything that was generated
 	@if [ -x $(RUN) ]; then $(RUN) -m deploy.local down; fi
 	@if [ ! -e "$(PODSEARCH_HOME)" ]; then echo "Nothing to remove."; \
@@ -58,7 +61,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $(PODSEARCH_HOME)/made-by-podsearch
 
-$(VENV)/installed: requirements.txt constraints.txt | $(VENV)/bin/python
+$(VENV)/installed: requirements.txt constraints.txt $(wildcard deploy/provider/*.*) | $(VENV)/bin/python
 	@echo "Installing what podsearch needs (once; a few minutes) …"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $@

@@ -1,4 +1,4 @@
-"""Failures that no retry will mend."""
+"""Failures by what mends them: a person, or time."""
 
 from __future__ import annotations
 
@@ -8,3 +8,14 @@ class PermanentError(Exception):
 
     The message says what to do.
     """
+
+
+class RetryLaterError(Exception):
+    """Something that is away or busy for the moment: a task is tried again.
+
+    :param seconds: how long to wait before, if the other side has said so.
+    """
+
+    def __init__(self, message: str, *, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds

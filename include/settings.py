@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -25,8 +26,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 SAMPLE_DIR = PROJECT / "include" / "sample"
 
 PROFILES: dict[str, dict[str, Any]] = {
-    "local": {"dataset_dir": SAMPLE_DIR, "base_model": "all-MiniLM-L6-v2", "device": "auto"},
-    "production": {"base_model": "distiluse-base-multilingual-cased-v2", "device": "cuda"},
+    "local": {"source": "directory", "dataset_dir": SAMPLE_DIR, "base_model": "all-MiniLM-L6-v2", "device": "auto"},
+    "production": {"source": "kaggle", "base_model": "distiluse-base-multilingual-cased-v2", "device": "cuda"},
 }
 
 
@@ -51,10 +52,35 @@ class Settings(BaseSettings):
     """Root of the artifact store: a folder or a URL such as s3://bucket/podsearch (default: <home>/artifacts)."""
 
     # Episodes
+    source: Literal["directory", "kaggle", "feeds"] = "directory"
+    """Where episodes come from."""
     dataset_dir: Path | None = None
-    """Folder with podcasts.csv and episodes.csv, plain or zipped (default of the local profile: the bundled sample)."""
+    """The directory: podcasts.csv and episodes.csv, plain or zipped (default of the local profile: bundled sample)."""
+    kaggle_dataset: str = Field(
+        default="listennotes/all-podcast-episodes-published-in-december-2017",
+        pattern=r"^[A-Za-z0-9_-]{1,80}/[A-Za-z0-9_-]{1,80}$",
+    )
+    """Kaggle's dataset, as owner/name."""
+    kaggle_version: int | None = Field(default=None, ge=1)
+    """The version of it that is ingested (default: the latest)."""
+    kaggle_connection: str = "kaggle_default"
+    """Id of the Airflow connection with the Kaggle credentials."""
+    feeds: Path | None = None
+    """The list of podcast feeds: OPML, or text with one address a line."""
+    feeds_connections: int = Field(default=16, ge=1, le=256)
+    """Feeds that are asked for at a time; of one host it is always one."""
+    feeds_seconds: float = Field(default=30, gt=0)
+    """A feed that takes longer, from first to last byte, is left for the next poll."""
+    feeds_max_bytes: int = Field(default=20 * 2**20, ge=1)
+    """A feed that has more bytes, unpacked, is refused."""
+    feeds_contact: str = Field(default="", max_length=200, pattern=r"^[!-~]*$")
+    """Web or mail address that the User-Agent names, so that whoever runs the feeds' servers can write to you."""
+    feeds_allow_private: bool = False
+    """Also ask addresses of private networks and of this machine."""
     shards: int = Field(default=4, ge=1, le=1024)
     """Into how many parts episodes are divided; tasks are mapped over them."""
+    processes: int = Field(default=0, ge=0, le=256)
+    """Processes that clean episodes (0: one for each core that may be used)."""
     max_file_bytes: int = Field(default=20 * 2**30, ge=1)
     """A dataset file that unpacks to more is refused (zip bombs)."""
     max_text_chars: int = Field(default=20_000, ge=100)
@@ -64,7 +90,21 @@ class Settings(BaseSettings):
     max_quarantined_share: float = Field(default=0.35, ge=0, le=1)
     """Share of rows in quarantine above which a run stops before it publishes."""
     max_shrink: float = Field(default=0.2, ge=0, le=1)
-    """Largest loss of episodes against the last snapshot before a run stops."""
+    """Largest loss of episodes against the last snapshot, and against what is usual, before a run stops."""
+    max_growth: float = Field(default=3.0, ge=1)
+    """A catalogue that is more than so many times as large as the last snapshot is worth a warning."""
+    max_language_loss: float = Field(default=0.5, ge=0, le=1)
+    """Part of its usual share that a language may lose; more is a warning, and stops a run if it is a main language."""
+    max_repeated_growth: float = Field(default=0.25, ge=0, le=1)
+    """How much the share of episodes that repeat another's text may exceed what is usual before a run stops."""
+    drift_window: int = Field(default=5, ge=1, le=100)
+    """Published snapshots whose median is what is usual."""
+    drift_share_tolerance: float = Field(default=0.07, ge=0, le=1)
+    """How far a share (of a language, of repeated texts, ...) may be from what is usual before a warning."""
+    drift_length_tolerance: float = Field(default=0.3, ge=0)
+    """How far the length of descriptions may be from what is usual, as a part of it, before a warning."""
+    drift_min_episodes: int = Field(default=100, ge=0)
+    """A change that concerns fewer episodes is no drift: it keeps small catalogues from crying wolf."""
 
     # Training
     query_generator: Literal["extractive"] = "extractive"
@@ -107,6 +147,20 @@ class Settings(BaseSettings):
     gate_tolerance: float = Field(default=0.05, ge=0, le=1)
     """How much Recall@30 and MRR@30 a new model may lose before it is refused."""
 
+    # Alerts
+    alerts_critical: Annotated[tuple[str, ...], NoDecode] = ()
+    """Airflow connections (apprise or smtp) that are told when the pipeline has stopped; ids, separated by commas."""
+    alerts_warning: Annotated[tuple[str, ...], NoDecode] = ()
+    """The same for what a person should look at while the pipeline goes on."""
+    alert_emails: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses that mail goes to when an smtp connection is told."""
+    alert_reminder_days: float = Field(default=7, gt=0)
+    """A fault that lasts is told again after so long, if it was met since."""
+    ingest_deadline_hours: float = Field(default=6, gt=0)
+    """A run of ingest_episodes that has not ended by then is reported."""
+    freshness_days: float | None = Field(default=None, gt=0)
+    """A published snapshot older than this is reported (default: never, for some sources seldom change)."""
+
     # Airflow on one machine
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
@@ -127,7 +181,7 @@ class Settings(BaseSettings):
         profile = next((values["profile"] for source in sources if (values := source()).get("profile")), "local")
         return (*sources, InitSettingsSource(settings_cls, PROFILES.get(profile, {})))
 
-    @field_validator("home", "dataset_dir", "curated_queries", mode="before")
+    @field_validator("home", "dataset_dir", "feeds", "curated_queries", mode="before")
     @classmethod
     def _relative_to_project(cls, value: Any) -> Any:
         """A relative path means the same in every process: it starts at the project's folder."""
@@ -139,15 +193,25 @@ class Settings(BaseSettings):
         """The same for what may also be a URL."""
         return str(PROJECT / Path(value).expanduser()) if value and "://" not in value else value
 
+    @field_validator("alerts_critical", "alerts_warning", "alert_emails", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """A list as people write it: separated by commas."""
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         if self.train_share + self.eval_share >= 1:
             raise SettingsError(
                 "PODSEARCH_TRAIN_SHARE and PODSEARCH_EVAL_SHARE leave nothing to test on: lower one of them."
             )
-        if self.dataset_dir is None:
+        if self.source == "directory" and self.dataset_dir is None:
             raise SettingsError(
                 "No episodes to read: set PODSEARCH_DATASET_DIR to a folder with podcasts.csv and episodes.csv."
+            )
+        if self.source == "feeds" and self.feeds is None:
+            raise SettingsError(
+                "No feeds to read: set PODSEARCH_FEEDS to an OPML file, or to a text file with one feed address a line."
             )
         return self
 
@@ -157,9 +221,15 @@ class Settings(BaseSettings):
 
     @property
     def required_dataset_dir(self) -> Path:
-        """The folder that episodes are read from."""
+        """The folder that episodes are read from when the source is a directory."""
         assert self.dataset_dir is not None  # held by _fits_together
         return self.dataset_dir
+
+    @property
+    def required_feeds(self) -> Path:
+        """The list of feeds when they are the source."""
+        assert self.feeds is not None  # held by _fits_together
+        return self.feeds
 
     @property
     def recipe(self) -> Recipe:
@@ -180,7 +250,7 @@ class Settings(BaseSettings):
         """The curated queries that belong to the catalogue, if there are any."""
         if self.curated_queries:
             return self.curated_queries
-        beside = self.dataset_dir / "curated_queries.csv" if self.dataset_dir else None
+        beside = self.required_dataset_dir / "curated_queries.csv" if self.source == "directory" else None
         return beside if beside and beside.is_file() else None
 
 

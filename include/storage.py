@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from upath import UPath
 
@@ -55,18 +55,18 @@ class ArtifactStore:
         if not isinstance(target, Path):
             target.write_bytes(data)
             return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile: its files are for their owner alone, and components may run as different users.
-        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            with unfinished.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(target)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
+        with _replacing(target) as file:
+            file.write(data)
+        return target
+
+    def write_file(self, source: Path, *parts: str) -> UPath:
+        """Replace a file by a copy of a local one of any size, atomically."""
+        target = self.path(*parts)
+        if not isinstance(target, Path):
+            target.fs.put_file(str(source), target.path)
+            return target
+        with _replacing(target) as file, source.open("rb") as original:
+            shutil.copyfileobj(original, file, 2**20)
         return target
 
     def read_bytes(self, *parts: str) -> bytes:
@@ -119,7 +119,7 @@ class ArtifactStore:
             return target
         files = sorted(path for path in source.rglob("*") if path.is_file())
         for file in sorted(files, key=lambda path: path == source / MANIFEST):
-            self.write_bytes(file.read_bytes(), *parts, *file.relative_to(source).parts)
+            self.write_file(file, *parts, *file.relative_to(source).parts)
         return target
 
     @contextmanager
@@ -145,6 +145,23 @@ class ArtifactStore:
             shutil.rmtree(target) if target.is_dir() else target.unlink()
         else:
             target.fs.rm(target.path, recursive=True)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """A new file beside another, which takes its place when all was written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile: its files are for their owner alone, and components may run as different users.
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def digest(*values: str, length: int = 12) -> str:

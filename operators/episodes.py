@@ -1,18 +1,20 @@
-"""Tasks of ``ingest_episodes``: is there something new, prepare it, publish it."""
+"""Tasks of ``ingest_episodes``: is there something new, fetch it, prepare it, publish it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from operators.base import PodsearchOperator
+from upath import UPath
+
 from operators.names import EPISODES
+from operators.sources import SourceOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class CheckSourceOperator(PodsearchOperator):
+class CheckSourceOperator(SourceOperator):
     """Looks up the version of the source; skips the run when the last snapshot was made from it.
 
     Returns the version.
@@ -21,23 +23,24 @@ class CheckSourceOperator(PodsearchOperator):
     def execute(self, context: Context) -> str:
         from include.episodes import snapshot
         from include.episodes.schema import SCHEMA_VERSION
-        from include.episodes.source import source_version
 
-        folder = self.settings.required_dataset_dir
-        version = source_version(folder)
+        source = self.source
+        version = source.latest_version()
         latest = snapshot.latest(self.store)
         if latest and (latest.source_version, latest.schema_version) == (version, SCHEMA_VERSION):
-            self.skip_run(f"Nothing new: {folder} is still version {version}, which is snapshot {latest.snapshot_id}.")
-        self.log.info("Version %s of %s is new.", version, folder)
+            self.skip_run(
+                f"Nothing new: {source.description} is still version {version}, which is snapshot {latest.snapshot_id}."
+            )
+        self.log.info("Version %s of %s is new.", version, source.description)
         return version
 
 
-class PrepareSnapshotOperator(PodsearchOperator):
-    """Cleans the source and writes it as a snapshot, which nobody reads until it is published.
+class FetchDatasetOperator(SourceOperator):
+    """Fetches a version of the dataset, unless it is there.
 
-    Returns the snapshot's id.
+    Returns the folder it is in.
 
-    :param source_version: the version that was looked up and validated (templated).
+    :param source_version: the version that was looked up (templated).
     """
 
     template_fields: Sequence[str] = ("source_version",)
@@ -47,16 +50,34 @@ class PrepareSnapshotOperator(PodsearchOperator):
         self.source_version = source_version
 
     def execute(self, context: Context) -> str:
+        return str(self.source.fetch(self.source_version))
+
+
+class PrepareSnapshotOperator(SourceOperator):
+    """Cleans the dataset and writes it as a snapshot, which nobody reads until it is published.
+
+    Returns the snapshot's id.
+
+    :param folder: where the dataset is (templated).
+    :param source_version: the version that was looked up, fetched and validated (templated).
+    """
+
+    template_fields: Sequence[str] = ("folder", "source_version")
+
+    def __init__(self, *, folder: str, source_version: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+        self.source_version = source_version
+
+    def execute(self, context: Context) -> str:
         from include.episodes import snapshot
         from include.episodes.prepare import prepare
-        from include.episodes.source import DatasetError, source_version
 
-        settings, folder = self.settings, self.settings.required_dataset_dir
-        prepared = prepare(folder, max_file_bytes=settings.max_file_bytes, max_text_chars=settings.max_text_chars)
-        if source_version(folder) != self.source_version:
-            raise DatasetError(
-                f"{folder} is not what was checked any more: trigger ingest_episodes again to ingest the new version."
-            )
+        settings = self.settings
+        prepared = prepare(
+            UPath(self.folder), max_file_bytes=settings.max_file_bytes, max_text_chars=settings.max_text_chars
+        )
+        self.source.fetch(self.source_version)  # raises when the files were changed while they were read
         manifest = snapshot.write(
             self.store,
             prepared.episodes,
@@ -76,20 +97,23 @@ class PrepareSnapshotOperator(PodsearchOperator):
         return manifest.snapshot_id
 
 
-class PublishSnapshotOperator(PodsearchOperator):
-    """Makes a written and validated snapshot the latest, and announces it with what changed.
+class PublishSnapshotOperator(SourceOperator):
+    """Makes a written and validated snapshot the latest, and announces it with what changed and what validation found.
 
     :param snapshot_id: the snapshot (templated).
+    :param run_name: names the folder of the results of validation (templated).
     """
 
-    template_fields: Sequence[str] = ("snapshot_id",)
+    template_fields: Sequence[str] = ("snapshot_id", "run_name")
 
-    def __init__(self, *, snapshot_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, snapshot_id: str, run_name: str, **kwargs: Any) -> None:
         super().__init__(outlets=[EPISODES], **kwargs)
         self.snapshot_id = snapshot_id
+        self.run_name = run_name
 
     def execute(self, context: Context) -> dict[str, Any]:
         from include.episodes import snapshot
+        from include.quality import result
 
         manifest, latest = snapshot.load(self.store, self.snapshot_id), snapshot.latest(self.store)
         # A source that is again what it once was has its snapshot from then, which knows nothing of those since.
@@ -105,7 +129,16 @@ class PublishSnapshotOperator(PodsearchOperator):
             "added": len(change.added),
             "changed": len(change.changed),
             "removed": len(change.removed),
+            "quality": result.summary(self.store, self.run_name),
         }
         self.log.info("Published: %s", summary)
         self.announce(context, EPISODES, summary)
+        self._remove_old_downloads(manifest.source_version)
         return summary
+
+    def _remove_old_downloads(self, version: str) -> None:
+        """Tidy up after publishing, which has succeeded whatever becomes of this."""
+        try:
+            self.source.published(version)
+        except Exception as error:
+            self.log.warning("Old downloads are still there: %s", error)

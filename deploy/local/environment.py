@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from dotenv import dotenv_values
 
 from include.errors import PermanentError
 from include.settings import PROJECT, Settings
@@ -94,7 +95,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         # The retriever is idle most of the time: look for work often, so that short runs are short.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     }
-    return {**defaults, **os.environ, **fixed}
+    return {**defaults, **_connections(), **os.environ, **fixed}
 
 
 def require_free_port(settings: Settings) -> None:
@@ -111,6 +112,13 @@ def require_free_port(settings: Settings) -> None:
                 f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}). "
                 "Stop what uses it, or choose another with PODSEARCH_PORT, e.g. PODSEARCH_PORT=8090 make run."
             ) from error
+
+
+def _connections() -> dict[str, str]:
+    """The Airflow connections that .env has, beside podsearch's settings."""
+    file = Settings.model_config.get("env_file")
+    values = dotenv_values(file) if isinstance(file, Path) else {}
+    return {name: value for name, value in values.items() if name.startswith("AIRFLOW_CONN_") and value}
 
 
 def _secrets(file: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from include.episodes import snapshot
 from include.evaluation.report import METRIC_NAMES, ROLE_NAMES, ReportData
 from include.index.contract import open_index
 from include.index.live import LivePointer, read_live
+from include.quality.result import docs_of
 from include.retriever.registry import newest_trained
 from include.search.__main__ import results_table
 from include.search.service import SearchService
@@ -50,7 +51,7 @@ def _show_ingested(store: ArtifactStore, console: Console) -> None:
         "",
         Text(f"Ingested  {latest.episodes:,} episodes of {latest.shows:,} shows (snapshot {latest.snapshot_id})"),
         Text(f"          quarantined: {quarantined}"),
-        Text(f"          Data Docs: {store.path('quality', latest.source_version, 'data_docs', 'index.html')}"),
+        Text(f"          Data Docs: {store.path(docs_of(store, latest.source_version) or 'quality')}"),
         sep="\n",
     )
 

@@ -95,8 +95,15 @@ def test_urls_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.index_root == "s3://bucket/podsearch/index"
 
 
-def test_production_says_that_it_needs_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    message = error_of(monkeypatch, PODSEARCH_PROFILE="production")
+def test_production_reads_from_kaggle_and_needs_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODSEARCH_PROFILE", "production")
+    settings = get_settings()
+    assert (settings.source, settings.dataset_dir, settings.kaggle_version) == ("kaggle", None, None)
+    assert settings.curated_queries_path is None
+
+
+def test_a_directory_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = error_of(monkeypatch, PODSEARCH_PROFILE="production", PODSEARCH_SOURCE="directory")
     assert message == "No episodes to read: set PODSEARCH_DATASET_DIR to a folder with podcasts.csv and episodes.csv."
 
 
@@ -122,6 +129,27 @@ def test_every_mistake_is_one_line_that_names_its_variable(monkeypatch: pytest.M
 def test_settings_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     message = error_of(monkeypatch, PODSEARCH_TRAIN_SHARE="0.9", PODSEARCH_EVAL_SHARE="0.1")
     assert message.startswith("PODSEARCH_TRAIN_SHARE and PODSEARCH_EVAL_SHARE leave nothing to test on")
+
+
+def test_a_list_of_feeds_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "PODSEARCH_FEEDS" in error_of(monkeypatch, PODSEARCH_SOURCE="feeds")
+    monkeypatch.setenv("PODSEARCH_FEEDS", "lists/feeds.opml")
+    get_settings.cache_clear()
+    assert get_settings().required_feeds == PROJECT / "lists" / "feeds.opml"
+
+
+def test_the_contact_of_feeds_cannot_add_to_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "PODSEARCH_FEEDS_CONTACT" in error_of(monkeypatch, PODSEARCH_FEEDS_CONTACT="me@x.example\r\nCookie: a")
+
+
+@pytest.mark.parametrize("name", ["podcasts", "owner/../x", "owner/name/3", "https://www.kaggle.com/owner/name", "/"])
+def test_a_dataset_of_kaggle_is_named_by_owner_and_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert "PODSEARCH_KAGGLE_DATASET" in error_of(monkeypatch, PODSEARCH_KAGGLE_DATASET=name)
+
+
+def test_curated_queries_of_the_sample_are_not_asked_of_another_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODSEARCH_SOURCE", "kaggle")
+    assert get_settings().curated_queries_path is None
 
 
 def test_settings_are_read_once_and_never_changed() -> None:

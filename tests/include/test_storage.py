@@ -94,17 +94,17 @@ class TestBothKinds:
     ) -> None:
         source = make_folder("model", a="1", b="2", z__z="3")
         (source / MANIFEST).write_text("{}")
-        real = ArtifactStore.write_bytes
+        real = ArtifactStore.write_file
         for allowed in range(4):
             calls = iter(range(allowed))
 
-            def failing(self: ArtifactStore, data: bytes, *parts: str, calls: Iterator[int] = calls) -> object:
+            def failing(self: ArtifactStore, file: Path, *parts: str, calls: Iterator[int] = calls) -> object:
                 if next(calls, None) is None:
                     raise OSError("the disk is gone")
-                return real(self, data, *parts)
+                return real(self, file, *parts)
 
             with monkeypatch.context() as patch:
-                patch.setattr(ArtifactStore, "write_bytes", failing)
+                patch.setattr(ArtifactStore, "write_file", failing)
                 with pytest.raises(OSError, match="gone"):
                     store.publish_directory(source, "models", "m1")
             assert not store.is_complete("models", "m1")
@@ -195,8 +195,9 @@ class TestFolder:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
-            with pytest.raises(OSError, match="No space"):
-                ArtifactStore(tmp_path).write_bytes(b"new", "file")
+            for write, value in (("write_bytes", b"new"), ("write_file", Path(__file__))):
+                with pytest.raises(OSError, match="No space"):
+                    getattr(ArtifactStore(tmp_path), write)(value, "file")
         assert list(tmp_path.iterdir()) == []
 
     def test_files_can_be_read_by_whom_the_umask_lets(self, tmp_path: Path) -> None:

@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 
 from include.episodes import snapshot
-from include.episodes.source import source_version
+from include.episodes.sources.files import fingerprint
 from include.errors import PermanentError
-from operators.episodes import CheckSourceOperator, PrepareSnapshotOperator, PublishSnapshotOperator
+from operators.episodes import (
+    CheckSourceOperator,
+    FetchDatasetOperator,
+    PrepareSnapshotOperator,
+    PublishSnapshotOperator,
+)
 from operators.names import EPISODES
-from tests.operators.conftest import FakeContext, Installation
+from tests.operators.conftest import FakeContext, Installation, ingest
 
 Skips = Callable[[Any, FakeContext], str]
 
@@ -19,19 +24,17 @@ def check() -> CheckSourceOperator:
     return CheckSourceOperator(task_id="check_source")
 
 
-def publish(snapshot_id: str, context: FakeContext) -> dict[str, Any]:
-    return PublishSnapshotOperator(task_id="publish_snapshot", snapshot_id=snapshot_id).execute(context)  # type: ignore[arg-type]
+def fetch(version: str) -> FetchDatasetOperator:
+    return FetchDatasetOperator(task_id="fetch_dataset", source_version=version)
 
 
-def ingest(context: FakeContext) -> dict[str, Any]:
-    """The chain without its validations."""
-    version = check().execute(context)  # type: ignore[arg-type]
-    prepare = PrepareSnapshotOperator(task_id="prepare_snapshot", source_version=version)
-    return publish(prepare.execute(context), context)  # type: ignore[arg-type]
+def prepare(installation: Installation, version: str) -> PrepareSnapshotOperator:
+    folder = str(installation.dataset)
+    return PrepareSnapshotOperator(task_id="prepare_snapshot", folder=folder, source_version=version)
 
 
 def test_a_source_that_was_never_ingested_is_new(installation: Installation, context: FakeContext) -> None:
-    assert check().execute(context) == source_version(installation.dataset)  # type: ignore[arg-type]
+    assert check().execute(context) == fingerprint(installation.dataset)  # type: ignore[arg-type]
 
 
 def test_an_ingested_source_is_skipped_and_the_log_says_so(
@@ -47,7 +50,7 @@ def test_an_ingested_source_is_skipped_and_the_log_says_so(
 def test_a_changed_source_is_new(installation: Installation, context: FakeContext) -> None:
     ingest(context)
     installation.write_dataset(episodes=7)
-    assert check().execute(context) == source_version(installation.dataset)  # type: ignore[arg-type]
+    assert check().execute(context) == fingerprint(installation.dataset)  # type: ignore[arg-type]
 
 
 def test_an_unchanged_source_is_prepared_anew_when_preparation_changed(
@@ -55,7 +58,7 @@ def test_an_unchanged_source_is_prepared_anew_when_preparation_changed(
 ) -> None:
     ingest(context)
     monkeypatch.setattr("include.episodes.schema.SCHEMA_VERSION", 2)
-    assert check().execute(context) == source_version(installation.dataset)  # type: ignore[arg-type]
+    assert check().execute(context) == fingerprint(installation.dataset)  # type: ignore[arg-type]
 
 
 def test_a_source_that_is_not_there_is_not_tried_again(installation: Installation, context: FakeContext) -> None:
@@ -67,12 +70,11 @@ def test_a_source_that_is_not_there_is_not_tried_again(installation: Installatio
 def test_preparing_writes_a_whole_snapshot_that_nobody_reads_yet(
     installation: Installation, context: FakeContext
 ) -> None:
-    prepare = PrepareSnapshotOperator(task_id="prepare", source_version=source_version(installation.dataset))
-    snapshot_id = prepare.execute(context)  # type: ignore[arg-type]
+    snapshot_id = prepare(installation, fingerprint(installation.dataset)).execute(context)  # type: ignore[arg-type]
 
     manifest = snapshot.load(installation.store, snapshot_id)
     assert (manifest.episodes, manifest.shows, manifest.shards) == (6, 2, installation.settings.shards)
-    assert manifest.source_version == source_version(installation.dataset)
+    assert manifest.source_version == fingerprint(installation.dataset)
     assert len(snapshot.read(installation.store, snapshot_id)) == 6
     assert len(snapshot.read_quarantine(installation.store, snapshot_id)) == 0
     assert snapshot.latest(installation.store) is None
@@ -83,8 +85,9 @@ def test_a_source_that_changed_after_it_was_checked_is_refused_and_nothing_is_wr
 ) -> None:
     version = check().execute(context)  # type: ignore[arg-type]
     installation.write_dataset(episodes=7)
-    with pytest.raises(PermanentError, match="trigger ingest_episodes again"):
-        PrepareSnapshotOperator(task_id="prepare", source_version=version).execute(context)  # type: ignore[arg-type]
+    for task in (fetch(version), prepare(installation, version)):
+        with pytest.raises(PermanentError, match="trigger ingest_episodes again"):
+            task.execute(context)  # type: ignore[arg-type]
     assert installation.store.names("snapshots") == []
 
 
@@ -112,7 +115,10 @@ def test_publishing_again_announces_the_same(installation: Installation, context
     installation.write_dataset(episodes=8)
     summary = ingest(context)
     assert summary["added"] == 2
-    assert publish(summary["snapshot_id"], context) == summary
+    publish = PublishSnapshotOperator(
+        task_id="publish_snapshot", snapshot_id=summary["snapshot_id"], run_name=summary["source_version"]
+    )
+    assert publish.execute(context) == summary  # type: ignore[arg-type]
 
 
 def test_going_back_to_an_earlier_source_is_announced_as_the_change_it_is(
@@ -129,7 +135,11 @@ def test_going_back_to_an_earlier_source_is_announced_as_the_change_it_is(
 
 @pytest.mark.parametrize(
     ("operator", "fields"),
-    [(PrepareSnapshotOperator, {"source_version"}), (PublishSnapshotOperator, {"snapshot_id"})],
+    [
+        (FetchDatasetOperator, {"source_version"}),
+        (PrepareSnapshotOperator, {"folder", "source_version"}),
+        (PublishSnapshotOperator, {"snapshot_id", "run_name"}),
+    ],
 )
 def test_what_differs_between_runs_can_be_templated(operator: Any, fields: set[str]) -> None:
     assert set(operator.template_fields) == fields

@@ -99,6 +99,23 @@ def test_a_person_may_set_what_does_not_hold_airflow_together(plain: Settings, m
     assert environment["AIRFLOW_CONN_STORE"] == "s3://bucket"
 
 
+def test_connections_in_dotenv_reach_airflow_and_the_environment_goes_before(
+    plain: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "PODSEARCH_SHARDS=2\nOTHER=1\n"
+        """AIRFLOW_CONN_KAGGLE_DEFAULT='{"conn_type": "kaggle", "password": "a#b$c"}'\n"""
+        "AIRFLOW_CONN_OTHER=kaggle://:old@\nAIRFLOW_CONN_EMPTY=\n"
+    )
+    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", "kaggle://:new@")
+    environment = airflow_environment(plain)
+    assert json.loads(environment["AIRFLOW_CONN_KAGGLE_DEFAULT"]) == {"conn_type": "kaggle", "password": "a#b$c"}
+    assert environment["AIRFLOW_CONN_OTHER"] == "kaggle://:new@"
+    assert not {"OTHER", "PODSEARCH_SHARDS", "AIRFLOW_CONN_EMPTY"} & set(environment), "nothing else comes from there"
+
+
 def test_settings_of_podsearch_are_handed_on(plain: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODSEARCH_SHARDS", "7")
     assert airflow_environment(plain)["PODSEARCH_SHARDS"] == "7"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from include.episodes import source
-from include.episodes.source import DatasetError, find_source, open_source, source_version
+from include.episodes.sources import files
+from include.episodes.sources.files import DatasetError, find_source, fingerprint, open_source
 from include.errors import PermanentError
 
 CSV = b"uuid,title\n1,one\n"
@@ -165,7 +165,7 @@ def test_too_large_a_file_is_refused_plain_or_zipped(tmp_path: Path) -> None:
 
 
 def test_a_zip_bomb_is_stopped_while_it_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "RATIO_FLOOR", 2**20)
+    monkeypatch.setattr(files, "RATIO_FLOOR", 2**20)
     write_zip(tmp_path / "episodes.zip", {"episodes.csv": bytes(2**22)})
     chunks: list[bytes] = []
     with (
@@ -179,13 +179,13 @@ def test_a_zip_bomb_is_stopped_while_it_unpacks(tmp_path: Path, monkeypatch: pyt
 def test_the_version_changes_with_either_file_only(tmp_path: Path) -> None:
     (tmp_path / "episodes.csv").write_bytes(CSV)
     (tmp_path / "podcasts.csv").write_bytes(CSV)
-    first = source_version(tmp_path)
+    first = fingerprint(tmp_path)
     (tmp_path / "notes.txt").write_bytes(b"x")
-    assert source_version(tmp_path) == first
+    assert fingerprint(tmp_path) == first
     (tmp_path / "podcasts.csv").write_bytes(CSV + b"2,two\n")
-    second = source_version(tmp_path)
+    second = fingerprint(tmp_path)
     (tmp_path / "episodes.csv").write_bytes(CSV + b"2,two\n")
-    assert len({first, second, source_version(tmp_path)}) == 3
+    assert len({first, second, fingerprint(tmp_path)}) == 3
     (tmp_path / "episodes.csv").unlink()
     with pytest.raises(DatasetError, match="none of"):
-        source_version(tmp_path)
+        fingerprint(tmp_path)

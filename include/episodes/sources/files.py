@@ -9,9 +9,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, BinaryIO
 
+from include.episodes.sources.contract import Folder
 from include.errors import PermanentError
 from include.storage import digest
 
@@ -33,7 +34,11 @@ class DatasetError(PermanentError, ValueError):
     """A dataset file cannot be read as a whole; the message says which one, why, and what to do."""
 
 
-def find_source(folder: Path, name: str) -> Path:
+class DamagedFileError(DatasetError):
+    """A zip that is not as it was made: another copy may be whole."""
+
+
+def find_source(folder: Folder, name: str) -> Folder:
     """The file that holds ``<name>.csv``: ``<name>.csv``, else ``<name>.csv.zip``, else ``<name>.zip``.
 
     :raises DatasetError: none of them is there.
@@ -46,7 +51,7 @@ def find_source(folder: Path, name: str) -> Path:
     raise DatasetError(f"{folder} has none of {names}: put one there, or point PODSEARCH_DATASET_DIR to the dataset.")
 
 
-def source_version(folder: Path) -> str:
+def fingerprint(folder: Folder) -> str:
     """Fingerprint of both files' bytes (SHA-256, read as a stream): 16 hexadecimal digits.
 
     The same content in another packing is another version, which costs no more than preparing it again.
@@ -56,12 +61,12 @@ def source_version(folder: Path) -> str:
     hashes = []
     for name in FILES:
         with find_source(folder, name).open("rb") as stream:
-            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())  # type: ignore[arg-type]
     return digest(*hashes, length=16)
 
 
 @contextmanager
-def open_source(folder: Path, name: str, *, max_file_bytes: int) -> Iterator[BinaryIO]:
+def open_source(folder: Folder, name: str, *, max_file_bytes: int) -> Iterator[BinaryIO]:
     """The bytes of ``<name>.csv`` as a stream, unpacked on the way when it is zipped. Nothing is written to disk.
 
     What is inside is told by the first bytes, since Kaggle hands out zips under the plain name.
@@ -85,7 +90,7 @@ def open_source(folder: Path, name: str, *, max_file_bytes: int) -> Iterator[Bin
             yield _checked(file, path, max_file_bytes, packed=None)
 
 
-def refuse_web_page(start: bytes, path: Path) -> None:
+def refuse_web_page(start: bytes, path: Folder) -> None:
     """Name a web page (a log-in or an error page, usually) that was saved in place of a file.
 
     :raises DatasetError: ``start`` begins like HTML.
@@ -99,7 +104,7 @@ def refuse_web_page(start: bytes, path: Path) -> None:
 
 
 @contextmanager
-def _open_zip(file: BinaryIO, path: Path, wanted: str) -> Iterator[BinaryIO]:
+def _open_zip(file: BinaryIO, path: Folder, wanted: str) -> Iterator[BinaryIO]:
     """The wanted member of an archive, once the archive's table of contents was found harmless."""
     try:
         archive = zipfile.ZipFile(file)
@@ -110,7 +115,7 @@ def _open_zip(file: BinaryIO, path: Path, wanted: str) -> Iterator[BinaryIO]:
         yield io.BufferedReader(_Member(stream, path))
 
 
-def _member(archive: zipfile.ZipFile, path: Path, wanted: str) -> zipfile.ZipInfo:
+def _member(archive: zipfile.ZipFile, path: Folder, wanted: str) -> zipfile.ZipInfo:
     for info in archive.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
@@ -134,7 +139,7 @@ def _member(archive: zipfile.ZipFile, path: Path, wanted: str) -> zipfile.ZipInf
 class _Member(io.RawIOBase):
     """A zip member whose damage, found while unpacking (bad CRC included), is reported as a :class:`DatasetError`."""
 
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
+    def __init__(self, stream: IO[bytes], path: Folder) -> None:
         self._stream = stream
         self._path = path
 
@@ -150,20 +155,20 @@ class _Member(io.RawIOBase):
         return len(data)
 
 
-def _damaged(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(
+def _damaged(path: Folder, error: Exception) -> DamagedFileError:
+    return DamagedFileError(
         f"{path} is a damaged or incomplete zip file ({error or type(error).__name__}): download it again."
     )
 
 
-def _checked(stream: BinaryIO, path: Path, limit: int, *, packed: int | None) -> BinaryIO:
+def _checked(stream: BinaryIO, path: Folder, limit: int, *, packed: int | None) -> BinaryIO:
     return io.BufferedReader(_Limited(stream, path, limit, packed))
 
 
 class _Limited(io.RawIOBase):
     """Counts the bytes that really come out of a stream and stops at the limits."""
 
-    def __init__(self, stream: BinaryIO, path: Path, limit: int, packed: int | None) -> None:
+    def __init__(self, stream: BinaryIO, path: Folder, limit: int, packed: int | None) -> None:
         self._stream = stream
         self._path = path
         self._limit = limit

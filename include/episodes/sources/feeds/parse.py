@@ -1,0 +1,210 @@
+"""From the bytes of a feed to a show and its episodes, in the columns of the Kaggle dataset's files.
+
+feedparser reads them: it knows the dialects (RSS 0.9 to 2.0, Atom), repairs what is not quite XML, drops dangerous
+entity declarations and never fetches anything itself. Its own cleaning of HTML is switched off: preparation cleans the
+descriptions of every source alike. What it makes of a hostile feed can take minutes: see ``parsers.py``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from time import struct_time
+from typing import Any
+from urllib.parse import urljoin
+
+import feedparser
+from babel import Locale
+
+from include.episodes.sources.feeds.failure import FeedError, Reason
+from include.episodes.sources.feeds.ids import episode_id
+
+PARSER_VERSION = 1
+"""Raise it when the same bytes give other rows: every feed is then asked for and read anew."""
+
+MAX_TEXT = 200_000
+"""Characters of a field that are kept: preparation cuts descriptions much shorter."""
+MAX_SHORT = 2_000
+"""The same for titles, names and addresses."""
+MAX_CATEGORIES = 20
+
+_ITUNES = "http://www.itunes.com/"
+_KEYWORDS = re.compile(rb"<itunes:keywords>[^<]*(?:<!\[CDATA\[[^\]]*\]\]>)?[^<]*</itunes:keywords>")
+"""Free words that feedparser would put among the categories."""
+_END = re.compile(rb"</\s*(?:rss|feed|rdf:RDF)\s*>", re.IGNORECASE)
+_HTML = re.compile(rb"^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*(?:<!doctype\s+html|<html)", re.I | re.S)
+_DECLARED_ENCODING = re.compile(rb"^\s*<\?xml[^>]*\sencoding\s*=", re.IGNORECASE)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_CLOCK = re.compile(r"^(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2})(?:\.\d+)?$")
+_SAME_LANGUAGE = {"nb": "no", "nn": "no", "iw": "he", "in": "id", "ji": "yi"}
+"""Codes that the dataset's names do not tell apart, and codes of old."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A feed as read.
+
+    :param show: a row of ``podcasts.csv`` without its ``uuid``.
+    :param episodes: rows of ``episodes.csv`` without ``podcast_uuid``, by ``uuid``.
+    :param repeated: items left out because an earlier one has the same guid, or that have nothing to be known by.
+    :param flaw: what had to be repaired, or empty.
+    """
+
+    show: dict[str, str]
+    episodes: dict[str, dict[str, str]]
+    repeated: int = 0
+    flaw: str = ""
+
+
+def parse_feed(body: bytes, *, feed_id: str, address: str, charset: str = "") -> Parsed:
+    """Read a feed.
+
+    :param feed_id: the ids of episodes follow from it and from their guids.
+    :param address: where the feed came from; relative links start there.
+    :param charset: the encoding that the server named. It counts only where the bytes are not UTF-8 and the feed does
+        not name its own, because servers are wrong about it more often than feeds are.
+    :raises FeedError: there is nothing in it to use.
+    """
+    if not body.strip():
+        raise FeedError(Reason.EMPTY)
+    if _HTML.match(body[:4_096]):
+        raise FeedError(Reason.WEB_PAGE, "a web page (HTML), not a feed")
+    document = _read(body, charset)
+    flaw = _short(document.get("bozo_exception"))
+    if not document.get("version"):
+        raise FeedError(Reason.NOT_A_FEED, flaw)
+    if flaw and not _END.search(body[-2_048:]):
+        # It was read up to where it breaks off. Its last item may be half an item, which must not replace a whole one.
+        raise FeedError(Reason.CUT_SHORT, f"the feed ends in the middle ({flaw})")
+    if not document.entries:
+        raise FeedError(Reason.NO_ITEMS)
+    episodes: dict[str, dict[str, str]] = {}
+    for entry in document.entries:
+        if guid := _guid(entry):
+            episodes.setdefault(episode_id(feed_id, guid), _episode(entry, address))
+    if not episodes:
+        raise FeedError(Reason.NO_ITEMS, "no item has a guid, an enclosure, a link or a title")
+    repeated = len(document.entries) - len(episodes)
+    return Parsed(show=_show(document.feed, address), episodes=episodes, repeated=repeated, flaw=flaw)
+
+
+def _read(body: bytes, charset: str) -> Any:
+    try:
+        return feedparser.parse(
+            io.BytesIO(_KEYWORDS.sub(b"", body)),  # never a string: feedparser would take one for an address or a file
+            response_headers=_headers(body, charset),
+            resolve_relative_uris=False,
+            sanitize_html=False,
+        )
+    except MemoryError:
+        raise FeedError(Reason.PARSER_LIMIT, "reading it took more memory than a feed may take") from None
+    except Exception as error:  # feedparser trips over some malformed feeds with whatever its code meets
+        raise FeedError(Reason.NOT_A_FEED, f"cannot be read ({type(error).__name__}: {error})"[:200]) from error
+
+
+def _headers(body: bytes, charset: str) -> dict[str, str]:
+    if not charset or _DECLARED_ENCODING.match(body[:1_024]):
+        return {}
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"content-type": f"application/xml; charset={charset}"}
+    return {}
+
+
+def _show(feed: Any, address: str) -> dict[str, str]:
+    return {
+        "title": _short(feed.get("title")),
+        "image": _web(address, (feed.get("image") or {}).get("href")),
+        "description": _longest(feed.get("summary"), feed.get("subtitle")),
+        "language": _language(feed.get("language")),
+        "categories": _categories(feed),
+        "website": _web(address, feed.get("link")),
+        "author": _short(feed.get("author")),
+        "itunes_id": "",
+    }
+
+
+def _episode(entry: Any, address: str) -> dict[str, str]:
+    contents = (content.get("value") for content in entry.get("content", ()))
+    return {
+        "title": _short(entry.get("title")),
+        "audio": _web(address, _enclosure(entry)),
+        "audio_length": _seconds(entry.get("itunes_duration")),
+        "pub_date": _date(entry),
+        "description": _longest(*contents, entry.get("summary"), entry.get("subtitle")),
+    }
+
+
+def _guid(entry: Any) -> str:
+    """What an item is known by: its guid, or else what is least likely to change."""
+    named = f"{title}\n{_date(entry)}" if (title := _short(entry.get("title"))) else ""
+    return _short(entry.get("id")) or _short(_enclosure(entry)) or _short(entry.get("link")) or named
+
+
+def _enclosure(entry: Any) -> str | None:
+    """Address of the first enclosure that is audio, else of the first one."""
+    enclosures = [link for link in entry.get("links", ()) if link.get("rel") == "enclosure" and link.get("href")]
+    audio = [link for link in enclosures if str(link.get("type", "")).startswith("audio/")]
+    return str((audio or enclosures)[0]["href"]) if enclosures else None
+
+
+def _categories(feed: Any) -> str:
+    """The show's categories as the dataset writes them: ``Sports & Recreation | Amateur``."""
+    tags = feed.get("tags", ())
+    itunes = [tag for tag in tags if tag.get("scheme") == _ITUNES]
+    terms = [_short(tag.get("term")).replace("|", "/") for tag in itunes or tags]
+    kept = [term for term in dict.fromkeys(terms) if term]
+    return " | ".join(kept[:MAX_CATEGORIES])
+
+
+def _language(code: Any) -> str:
+    """The English name of a language, as the dataset has it, from a code such as ``en-us``; empty if unknown."""
+    primary = re.split("[-_ ]", _short(code).lower(), maxsplit=1)[0]
+    return str(Locale("en").languages.get(_SAME_LANGUAGE.get(primary, primary), ""))
+
+
+def _seconds(duration: Any) -> str:
+    """A duration in seconds, from seconds or ``[h:]m:s``; anything else stays for preparation to count."""
+    text = _short(duration)
+    if clock := _CLOCK.match(text):
+        hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return str(3600 * hours + 60 * minutes + seconds)
+    return text
+
+
+def _date(entry: Any) -> str:
+    """The date in UTC as the dataset writes it; one that cannot be read stays for preparation to put aside."""
+    given = next((name for name in ("published", "updated") if name in entry), None)
+    parsed = entry.get(f"{given}_parsed") if given else None
+    if isinstance(parsed, struct_time):
+        return (
+            f"{parsed.tm_year:04d}-{parsed.tm_mon:02d}-{parsed.tm_mday:02d} "
+            f"{parsed.tm_hour:02d}:{parsed.tm_min:02d}:{min(parsed.tm_sec, 59):02d}+00"
+        )
+    return _short(entry.get(given)) if given else ""
+
+
+def _web(base: str, link: Any) -> str:
+    """A link as a whole http or https address, or empty."""
+    text = _short(link)
+    try:
+        address = urljoin(base, text) if text else ""
+    except ValueError:
+        return ""
+    return address if address.startswith(("http://", "https://")) else ""
+
+
+def _longest(*texts: Any) -> str:
+    """The longest of several descriptions: feeds have a line, a summary and the whole notes, under many names."""
+    return max((_plain(text)[:MAX_TEXT] for text in texts), key=len, default="")
+
+
+def _short(text: Any) -> str:
+    return " ".join(_plain(text)[: 2 * MAX_SHORT].split())[:MAX_SHORT]
+
+
+def _plain(text: Any) -> str:
+    """Text that a CSV file in UTF-8 can hold."""
+    return _UNPRINTABLE.sub("", str(text)).strip() if text else ""

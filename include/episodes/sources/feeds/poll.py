@@ -1,0 +1,199 @@
+"""One poll of all feeds: in parallel, one request at a time per host, each feed's trouble kept to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import httpx
+
+from include.episodes.sources.feeds import state as states
+from include.episodes.sources.feeds.addresses import Feed, shown
+from include.episodes.sources.feeds.client import Answer, FeedClient, Limits
+from include.episodes.sources.feeds.failure import TRANSIENT, FeedError, Reason
+from include.episodes.sources.feeds.parse import PARSER_VERSION
+from include.episodes.sources.feeds.parsers import FeedParsers
+from include.episodes.sources.feeds.state import FeedState
+from include.storage import ArtifactStore
+
+LOG_SECONDS = 10.0
+"""How often progress is logged."""
+MAX_TROUBLES = 3
+"""Failures of a host running after which its other feeds are left for the next poll."""
+RETRY_SECONDS = 2.0
+"""Pause before the second try of feeds whose trouble may be gone by then."""
+
+_HOST_TROUBLES = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.THROTTLED})
+
+log = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """How a feed fared in a poll."""
+
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    WAITING = "waiting"
+    """Not asked this time: its server asked to wait, or its host is in trouble."""
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one feed fared.
+
+    :param state: what is remembered of it from now on.
+    :param added: episodes that were not known before.
+    :param edited: known episodes that read otherwise now.
+    :param note: what was repaired in it, left out, or where it moved to; empty for a good feed.
+    """
+
+    kind: Kind
+    state: FeedState
+    reason: Reason | None = None
+    detail: str = ""
+    added: int = 0
+    edited: int = 0
+    note: str = ""
+
+
+async def poll(
+    store: ArtifactStore,
+    feeds: Sequence[Feed],
+    *,
+    now: datetime,
+    limits: Limits,
+    allow_private: bool = False,
+    contact: str = "",
+) -> list[Outcome]:
+    """Ask for every feed and keep what is new; one outcome a feed, in the order of the list.
+
+    Every feed is saved by itself as soon as it is read, so that a poll may be killed and repeated at any moment.
+
+    :param now: the poll's moment, in UTC, for waits and for how long feeds have been failing.
+    """
+    # Name look-ups and the store share these threads: a slow name server must not keep the store waiting.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * limits.connections))
+    async with FeedClient(limits, allow_private=allow_private, contact=contact) as client, FeedParsers() as parsers:
+        return await _Poll(store, client, parsers, now=now, total=len(feeds)).run(feeds)
+
+
+class _Poll:
+    def __init__(
+        self, store: ArtifactStore, client: FeedClient, parsers: FeedParsers, *, now: datetime, total: int
+    ) -> None:
+        self.store = store
+        self.client = client
+        self.parsers = parsers
+        self.total = total
+        self.now = now
+        self.outcomes: dict[str, Outcome] = {}
+        self._slots = asyncio.Semaphore(client.limits.connections)
+        self._logged = time.monotonic()
+
+    async def run(self, feeds: Sequence[Feed]) -> list[Outcome]:
+        await self._round(feeds, last=False)
+        again = [feed for feed in feeds if self.outcomes[feed.feed_id].reason in TRANSIENT]
+        if again:
+            log.info("%d feeds are asked for once more.", len(again))
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._round(again, last=True)
+        return [self.outcomes[feed.feed_id] for feed in feeds]
+
+    async def _round(self, feeds: Sequence[Feed], *, last: bool) -> None:
+        hosts: defaultdict[str, list[Feed]] = defaultdict(list)
+        for feed in feeds:
+            hosts[httpx.URL(feed.address).host].append(feed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for same_host in hosts.values():
+                    group.create_task(self._host(same_host, last=last))
+        except ExceptionGroup as errors:
+            # Feeds' own troubles do not get here: the store is in trouble, and the first error says how.
+            raise errors.exceptions[0] from None
+
+    async def _host(self, feeds: list[Feed], *, last: bool) -> None:
+        """The feeds of a host, one after the other; those that have failed before come last.
+
+        :param last: failures count now. There are few of them, none that took long, so that none is left out.
+        """
+        known = [await asyncio.to_thread(states.load, self.store, feed) for feed in feeds]
+        troubles = 0
+        for state in sorted(known, key=lambda state: state.failures):
+            if last or troubles < MAX_TROUBLES:
+                async with self._slots:
+                    outcome = await self._feed(state, last=last)
+            else:
+                detail = f"not asked: {MAX_TROUBLES} feeds of its host failed one after the other"
+                outcome = Outcome(Kind.WAITING, state, Reason.HOST_PAUSED, detail)
+            if outcome.kind is not Kind.WAITING:
+                troubles = troubles + 1 if outcome.reason in _HOST_TROUBLES else 0
+            self.outcomes[state.feed_id] = outcome
+            self._log_progress()
+
+    async def _feed(self, state: FeedState, *, last: bool) -> Outcome:
+        if state.gone_since:
+            return Outcome(Kind.GONE, state, Reason.GONE, "not asked for any more; its episodes stay")
+        if state.not_before and state.not_before > self.now:
+            return Outcome(Kind.WAITING, state, Reason.THROTTLED, f"its server asked to wait until {state.not_before}")
+        try:
+            return await self._ask(state)
+        except FeedError as error:
+            failure = error
+        except Exception as error:  # one feed must not end the poll, whatever is wrong with it or with us
+            log.exception("The feed %s could not be read.", shown(state.address))
+            failure = FeedError(Reason.UNEXPECTED, f"{type(error).__name__}: {error}"[:200])
+        after = state.after_failure(failure, self.now)
+        if last or failure.reason not in TRANSIENT:
+            await asyncio.to_thread(states.save, self.store, after)
+        kind = Kind.GONE if failure.reason is Reason.GONE else Kind.FAILED
+        return Outcome(kind, after, failure.reason, failure.detail)
+
+    async def _ask(self, state: FeedState) -> Outcome:
+        answer = await self.client.fetch(state.asked, state.usable_validators)
+        after, moved = state.after(answer), ""
+        if after.asked != state.asked:
+            moved = f"moved for good to {shown(after.asked)}"
+        if answer.body is None and not state.is_read:
+            raise FeedError(Reason.SERVER_ERROR, "says that nothing changed since a moment it was not told of")
+        sha = hashlib.sha256(answer.body).hexdigest() if answer.body is not None else state.body_sha256
+        if state.is_read and sha == state.body_sha256:
+            if after != state:
+                await asyncio.to_thread(states.save, self.store, after)
+            return Outcome(Kind.UNCHANGED, after, note=moved)
+        after = after.model_copy(update={"body_sha256": sha, "parser": PARSER_VERSION})
+        return await self._read(state, after, answer, moved)
+
+    async def _read(self, state: FeedState, after: FeedState, answer: Answer, moved: str) -> Outcome:
+        assert answer.body is not None  # held by _ask
+        parsed = await self.parsers.parse(
+            answer.body, feed_id=state.feed_id, address=answer.validators.url, charset=answer.charset
+        )
+        old = await asyncio.to_thread(states.read_catalogue, self.store, state)
+        new = old.merged(parsed)
+        after = await asyncio.to_thread(states.save_catalogue, self.store, after, new)
+        shared = parsed.episodes.keys() & old.episodes.keys()
+        repeated = f"{parsed.repeated} items repeat another's guid, or have none" if parsed.repeated else ""
+        return Outcome(
+            Kind.UNCHANGED if new == old else Kind.UPDATED,
+            after,
+            added=len(parsed.episodes) - len(shared),
+            edited=sum(parsed.episodes[key] != old.episodes[key] for key in shared),
+            note="; ".join(part for part in (moved, parsed.flaw, repeated) if part),
+        )
+
+    def _log_progress(self) -> None:
+        done = len(self.outcomes)
+        if time.monotonic() - self._logged >= LOG_SECONDS and done < self.total:
+            self._logged = time.monotonic()
+            failed = sum(outcome.kind is Kind.FAILED for outcome in self.outcomes.values())
+            log.info("Polled %d of %d feeds; %d failed so far.", done, self.total, failed)

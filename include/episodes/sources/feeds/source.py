@@ -1,0 +1,104 @@
+"""Podcast feeds as a source of episodes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from include.episodes.sources.contract import Folder
+from include.episodes.sources.feeds.addresses import read_list
+from include.episodes.sources.feeds.client import Limits
+from include.episodes.sources.feeds.dataset import dataset_folder, write_dataset
+from include.episodes.sources.feeds.poll import Kind, Outcome, poll
+from include.episodes.sources.feeds.report import make_report, write_report
+from include.episodes.sources.files import DatasetError
+from include.errors import RetryLaterError
+from include.storage import ArtifactStore
+
+
+class FeedsSource:
+    """The shows whose feeds a list names, with every episode seen since each feed was first polled.
+
+    :param store: keeps what is known of each feed (``feeds/``), the report of the last poll (``feeds/report.json``) and
+        the last two datasets (``downloads/feeds/``).
+    :param feeds: the list: OPML, or text with one address a line. A feed that is taken off it takes its episodes along.
+    :param limits: of a poll and of each feed.
+    :param allow_private: also ask addresses that are not public.
+    :param contact: address or mail that the User-Agent names.
+
+    >>> FeedsSource(ArtifactStore("/data/artifacts"), Path("feeds.opml")).description
+    'the feeds listed in feeds.opml'
+    """
+
+    def __init__(
+        self,
+        store: ArtifactStore,
+        feeds: Path,
+        *,
+        limits: Limits | None = None,
+        allow_private: bool = False,
+        contact: str = "",
+    ) -> None:
+        self.store = store
+        self.feeds = feeds
+        self.limits = limits or Limits()
+        self.allow_private = allow_private
+        self.contact = contact
+
+    @property
+    def description(self) -> str:
+        return f"the feeds listed in {self.feeds}"
+
+    def latest_version(self) -> str:
+        """Poll every feed and write the dataset of what is known then; the same content is the same version.
+
+        :raises FeedListError: the list is missing, unreadable or empty.
+        :raises RetryLaterError: no feed at all could be read, or none ever was.
+        """
+        feeds = read_list(self.feeds)
+        polled_at, started = datetime.now(UTC), time.monotonic()
+        outcomes = asyncio.run(
+            poll(
+                self.store,
+                feeds.feeds,
+                now=polled_at,
+                limits=self.limits,
+                allow_private=self.allow_private,
+                contact=self.contact,
+            )
+        )
+        report = make_report(feeds, outcomes, polled_at=polled_at, seconds=time.monotonic() - started)
+        path = write_report(self.store, report)
+        _check_reached(outcomes, path)
+        return write_dataset(self.store, [outcome.state for outcome in outcomes])
+
+    def fetch(self, version: str) -> Folder:
+        """The dataset that :meth:`latest_version` wrote.
+
+        :raises DatasetError: it is not there any more.
+        """
+        folder = dataset_folder(self.store, version)
+        if folder is None:
+            raise DatasetError(
+                f"Version {version} of {self.description} is not kept any more: trigger ingest_episodes again to "
+                "ingest the latest one."
+            )
+        return folder
+
+    def published(self, version: str) -> None:
+        """Nothing is left to do: :meth:`latest_version` keeps two versions, whatever becomes of them."""
+
+
+def _check_reached(outcomes: list[Outcome], report: str) -> None:
+    """One good feed is enough to go on; none of many is a fault on our side, usually: the network, a proxy, DNS."""
+    failed = [outcome for outcome in outcomes if outcome.kind is Kind.FAILED]
+    answered = [outcome for outcome in outcomes if outcome.kind in (Kind.UPDATED, Kind.UNCHANGED)]
+    if failed and not answered:
+        raise RetryLaterError(
+            f"None of {len(outcomes)} feeds could be read, the first for this reason: {failed[0].reason} "
+            f"{failed[0].detail}. Is the network up? All of them are in {report}."
+        )
+    if not any(outcome.state.catalogue for outcome in outcomes):
+        raise RetryLaterError(f"None of {len(outcomes)} feeds has been read so far: {report} says why.")
