@@ -15,6 +15,7 @@ from include.settings import PROJECT
 FORBIDDEN = {
     "include": {"airflow", "operators", "dags", "deploy", "plugins"},
     "operators": {"dags", "deploy", "plugins"},
+    "plugins": {"dags", "deploy"},
     "deploy": {"dags", "plugins"},
 }
 

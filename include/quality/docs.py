@@ -19,6 +19,7 @@ from great_expectations.render.renderer.page_renderer import ValidationResultsPa
 from great_expectations.render.view.view import DefaultJinjaPageView
 
 from include.quality.result import DOCS, FOLDER, QualityResult, load_all
+from include.quality.trend import PAGE
 from include.storage import ArtifactStore
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,7 +68,10 @@ def write(store: ArtifactStore, result: QualityResult, report: ExpectationSuiteV
     page = view.render(document, quality=result)
     store.write_bytes(page.encode(), *folder, f"{result.suite}.html")
     index = view.env.get_template("index.html")
+    trend = PAGE if store.exists(*folder, PAGE) else None
     results: list[QualityResult] | None = None
     while results != (present := load_all(store, result.run_name)):
         results = present
-        store.write_bytes(index.render(results=results, run_name=result.run_name).encode(), *folder, "index.html")
+        store.write_bytes(
+            index.render(results=results, run_name=result.run_name, trend=trend).encode(), *folder, "index.html"
+        )

@@ -1,12 +1,20 @@
-"""The tables that the suites check: the data itself, with a few columns of facts about each row.
+"""The tables that the suites check: what they need to know of each row, and no more.
 
-A suite checks ``description_chars`` rather than ``description``: it is computed once for the whole column, costs four
-bytes a row, and a sample of failing values stays a few numbers instead of megabytes of podcast text.
+Great Expectations copies a table once or twice for each column that it checks, and keeps what it found of every row. So
+a table is built batch by batch, while the texts stream by, and holds
+
+* the values that a suite looks at, as they are (:data:`KEPT`);
+* of a text whose length matters, the length: ``description_chars`` for ``description`` (:data:`MEASURED`);
+* in place of any other text :data:`LEFT_OUT`, so that a missing one is still null: a byte a row.
+
+Numbers are floats, with NaN for null: Great Expectations compares these at once, any other type that can hold a null
+value by value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from itertools import chain
 
 import pandas as pd
 import pyarrow as pa
@@ -14,65 +22,109 @@ import pyarrow.compute as pc
 
 MARKUP = r"(?i)</?(p|br|div|span|a|ul|ol|li|b|i|em|strong|script|style|img|h[1-6])(\s[^<>]*)?/?>"
 """HTML that cleaning should have turned into text."""
-SHORT = 200
-"""Characters kept of a text that is only checked for being there: Great Expectations hashes every value of a table."""
-LONG = ("description", "show_description", "text", "image", "audio")
-"""The columns that are shortened."""
+LEFT_OUT = "(left out)"
+"""Stands for a text of which a suite only asks whether it is there."""
+KEPT = ("uuid", "language", "audio_length", "episode_id", "content_hash")
+"""Columns whose values a suite looks at, and shows a few of."""
+REPEATED = ("language", "audio_length")
+"""Those of them whose values repeat so much that they are stored once, with a number for each row."""
+MEASURED = ("title", "description", "text")
+"""Columns whose length in characters a suite looks at."""
+
+Facts = dict[str, pa.Array]
 
 
-def raw_podcasts(podcasts: pd.DataFrame) -> pd.DataFrame:
-    """``podcasts.csv`` as read (strings), with ``title_chars`` and ``description_chars``, texts shortened."""
-    podcasts = _blank_is_null(podcasts)
-    return _shortened(podcasts).assign(**_lengths(podcasts, ("title", "description")))
+def raw_podcasts(podcasts: pa.RecordBatchReader) -> pd.DataFrame:
+    """``podcasts.csv`` as read (strings, blank counts as null), with ``title_chars`` and ``description_chars``."""
+    return _to_pandas(_collect(podcasts, _raw))
 
 
-def raw_episodes(episodes: pd.DataFrame, podcasts: pd.DataFrame) -> pd.DataFrame:
-    """``episodes.csv`` as read (strings), with what the suite needs to know about each row.
+def raw_episodes(episodes: pa.RecordBatchReader, podcast_ids: pa.ChunkedArray) -> pd.DataFrame:
+    """``episodes.csv`` as read (strings, blank counts as null), with what the suite needs to know about each row.
 
-    Added: ``title_chars``, ``description_chars``; ``podcast_known``, whether the show is in ``podcasts``;
-    ``published_year``, null without a date; ``date_parses``, null without a date. Descriptions are shortened.
+    Added: ``title_chars``, ``description_chars``; ``podcast_known``, whether the show is among ``podcast_ids``;
+    ``published_year``, null without a date; ``date_parses``, null without a date.
+
+    :param podcast_ids: the column ``uuid`` of ``podcasts.csv``.
     """
-    episodes = _blank_is_null(episodes)
-    added = _lengths(episodes, ("title", "description"))
-    if "podcast_uuid" in episodes and "uuid" in podcasts:
-        added["podcast_known"] = episodes["podcast_uuid"].isin(podcasts["uuid"].dropna())
-    if "pub_date" in episodes:
-        dates = pd.to_datetime(episodes["pub_date"], format="ISO8601", utc=True, errors="coerce")
-        added["published_year"] = dates.dt.year.astype("Int32")
-        added["date_parses"] = dates.notna().astype("boolean").mask(episodes["pub_date"].isna())
-    return _shortened(episodes).assign(**added)
+    facts = _collect(episodes, _raw_episodes)
+    if "podcast_uuid" in facts.column_names:
+        shows = facts["podcast_uuid"]
+        facts = facts.set_column(facts.column_names.index("podcast_uuid"), "podcast_uuid", _left_out(shows))
+        # For the whole column at once, because each call makes a table of all shows to look them up in.
+        facts = facts.append_column("podcast_known", pc.is_in(shows, podcast_ids.drop_null()))
+    return _to_pandas(facts)
 
 
-def prepared_episodes(episodes: pa.Table) -> pd.DataFrame:
+def prepared_episodes(episodes: pa.RecordBatchReader) -> pd.DataFrame:
     """Prepared episodes, with what the suite needs to know about each.
 
     Added: ``title_chars``, ``description_chars``, ``text_chars``, ``published_year`` and ``has_markup``, whether HTML
-    is left in ``text``. Long texts are shortened.
+    is left in ``text``.
     """
-    table = episodes
-    for name in ("title", "description", "text"):
-        if name in table.column_names:
-            table = table.append_column(f"{name}_chars", pc.utf8_length(table[name]))
-    if "text" in table.column_names:
-        table = table.append_column("has_markup", pc.match_substring_regex(table["text"], MARKUP))
-    if "published_at" in table.column_names:
-        table = table.append_column("published_year", pc.year(table["published_at"]))
-    for name in set(LONG) & set(table.column_names):
-        short = pc.utf8_slice_codeunits(table[name], 0, SHORT)
-        table = table.set_column(table.column_names.index(name), name, short)
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    return _to_pandas(_collect(episodes, _prepared_episodes))
 
 
-def _blank_is_null(frame: pd.DataFrame) -> pd.DataFrame:
+def _collect(reader: pa.RecordBatchReader, facts_of: Callable[[pa.RecordBatch], Facts]) -> pa.Table:
+    """The facts about all rows of a stream; of a stream without rows, the same columns."""
+    nothing = pa.RecordBatch.from_pylist([], schema=reader.schema)
+    return pa.concat_tables([pa.table(facts_of(batch)) for batch in chain([nothing], reader)])
+
+
+def _raw(batch: pa.RecordBatch) -> Facts:
+    return _facts({name: _blank_is_null(batch[name]) for name in batch.schema.names})
+
+
+def _raw_episodes(batch: pa.RecordBatch) -> Facts:
+    facts = _raw(batch)
+    if "podcast_uuid" in facts:
+        facts["podcast_uuid"] = _blank_is_null(batch["podcast_uuid"])
+    if "pub_date" in facts:
+        written = _blank_is_null(batch["pub_date"])
+        dates = pd.to_datetime(written.to_pandas(), format="ISO8601", utc=True, errors="coerce")
+        facts["published_year"] = pa.array(dates.dt.year, pa.float64(), from_pandas=True)
+        facts["date_parses"] = pc.if_else(written.is_valid(), pa.array(dates.notna()), None)
+    return facts
+
+
+def _prepared_episodes(batch: pa.RecordBatch) -> Facts:
+    facts = _facts({name: batch[name] for name in batch.schema.names})
+    if "text" in facts:
+        facts["has_markup"] = pc.match_substring_regex(batch["text"], MARKUP)
+    if "published_at" in facts:
+        facts["published_year"] = pc.year(batch["published_at"]).cast(pa.float64())
+    if "duration_seconds" in facts:
+        facts["duration_seconds"] = batch["duration_seconds"].cast(pa.float64())
+    return facts
+
+
+def _facts(values: Facts) -> Facts:
+    facts = {name: _value(name, column) for name, column in values.items()}
+    lengths = {f"{name}_chars": pc.utf8_length(values[name]).cast(pa.float64()) for name in MEASURED if name in values}
+    return facts | lengths
+
+
+def _value(name: str, column: pa.Array) -> pa.Array:
+    if name in REPEATED:
+        return column.dictionary_encode()
+    return column if name in KEPT else _left_out(column)
+
+
+def _left_out(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([_left_out(chunk) for chunk in column.chunks])
+    places = pc.if_else(column.is_valid(), pa.scalar(0, pa.int8()), None)
+    return pa.DictionaryArray.from_arrays(places, [LEFT_OUT])
+
+
+def _blank_is_null(column: pa.Array) -> pa.Array:
     """A CSV file cannot tell an empty text from none; nor can a reader of nothing but white space."""
-    return frame.assign(**{name: frame[name].where(frame[name].str.strip() != "") for name in frame.columns})
+    blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
+    return pc.if_else(blank, None, column) if pc.any(blank).as_py() else column
 
 
-def _shortened(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(**{name: frame[name].str.slice(0, SHORT) for name in LONG if name in frame})
-
-
-def _lengths(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.Series]:
-    """Lengths in characters, null where the text is; a missing column is left to the suite to report."""
-    return {f"{name}_chars": frame[name].str.len().astype("Int32") for name in columns if name in frame}
+def _to_pandas(facts: pa.Table) -> pd.DataFrame:
+    # Of the types that hold truth values and null, the only one that is no column of Python objects.
+    dtypes = {pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = facts.unify_dictionaries().to_pandas(types_mapper=dtypes.get, self_destruct=True)
+    return frame

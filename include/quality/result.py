@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, computed_field
 
@@ -88,7 +88,7 @@ def require(result: QualityResult) -> QualityResult:
         return result
     lines = [f"- {item.what}: observed {item.observed}; expected {item.expected}" for item in result.critical]
     raise QualityError(
-        f"{len(lines)} critical expectation(s) of suite '{result.suite}' failed on {result.rows:,} rows:\n"
+        f"{len(lines)} critical expectation(s) of suite '{result.suite}' failed on {result.rows:,} row(s):\n"
         + "\n".join(lines)
         + f"\nData Docs: {result.docs_path}"
     )
@@ -98,3 +98,34 @@ def load_all(store: ArtifactStore, run_name: str) -> list[QualityResult]:
     """The results of a run so far, by suite name."""
     names = [name for name in store.names(FOLDER, run_name) if name.endswith(".json")]
     return [QualityResult.model_validate(store.read_json(FOLDER, run_name, name)) for name in names]
+
+
+def runs(store: ArtifactStore) -> list[str]:
+    """Names of all runs, the newest first: a name begins with the time of its run."""
+    return store.names(FOLDER)[::-1]
+
+
+def docs_of(store: ArtifactStore, version: str) -> str | None:
+    """The index of Data Docs of the last run on a version of the source, relative to the store's root."""
+    run = next((name for name in runs(store) if name.endswith(f".{version}")), None)
+    return f"{FOLDER}/{run}/{DOCS}/index.html" if run else None
+
+
+def summary(store: ArtifactStore, run_name: str) -> dict[str, Any]:
+    """What a run's validations found, in a few lines, for whoever hears of the new snapshot.
+
+    ``suites``, ``evaluated`` and ``met`` are numbers, ``warnings`` says what was observed against what was expected,
+    and ``docs`` is the index of Data Docs, relative to the artifact store's root.
+    """
+    results = load_all(store, run_name)
+    return {
+        "suites": len(results),
+        "evaluated": sum(result.statistics["evaluated"] for result in results),
+        "met": sum(result.statistics["met"] for result in results),
+        "warnings": [
+            f"{item.what}: observed {item.observed}; expected {item.expected}"
+            for result in results
+            for item in result.warnings
+        ],
+        "docs": f"{FOLDER}/{run_name}/{DOCS}/index.html",
+    }

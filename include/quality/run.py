@@ -16,14 +16,18 @@ from great_expectations.data_context.types.base import (
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
-from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+from great_expectations.execution_engine import pandas_execution_engine
 
 from include.quality import docs
 from include.quality.result import DOCS, FOLDER, Outcome, QualityResult
+from include.quality.wording import configuration, exception, expected, observed
 from include.storage import ArtifactStore
 
 SAMPLES = 5
 SAMPLE_CHARS = 120
+# Bytes from which on Great Expectations leaves out the fingerprint of a table. It goes into markers of the batch, which
+# nothing here reads, and takes longer and more memory than all checks together.
+pandas_execution_engine.HASH_THRESHOLD = 0
 RUN_NAME = re.compile(r"[\w-][\w.:+=@-]{0,199}")
 
 
@@ -75,7 +79,12 @@ def _evaluate(
     definition = gx.ValidationDefinition(name=suite.name, data=batch, suite=context.suites.add(suite))
     return context.validation_definitions.add(definition).run(
         batch_parameters={"dataframe": frame},
-        result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES},
+        result_format={
+            "result_format": "SUMMARY",
+            "partial_unexpected_count": SAMPLES,
+            # It would name every row that fails.
+            "return_unexpected_index_query": False,
+        },
         run_id=run_id,
     )
 
@@ -85,34 +94,30 @@ def _in_order(
 ) -> list[ExpectationValidationResult]:
     """The results in the order of the suite (Great Expectations puts checks that raised an exception first)."""
     place = {expectation.id: number for number, expectation in enumerate(suite.expectations)}
-    return sorted(report.results, key=lambda item: place[_config(item).id])
-
-
-def _config(item: ExpectationValidationResult) -> ExpectationConfiguration:
-    """What was asked: every result of a suite has it, though its type does not say so."""
-    assert item.expectation_config is not None
-    return item.expectation_config
+    return sorted(report.results, key=lambda item: place[configuration(item).id])
 
 
 def _shorten(report: ExpectationSuiteValidationResult) -> None:
     """Cut what a report quotes: long samples, and tracebacks (they name files of this machine and help no reader)."""
     for item in report.results:
-        if _config(item).type == "expect_column_values_to_not_be_null":
+        if configuration(item).type == "expect_column_values_to_not_be_null":
             # What it quotes is null: that says nothing, and where it is pandas.NA, Great Expectations cannot render it.
             item.result = {key: value for key, value in item.result.items() if not key.startswith("partial_")}
         item.result = _cut(item.result)
-        if _exception(item):
+        if problem := exception(item):
             item.exception_info = {
                 "raised_exception": True,
-                "exception_message": _exception(item),
+                "exception_message": _cut(problem),
                 "exception_traceback": "",
             }
 
 
 def _cut(value: Any) -> Any:
-    """A copy of a JSON-like value in which no string is longer than :data:`SAMPLE_CHARS`."""
+    """A copy of a JSON-like value in which no string is longer than :data:`SAMPLE_CHARS`, and 7.0 is 7."""
     if isinstance(value, str):
         return value if len(value) <= SAMPLE_CHARS else value[:SAMPLE_CHARS] + "…"
+    if isinstance(value, float) and value.is_integer():  # in the tables, lengths are floats
+        return int(value)
     if isinstance(value, Mapping):
         return {key: _cut(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -120,17 +125,8 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _exception(item: ExpectationValidationResult) -> str | None:
-    """Why a check could not be made, if it could not: one exception, or one for each metric it needs."""
-    info = item.exception_info or {}
-    errors = [info] if "raised_exception" in info else list(info.values())
-    message = next((_cut(str(error["exception_message"])) for error in errors if error["raised_exception"]), None)
-    missing = message is not None and re.search(r'The column "(.+)" in BatchData does not exist', message)
-    return f"there is no column {missing[1]}" if missing else message
-
-
 def _outcome(item: ExpectationValidationResult) -> Outcome:
-    config = _config(item)
+    config = configuration(item)
     samples = [str(value) for value in item.result.get("partial_unexpected_list", [])]
     return Outcome(
         what=config.description or config.type,
@@ -138,45 +134,7 @@ def _outcome(item: ExpectationValidationResult) -> Outcome:
         column=config.kwargs.get("column"),
         severity=config.severity,
         success=bool(item.success),
-        expected=_expected(config.kwargs),
-        observed=_observed(item),
+        expected=expected(config),
+        observed=observed(item),
         samples=list(dict.fromkeys(samples)),
     )
-
-
-def _expected(kwargs: Mapping[str, Any]) -> str:
-    """The arguments of an expectation in words."""
-    parts = []
-    if "column_set" in kwargs:
-        parts.append("columns " + ", ".join(kwargs["column_set"]))
-    if "regex" in kwargs:
-        parts.append(f"match {kwargs['regex']}")
-    if "value_set" in kwargs:
-        parts.append("is " + " or ".join(map(str, kwargs["value_set"])).lower())
-    least, most = kwargs.get("min_value"), kwargs.get("max_value")
-    if least is not None and most is not None:
-        parts.append(f"between {_number(least)} and {_number(most)}")
-    elif least is not None or most is not None:
-        parts.append(f"at least {_number(least)}" if most is None else f"at most {_number(most)}")
-    if kwargs.get("mostly", 1) < 1:
-        parts.append(f"at least {kwargs['mostly']:.0%} of values")
-    return "; ".join(parts) or "all values"
-
-
-def _number(value: Any) -> str:
-    """A number as people write it; four digits stay together, as years do."""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-
-
-def _observed(item: ExpectationValidationResult) -> str:
-    """What was found, in words."""
-    if problem := _exception(item):
-        return problem
-    found, kwargs = item.result, _config(item).kwargs
-    if "column_set" in kwargs:
-        missing = sorted(set(kwargs["column_set"]) - set(found["observed_value"]))
-        return f"missing: {', '.join(missing)}" if missing else "all there"
-    if "unexpected_count" in found:
-        checked = found["element_count"] - found.get("missing_count", 0)
-        return f"{found['unexpected_count']:,} of {checked:,} values fail ({found['unexpected_percent'] or 0:.3g} %)"
-    return _number(found["observed_value"])

@@ -43,20 +43,22 @@ from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from include.episodes.prepare import EARLIEST, LATEST
+from include.episodes.quarantine import USABLE_ID
 from include.episodes.raw import COLUMNS
 from include.episodes.schema import EPISODES
+from include.quality.profile import LANGUAGE_NAME
 
-ID = r"^[!-~]{1,512}$"
-"""An id that every index accepts: printable ASCII without spaces, at most 512 characters (Pinecone's limit)."""
-LANGUAGE = r"^[^\W\d_][\w '’(),.-]{1,39}$"
-"""The name of a language ("English", "Norwegian (Bokmål)") or its code ("en", "pt-BR")."""
 CONTENT_HASH = r"^[0-9a-f]{24}$"
-MAX_GROWTH = 3.0
-"""A catalogue that has grown more than threefold since the last snapshot is worth a look."""
 
 
 def raw_podcasts(
-    *, malformed: int, rows_read: int, max_quarantined_share: float, max_shrink: float, previous_rows: int | None = None
+    *,
+    malformed: int,
+    rows_read: int,
+    max_quarantined_share: float,
+    max_shrink: float,
+    max_growth: float = 3.0,
+    previous_rows: int | None = None,
 ) -> ExpectationSuite:
     """Suite of :func:`include.quality.frames.raw_podcasts`.
 
@@ -64,6 +66,7 @@ def raw_podcasts(
     :param rows_read: rows of the file, the malformed ones included.
     :param max_quarantined_share: share of unusable rows (0 to 1) from which the file itself counts as broken.
     :param max_shrink: largest loss of rows against ``previous_rows``, as a share (0 to 1).
+    :param max_growth: how many times as large as ``previous_rows`` a file may be without a warning.
     :param previous_rows: rows of the file that the last snapshot was made from; None before the first.
     """
     floor = 1 - max_quarantined_share
@@ -71,11 +74,13 @@ def raw_podcasts(
         name="raw_podcasts",
         expectations=[
             _has_columns(COLUMNS["podcasts"]),
-            *_row_count("shows", previous=previous_rows, max_shrink=max_shrink),
+            *_row_count("shows", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
             _kept("unreadable", malformed, rows_read, max_quarantined_share),
             *_rows(ExpectColumnValuesToNotBeNull, "uuid", "Every show has an id", floor=floor),
             *_rows(ExpectColumnValuesToBeUnique, "uuid", "No two shows share an id", floor=floor),
-            *_rows(ExpectColumnValuesToMatchRegex, "uuid", "Ids are usable as index keys", floor=floor, regex=ID),
+            *_rows(
+                ExpectColumnValuesToMatchRegex, "uuid", "Ids are usable as index keys", floor=floor, regex=USABLE_ID
+            ),
             *_rows(ExpectColumnValuesToNotBeNull, "title", "Shows have a title", mostly=0.99, floor=floor),
             *_rows(ExpectColumnValuesToNotBeNull, "description", "Shows have a description", mostly=0.3),
             *_rows(ExpectColumnValuesToNotBeNull, "language", "Shows name their language", mostly=0.5),
@@ -92,6 +97,7 @@ def raw_episodes(
     rows_read: int,
     max_quarantined_share: float,
     max_shrink: float,
+    max_growth: float = 3.0,
     previous_rows: int | None = None,
 ) -> ExpectationSuite:
     """Suite of :func:`include.quality.frames.raw_episodes`; the parameters are those of :func:`raw_podcasts`."""
@@ -101,11 +107,13 @@ def raw_episodes(
         name="raw_episodes",
         expectations=[
             _has_columns(COLUMNS["episodes"]),
-            *_row_count("episodes", previous=previous_rows, max_shrink=max_shrink),
+            *_row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
             _kept("unreadable", malformed, rows_read, max_quarantined_share),
             *_rows(not_null, "uuid", "Every episode has an id", floor=floor),
             *_rows(ExpectColumnValuesToBeUnique, "uuid", "No two episodes share an id", floor=floor),
-            *_rows(ExpectColumnValuesToMatchRegex, "uuid", "Ids are usable as index keys", floor=floor, regex=ID),
+            *_rows(
+                ExpectColumnValuesToMatchRegex, "uuid", "Ids are usable as index keys", floor=floor, regex=USABLE_ID
+            ),
             *_rows(not_null, "podcast_uuid", "Every episode names its show", floor=floor),
             *_true("podcast_known", "The show of an episode is in podcasts.csv", mostly=0.98, floor=floor),
             *_rows(not_null, "title", "Episodes have a title", mostly=0.99, floor=floor),
@@ -133,6 +141,7 @@ def episodes(
     max_quarantined_share: float,
     max_shrink: float,
     max_text_chars: int,
+    max_growth: float = 3.0,
     previous_rows: int | None = None,
 ) -> ExpectationSuite:
     """Suite of :func:`include.quality.frames.prepared_episodes`.
@@ -151,11 +160,11 @@ def episodes(
         name="episodes",
         expectations=[
             _has_columns(EPISODES.names),
-            *_row_count("episodes", previous=previous_rows, max_shrink=max_shrink),
+            *_row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
             _kept("in quarantine", quarantined, rows_read, max_quarantined_share),
             _critical(ExpectColumnValuesToNotBeNull, "episode_id", "Every episode has an id"),
             _critical(ExpectColumnValuesToBeUnique, "episode_id", "No two episodes share an id"),
-            *_rows(ExpectColumnValuesToMatchRegex, "episode_id", "Ids are usable as index keys", regex=ID),
+            _critical(ExpectColumnValuesToMatchRegex, "episode_id", "Ids are usable as index keys", regex=USABLE_ID),
             *(_critical(ExpectColumnValuesToNotBeNull, name, f"Every episode has a {name}") for name in required),
             _critical(
                 ExpectColumnValuesToMatchRegex, "content_hash", "Content hashes are well formed", regex=CONTENT_HASH
@@ -215,7 +224,7 @@ def _has_columns(columns: Sequence[str]) -> Expectation:
     )
 
 
-def _row_count(noun: str, *, previous: int | None, max_shrink: float) -> list[Expectation]:
+def _row_count(noun: str, *, previous: int | None, max_shrink: float, max_growth: float) -> list[Expectation]:
     """The table is not empty and, if there was a snapshot before, neither far smaller nor far larger than it."""
     count = ExpectTableRowCountToBeBetween
     checks: list[Expectation] = [count(min_value=1, severity=FailureSeverity.CRITICAL, description=f"There are {noun}")]
@@ -227,9 +236,9 @@ def _row_count(noun: str, *, previous: int | None, max_shrink: float) -> list[Ex
                 description=f"At most {max_shrink:.0%} fewer {noun} than the {previous:,} of the last snapshot",
             ),
             count(
-                max_value=math.floor(previous * MAX_GROWTH),
+                max_value=math.floor(previous * max_growth),
                 severity=FailureSeverity.WARNING,
-                description=f"At most {MAX_GROWTH:g} times the {previous:,} {noun} of the last snapshot",
+                description=f"At most {max_growth:g} times the {previous:,} {noun} of the last snapshot",
             ),
         ]
     return checks
@@ -290,5 +299,5 @@ def _recent() -> list[Expectation]:
 
 def _language() -> list[Expectation]:
     return _rows(
-        ExpectColumnValuesToMatchRegex, "language", "Languages are names or codes", mostly=0.99, regex=LANGUAGE
+        ExpectColumnValuesToMatchRegex, "language", "Languages are names or codes", mostly=0.99, regex=LANGUAGE_NAME
     )

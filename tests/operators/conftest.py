@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from airflow.sdk import Asset
+from airflow.sdk import Asset, Context
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from include.episodes import snapshot
@@ -21,6 +21,12 @@ from include.index.live import activate
 from include.retriever.registry import ModelManifest, register
 from include.settings import Settings, get_settings
 from include.storage import ArtifactStore, digest
+from operators.episodes import (
+    CheckSourceOperator,
+    FetchDatasetOperator,
+    PrepareSnapshotOperator,
+    PublishSnapshotOperator,
+)
 
 
 class FakeTaskInstance:
@@ -140,6 +146,17 @@ class Installation:
             metrics={},
             report=None,
         )
+
+
+def ingest(context: FakeContext) -> dict[str, Any]:
+    """Run the tasks of ingestion, without its validations, on whatever the settings have as the source."""
+    airflow = cast("Context", context)
+    version = CheckSourceOperator(task_id="check_source").execute(airflow)
+    folder = FetchDatasetOperator(task_id="fetch_dataset", source_version=version).execute(airflow)
+    prepare = PrepareSnapshotOperator(task_id="prepare_snapshot", folder=folder, source_version=version)
+    snapshot_id = prepare.execute(airflow)
+    publish = PublishSnapshotOperator(task_id="publish_snapshot", snapshot_id=snapshot_id, run_name=version)
+    return publish.execute(airflow)
 
 
 @pytest.fixture

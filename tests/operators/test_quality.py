@@ -11,10 +11,11 @@ from include.episodes import snapshot
 from include.episodes.prepare import prepare
 from include.episodes.raw import COLUMNS
 from include.errors import PermanentError
+from include.quality import profile
 from include.quality.result import QualityError
 from include.settings import get_settings
 from include.storage import ArtifactStore
-from operators.quality import ValidateEpisodesOperator, ValidateRawOperator
+from operators.quality import ValidateDriftOperator, ValidateEpisodesOperator, ValidateRawOperator
 
 Rows = list[dict[str, Any]]
 
@@ -62,13 +63,13 @@ def store() -> ArtifactStore:
     return ArtifactStore(get_settings().artifacts_root)
 
 
-def write_snapshot(folder: Path) -> str:
+def write_snapshot(folder: Path, version: str = "v1") -> str:
     settings = get_settings()
     prepared = prepare(folder, max_file_bytes=settings.max_file_bytes, max_text_chars=settings.max_text_chars)
     return snapshot.write(
         store(),
         prepared.episodes,
-        source_version="v1",
+        source_version=version,
         shards=2,
         counts=prepared.counts,
         quarantined=prepared.quarantined,
@@ -76,12 +77,20 @@ def write_snapshot(folder: Path) -> str:
     ).snapshot_id
 
 
-def validate_raw(file: Any) -> dict[str, Any]:
-    return ValidateRawOperator(task_id="validate", file=file, run_name="run").execute({})
+def validate_raw(file: Any, **params: Any) -> dict[str, Any]:
+    folder = str(get_settings().required_dataset_dir)
+    operator = ValidateRawOperator(task_id="validate", folder=folder, file=file, run_name="run")
+    return operator.execute({"params": params})
 
 
-def validate_episodes(snapshot_id: str) -> dict[str, Any]:
-    return ValidateEpisodesOperator(task_id="validate", snapshot_id=snapshot_id, run_name="run").execute({})
+def validate_episodes(snapshot_id: str, **params: Any) -> dict[str, Any]:
+    operator = ValidateEpisodesOperator(task_id="validate", snapshot_id=snapshot_id, run_name="run")
+    return operator.execute({"params": params})
+
+
+def validate_drift(snapshot_id: str, **params: Any) -> dict[str, Any]:
+    operator = ValidateDriftOperator(task_id="validate", snapshot_id=snapshot_id, run_name="run")
+    return operator.execute({"params": params})
 
 
 def test_the_three_checks_of_a_run_pass_and_share_their_data_docs(dataset: Path) -> None:
@@ -168,7 +177,96 @@ def test_a_quarantine_larger_than_allowed_stops_the_snapshot(dataset: Path) -> N
 
 @pytest.mark.parametrize(
     ("operator", "fields"),
-    [(ValidateRawOperator, {"run_name"}), (ValidateEpisodesOperator, {"snapshot_id", "run_name"})],
+    [
+        (ValidateRawOperator, {"folder", "run_name"}),
+        (ValidateEpisodesOperator, {"snapshot_id", "run_name"}),
+        (ValidateDriftOperator, {"snapshot_id", "run_name"}),
+    ],
 )
 def test_what_differs_between_runs_can_be_templated(operator: type, fields: set[str]) -> None:
     assert set(operator.template_fields) == fields  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def changed(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A snapshot after a published one, of which it has the episodes, in another language."""
+    monkeypatch.setenv("PODSEARCH_DRIFT_MIN_EPISODES", "10")
+    get_settings.cache_clear()
+    write(dataset, "podcasts", podcasts())
+    write(dataset, "episodes", episodes())
+    first = write_snapshot(dataset)
+    validate_drift(first)
+    snapshot.publish(store(), first)
+    write(dataset, "podcasts", [row | {"language": "Klingon"} for row in podcasts()])
+    return write_snapshot(dataset, "v2")
+
+
+def trend_page() -> str:
+    return store().read_bytes("quality", "run", "data_docs", "trend.html").decode()
+
+
+def test_the_first_snapshot_drifts_from_nothing(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(dataset, "podcasts", podcasts())
+    write(dataset, "episodes", episodes())
+
+    result = validate_drift(write_snapshot(dataset))
+
+    assert (result["suite"], result["success"], result["warnings"]) == ("drift", True, 0)
+    assert "No snapshot was published before" in capsys.readouterr().out
+
+
+def test_drift_stops_the_run_and_is_no_history_until_it_is_published(changed: str) -> None:
+    for _ in range(2):
+        with pytest.raises(
+            QualityError, match=r"Share of English episodes, no collapse: observed 0 %; expected at least"
+        ):
+            validate_drift(changed)
+
+    assert changed in trend_page(), "what has drifted is drawn"
+    index = store().read_bytes("quality", "run", "data_docs", "index.html").decode()
+    assert 'href="trend.html"' in index
+    assert [one.source_version for one in profile.history(store(), window=9)] == ["v1"]
+
+
+def test_a_person_can_accept_drift_and_later_snapshots_are_held_against_the_new_catalogue(
+    dataset: Path, changed: str
+) -> None:
+    assert validate_drift(changed, accept_drift=True)["success"]
+    snapshot.publish(store(), changed)
+    write(dataset, "episodes", episodes(60))
+
+    later = write_snapshot(dataset, "v3")
+
+    assert validate_drift(later) | {"docs": ""} == {
+        **{"suite": "drift", "success": True, "critical": 0, "warnings": 0},
+        "docs": "",
+    }
+    assert [one.source_version for one in profile.history(store(), window=9)] == ["v2"]
+
+
+def test_whoever_accepts_drift_accepts_a_smaller_catalogue_in_every_check(dataset: Path) -> None:
+    write(dataset, "podcasts", podcasts())
+    write(dataset, "episodes", episodes())
+    snapshot.publish(store(), write_snapshot(dataset))
+    write(dataset, "podcasts", podcasts()[:2])
+    write(dataset, "episodes", [row for row in episodes() if row["podcast_uuid"] in ("p0", "p1")])
+    shrunk = write_snapshot(dataset)
+
+    with pytest.raises(QualityError):
+        validate_episodes(shrunk)
+
+    assert validate_raw("podcasts", accept_drift=True)["success"]
+    assert validate_raw("episodes", accept_drift=True)["success"]
+    assert validate_episodes(shrunk, accept_drift=True)["success"]
+    assert validate_drift(shrunk, accept_drift=True)["success"]
+
+
+def test_the_checks_hold_what_the_settings_say(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODSEARCH_MAX_LANGUAGE_LOSS", "1")
+    get_settings.cache_clear()
+    result = validate_drift(changed)
+    assert (result["critical"], result["warnings"]) == (0, 2)
+
+    monkeypatch.setenv("PODSEARCH_DRIFT_SHARE_TOLERANCE", "1")
+    get_settings.cache_clear()
+    assert validate_drift(changed)["warnings"] == 0

@@ -111,9 +111,15 @@ def _build(
 ) -> tuple[pd.DataFrame, gx.ExpectationSuite]:
     common = {**SHARES, "rows_read": len(table), "previous_rows": len(table), **limits}
     if suite == "raw_podcasts":
-        return frames.raw_podcasts(table), suites.raw_podcasts(**{"malformed": 0, **common})
+        return frames.raw_podcasts(_as_read(table)), suites.raw_podcasts(**{"malformed": 0, **common})
     if suite == "raw_episodes":
-        frame = frames.raw_episodes(table, podcasts)
+        frame = frames.raw_episodes(_as_read(table), pa.chunked_array([podcasts["uuid"]]))
         return frame, suites.raw_episodes(**{"malformed": 0, **common})
-    frame = frames.prepared_episodes(table)
+    frame = frames.prepared_episodes(table.to_reader())
     return frame, suites.episodes(**{"quarantined": 0, "max_text_chars": 20_000, **common})
+
+
+def _as_read(table: pd.DataFrame) -> pa.RecordBatchReader:
+    """A raw table as a file is read: batch by batch, each column strings."""
+    schema = pa.schema([(name, pa.string()) for name in table.columns])
+    return pa.Table.from_pandas(table, schema, preserve_index=False).to_reader(max_chunksize=64)

@@ -4,7 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include.quality.result import Outcome, QualityError, QualityResult, Severity, load_all, require
+from include.quality.result import (
+    Outcome,
+    QualityError,
+    QualityResult,
+    Severity,
+    docs_of,
+    load_all,
+    require,
+    runs,
+    summary,
+)
 from include.storage import ArtifactStore
 
 
@@ -36,7 +46,7 @@ def test_require_lists_each_critical_failure_and_where_to_read_more() -> None:
         require(failed)
 
     message = str(raised.value)
-    assert "1 critical expectation(s) of suite 'episodes' failed on 12,000 rows" in message
+    assert "1 critical expectation(s) of suite 'episodes' failed on 12,000 row(s)" in message
     assert "- A critical check: observed 1; expected 9" in message
     assert "A warning check" not in message
     assert "quality/run/data_docs/episodes.html" in message
@@ -57,3 +67,30 @@ def test_a_stored_result_reads_back_as_it_was(store: ArtifactStore) -> None:
 
     assert load_all(store, "run") == [stored]
     assert load_all(store, "another") == []
+
+
+def keep(store: ArtifactStore, run_name: str, suite: str, *outcomes: Outcome) -> None:
+    stored = result(*outcomes).model_copy(update={"run_name": run_name, "suite": suite})
+    store.write_json(stored.model_dump(mode="json"), "quality", run_name, f"{suite}.json")
+
+
+def test_a_summary_says_what_all_suites_of_a_run_found(store: ArtifactStore) -> None:
+    keep(store, "run", "drift", outcome("warning", success=False), outcome("info", success=False))
+    keep(store, "run", "episodes", outcome("critical", success=True))
+
+    assert summary(store, "run") == {
+        "suites": 2,
+        "evaluated": 3,
+        "met": 1,
+        "warnings": ["A warning check: observed 1; expected 9"],
+        "docs": "quality/run/data_docs/index.html",
+    }
+
+
+def test_the_docs_of_a_version_are_those_of_its_last_run(store: ArtifactStore) -> None:
+    for name in ("20260102T000000.v1", "20260103T000000.v11", "20260101T000000.v1"):
+        keep(store, name, "episodes")
+
+    assert runs(store)[0] == "20260103T000000.v11"
+    assert docs_of(store, "v1") == "quality/20260102T000000.v1/data_docs/index.html"
+    assert docs_of(store, "v2") is None

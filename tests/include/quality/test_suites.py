@@ -89,7 +89,7 @@ RAW_EPISODES = [
 EPISODES = [
     (without("content_hash"), "The required columns are there", "critical"),
     (put("episode_id", "e1", slice(0, 2)), "No two episodes share an id", "critical"),
-    (put("episode_id", "é", ONE), "Ids are usable as index keys", "warning"),
+    (put("episode_id", "é", ONE), "Ids are usable as index keys", "critical"),
     (put("episode_id", None, ONE), "Every episode has an id", "critical"),
     (put("show_title", None, ONE), "Every episode has a show_title", "critical"),
     (put("podcast_id", None, ONE), "Every episode has a podcast_id", "critical"),
@@ -147,6 +147,7 @@ def test_prepared_episodes(check: Check, episodes: pa.Table, mutate: Mutation, w
     [
         ({"previous_rows": 251}, "At most 20% fewer episodes than the 251", "critical"),
         ({"previous_rows": 66}, "At most 3 times the 66", "warning"),
+        ({"previous_rows": 130, "max_growth": 1.5}, "At most 1.5 times the 130", "warning"),
         ({"quarantined": 110, "rows_read": 310}, "At most 35% of the 310 rows read are in quarantine", "critical"),
     ],
 )

@@ -1,0 +1,119 @@
+"""What podsearch shows in a browser: Data Docs, the trend, quarantines and reports, as one web application.
+
+The pages lie in the artifact store, or are made from it when they are asked for. They run in a reader's session and
+quote text of other people's feeds, hence no script may run in them. Who may read them is for the server to say that
+mounts the application: it hands over the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from include.quality import pages, profile, trend
+from include.storage import ArtifactStore
+
+Name = Annotated[str, Path(pattern=r"^[\w-][\w.:+=@-]{0,199}$")]
+"""One name of a path: no separator, and no dot to begin with."""
+Page = Annotated[str, Path(pattern=r"^[\w-]{1,100}\.html$")]
+Check = Callable[..., None]
+"""A dependency that raises an HTTP error, 401 or 403, when a request may not go on."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+EXPLAINED = {
+    401: ("Not logged in", "Log in to Airflow, then load this page again."),
+    403: ("Not allowed", "Your role may not read the task logs of the DAG that this page belongs to."),
+    404: ("Not found", "There is no such page: its task has not written it yet, or it has been removed."),
+    405: ("Not possible", "Pages can only be read."),
+    500: ("Something went wrong", "The page could not be made. The log of the web server says why."),
+}
+
+
+def artifact_store(request: Request) -> ArtifactStore:
+    """The store that the application was made for."""
+    store: ArtifactStore = request.app.state.open_store()
+    return store
+
+
+Store = Annotated[ArtifactStore, Depends(artifact_store)]
+quality = APIRouter()
+reports = APIRouter()
+
+
+def create_app(open_store: Callable[[], ArtifactStore], *, may_read_quality: Check, may_read_reports: Check) -> FastAPI:
+    """The application; each of its routes is behind one of the two checks.
+
+    :param open_store: called when a page is asked for, so that wrong settings break a page and not the server.
+    """
+    app = FastAPI(title="podsearch", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.open_store = open_store
+    app.include_router(quality, dependencies=[Depends(may_read_quality)])
+    app.include_router(reports, dependencies=[Depends(may_read_reports)])
+    app.add_exception_handler(HTTPException, _explain_status)
+    app.add_exception_handler(RequestValidationError, _explain_missing)
+    app.add_exception_handler(FileNotFoundError, _explain_missing)
+    app.add_exception_handler(Exception, _explain_failure)
+    app.middleware("http")(_protect)
+    return app
+
+
+@quality.get("/")
+def latest_runs(store: Store) -> HTMLResponse:
+    return HTMLResponse(pages.latest_runs(store))
+
+
+@quality.get("/quality/trend")
+def catalogue_trend(store: Store) -> HTMLResponse:
+    return HTMLResponse(pages.catalogue_trend(store))
+
+
+@quality.get("/quality/trend.json")
+def figures(store: Store) -> JSONResponse:
+    return JSONResponse(trend.rows(profile.published(store, window=trend.WINDOW)))
+
+
+@quality.get("/quality/{run}/data_docs/{page}")
+def data_docs(store: Store, run: Name, page: Page) -> HTMLResponse:
+    return HTMLResponse(store.read_bytes("quality", run, "data_docs", page))
+
+
+@quality.get("/snapshots/{snapshot_id}/quarantine")
+def quarantine(store: Store, snapshot_id: Name) -> HTMLResponse:
+    return HTMLResponse(pages.quarantine(store, snapshot_id))
+
+
+@reports.get("/reports/{report_id}/index.html")
+def report(store: Store, report_id: Name) -> HTMLResponse:
+    return HTMLResponse(store.read_bytes("reports", report_id, "index.html"))
+
+
+def _explain(status: int) -> Response:
+    return HTMLResponse(pages.message(*EXPLAINED.get(status, EXPLAINED[500])), status, HEADERS)
+
+
+def _explain_status(request: Request, error: Exception) -> Response:
+    return _explain(getattr(error, "status_code", 500))
+
+
+def _explain_missing(request: Request, error: Exception) -> Response:
+    return _explain(404)
+
+
+def _explain_failure(request: Request, error: Exception) -> Response:
+    return _explain(500)
+
+
+async def _protect(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers.update(HEADERS)
+    return response

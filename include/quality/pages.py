@@ -1,0 +1,58 @@
+"""Pages that are made when they are asked for: the latest runs, and the rows in quarantine.
+
+They are for readers in a browser, and stay light for the web server: Great Expectations is not loaded.
+"""
+
+from __future__ import annotations
+
+import jinja2
+import pyarrow.parquet as pq
+
+from include.episodes import snapshot
+from include.quality import trend
+from include.quality.profile import published
+from include.quality.result import DOCS, FOLDER, load_all, runs
+from include.storage import ArtifactStore
+
+RUNS = 20
+"""Runs and snapshots listed, at most."""
+ROWS = 500
+"""Rows of a quarantine shown, at most."""
+RAW_CHARS = 300
+"""How much is shown of what such a row was."""
+
+
+def latest_runs(store: ArtifactStore) -> str:
+    """The page of the latest validations and snapshots."""
+    results = {name: load_all(store, name) for name in runs(store)[:RUNS]}
+    latest = snapshot.publications(store)[: -RUNS - 1 : -1]
+    there = [item for item in latest if snapshot.exists(store, item.snapshot_id)]
+    snapshots = [(item, snapshot.load(store, item.snapshot_id)) for item in there]
+    return _render("runs.html", runs=results, snapshots=snapshots, docs=DOCS, folder=FOLDER)
+
+
+def catalogue_trend(store: ArtifactStore) -> str:
+    """The page of the trend as it is now, of published snapshots alone."""
+    return trend.render(published(store, window=trend.WINDOW), home="..")
+
+
+def quarantine(store: ArtifactStore, snapshot_id: str) -> str:
+    """The page of the rows that could not be used for a snapshot: how many for each reason, and the first of them.
+
+    :raises FileNotFoundError: there is no such snapshot.
+    """
+    manifest = snapshot.load(store, snapshot_id)
+    with store.path(snapshot.FOLDER, snapshot_id, snapshot.QUARANTINE_FILE).open("rb") as file:
+        first = next(pq.ParquetFile(file).iter_batches(batch_size=ROWS), None)
+    rows = first.to_pylist() if first is not None else []
+    return _render("quarantine.html", manifest=manifest, rows=rows, raw_chars=RAW_CHARS)
+
+
+def message(title: str, text: str) -> str:
+    """A page that only says something."""
+    return _render("message.html", title=title, text=text)
+
+
+def _render(template: str, **values: object) -> str:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(trend.TEMPLATES), autoescape=True)
+    return environment.get_template(template).render(**values)

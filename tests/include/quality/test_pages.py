@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from selectolax.lexbor import LexborHTMLParser
+
+from include.episodes import snapshot
+from include.episodes.schema import QUARANTINE
+from include.quality import pages, profile
+from include.storage import ArtifactStore
+from tests.include.quality.conftest import Check
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def write_snapshot(store: ArtifactStore, table: pa.Table, rows: int) -> str:
+    columns = {"file": "episodes", "key": HOSTILE, "reason": "orphan", "detail": HOSTILE, "raw": HOSTILE + "x" * 500}
+    quarantine = pa.Table.from_pylist([{**columns, "row": number} for number in range(rows)], QUARANTINE)
+    return snapshot.write(
+        store,
+        table,
+        source_version="v1",
+        shards=1,
+        counts={},
+        quarantined={"orphan": rows, "missing_title": 0} if rows else {},
+        quarantine=quarantine,
+    ).snapshot_id
+
+
+def test_a_quarantine_shows_its_reasons_and_its_first_rows(store: ArtifactStore, episodes: pa.Table) -> None:
+    page = pages.quarantine(store, write_snapshot(store, episodes, 1_200))
+
+    tree = LexborHTMLParser(page)
+    assert "1,200 rows" in page
+    assert "The first 500 rows" in page
+    assert len(tree.css("td.raw")) == 500
+    assert len(page) < 1_000_000
+
+
+def test_what_a_row_was_is_shown_cut_and_never_becomes_markup(store: ArtifactStore, episodes: pa.Table) -> None:
+    tree = LexborHTMLParser(pages.quarantine(store, write_snapshot(store, episodes, 1)))
+
+    assert not tree.css("script, img")
+    raw = tree.css("td.raw")[0].text()
+    assert raw.startswith(HOSTILE)
+    assert raw.endswith("x…")
+    assert len(raw) == pages.RAW_CHARS + 1
+
+
+def test_an_empty_quarantine_has_a_page(store: ArtifactStore, episodes: pa.Table) -> None:
+    assert "0 rows" in pages.quarantine(store, write_snapshot(store, episodes, 0))
+
+
+def test_a_snapshot_that_is_not_there_has_none(store: ArtifactStore) -> None:
+    with pytest.raises(FileNotFoundError):
+        pages.quarantine(store, "unknown")
+
+
+def test_the_latest_runs_and_snapshots_are_listed_the_newest_first(
+    check: Check, store: ArtifactStore, episodes: pa.Table
+) -> None:
+    check("episodes", episodes, run_name="20260101T020000.v1")
+    check("episodes", episodes, run_name="20260102T020000.v2", previous_rows=1_000)
+    gone = snapshot.publish(store, write_snapshot(store, episodes, 2)).snapshot_id
+    kept = snapshot.publish(store, write_snapshot(store, episodes.slice(0, 50), 3)).snapshot_id
+    store.remove(snapshot.FOLDER, gone)
+
+    tree = LexborHTMLParser(pages.latest_runs(store))
+
+    links = [link.attributes["href"] for link in tree.css("a")]
+    assert links == [
+        "quality/trend",
+        "quality/20260102T020000.v2/data_docs/index.html",
+        "quality/20260101T020000.v1/data_docs/index.html",
+        f"snapshots/{kept}/quarantine",
+    ]
+    assert [cell.text() for cell in tree.css("td.state")] == ["Failed", "Passed"]
+
+
+def test_there_is_a_page_before_the_first_run(store: ArtifactStore) -> None:
+    page = pages.latest_runs(store)
+
+    assert "Nothing was validated yet" in page
+    assert "No snapshot was published yet" in page
+    assert "No snapshot was published yet" in pages.catalogue_trend(store)
+
+
+def test_the_trend_is_of_published_snapshots(store: ArtifactStore, episodes: pa.Table) -> None:
+    key = write_snapshot(store, episodes, 2)
+    profile.record(store, key, starts_history=False)
+    assert "No snapshot was published yet" in pages.catalogue_trend(store)
+
+    snapshot.publish(store, key)
+
+    assert f"snapshot {key}" in pages.catalogue_trend(store)
