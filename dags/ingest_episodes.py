@@ -1,22 +1,29 @@
 """### Ingest episodes
 
-Looks daily whether the source has a new version; if so, validates its files, cleans them into a snapshot, validates
-that, and publishes it. What cannot be used goes to quarantine with the reason.
+Looks daily whether the source has a new version; if so, fetches and validates its files, cleans them into a snapshot,
+validates that, and publishes it. What cannot be used goes to quarantine with the reason.
 
 **Owner:** podsearch. **If it fails:** nothing was published and search goes on with the last good snapshot. Read
 the log of the failed task: a failed validation names the expectations and the Data Docs; a bad file is named with
-what is wrong in it. Mend the source or the threshold, then clear the failed task.
+what is wrong in it. Mend the source or the threshold, then clear the failed task. A catalogue that is unlike those
+before, and is meant to be, is let through by triggering the DAG with "Accept drift".
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 
-from operators.episodes import CheckSourceOperator, PrepareSnapshotOperator, PublishSnapshotOperator
-from operators.names import DEFAULT_ARGS, Tag
-from operators.quality import ValidateEpisodesOperator, ValidateRawOperator
+from operators.alerts import RunFailed, RunSucceeded
+from operators.episodes import (
+    CheckSourceOperator,
+    FetchDatasetOperator,
+    PrepareSnapshotOperator,
+    PublishSnapshotOperator,
+)
+from operators.names import DEFAULT_ARGS, INGEST_DEADLINE, PATIENT, Tag
+from operators.quality import ValidateDriftOperator, ValidateEpisodesOperator, ValidateRawOperator
 
 with DAG(
     dag_id="ingest_episodes",
@@ -26,22 +33,43 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=RunFailed(),
+    on_success_callback=RunSucceeded(),
+    deadline=INGEST_DEADLINE,
+    params={
+        "accept_drift": Param(
+            False,
+            type="boolean",
+            title="Accept drift",
+            description="Hold this catalogue against no earlier one: it has changed, and that is right. "
+            "Later ones are held against it.",
+        )
+    },
     tags=[Tag.PODSEARCH, Tag.INGESTION],
 ):
     version = "{{ ti.xcom_pull(task_ids='check_source') }}"
+    run = "{{ dag_run.run_after | ts_nodash }}." + version
+    folder = "{{ ti.xcom_pull(task_ids='fetch_dataset') }}"
     snapshot_id = "{{ ti.xcom_pull(task_ids='prepare_snapshot') }}"
 
-    check_source = CheckSourceOperator(task_id="check_source")
-    validate_podcasts = ValidateRawOperator(task_id="validate_podcasts", file="podcasts", run_name=version)
-    validate_raw_episodes = ValidateRawOperator(task_id="validate_raw_episodes", file="episodes", run_name=version)
-    prepare_snapshot = PrepareSnapshotOperator(task_id="prepare_snapshot", source_version=version)
-    validate_episodes = ValidateEpisodesOperator(task_id="validate_episodes", snapshot_id=snapshot_id, run_name=version)
-    publish_snapshot = PublishSnapshotOperator(task_id="publish_snapshot", snapshot_id=snapshot_id)
+    check_source = CheckSourceOperator(task_id="check_source", **PATIENT)
+    fetch_dataset = FetchDatasetOperator(
+        task_id="fetch_dataset", source_version=version, execution_timeout=timedelta(hours=6), **PATIENT
+    )
+    validate_podcasts = ValidateRawOperator(task_id="validate_podcasts", folder=folder, file="podcasts", run_name=run)
+    validate_raw_episodes = ValidateRawOperator(
+        task_id="validate_raw_episodes", folder=folder, file="episodes", run_name=run
+    )
+    prepare_snapshot = PrepareSnapshotOperator(task_id="prepare_snapshot", folder=folder, source_version=version)
+    validate_episodes = ValidateEpisodesOperator(task_id="validate_episodes", snapshot_id=snapshot_id, run_name=run)
+    validate_drift = ValidateDriftOperator(task_id="validate_drift", snapshot_id=snapshot_id, run_name=run)
+    publish_snapshot = PublishSnapshotOperator(task_id="publish_snapshot", snapshot_id=snapshot_id, run_name=run)
 
     (
         check_source
+        >> fetch_dataset
         >> [validate_podcasts, validate_raw_episodes]
         >> prepare_snapshot
-        >> validate_episodes
+        >> [validate_episodes, validate_drift]
         >> publish_snapshot
     )

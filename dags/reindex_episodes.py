@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
+from operators.alerts import RunFailed, RunSucceeded
 from operators.comparison import EvaluateModelOperator, GateOperator, PlanComparisonOperator
 from operators.names import DEFAULT_ARGS, EPISODES, RETRIEVER, Pool, Tag
 from operators.reindex import (
@@ -33,6 +34,8 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=RunFailed(),
+    on_success_callback=RunSucceeded(),
     tags=[Tag.PODSEARCH, Tag.SEARCH],
 ):
     comparison_id = "{{ ti.xcom_pull(task_ids='plan_comparison', key='comparison_id') }}"

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
+from operators.alerts import RunFailed, RunSucceeded
 from operators.names import DEFAULT_ARGS, EPISODES, Pool, Tag
 from operators.training import (
     BuildPairsOperator,
@@ -33,6 +34,8 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=RunFailed(),
+    on_success_callback=RunSucceeded(),
     params={"force": Param(False, type="boolean", title="Train even if the newest model will do")},
     tags=[Tag.PODSEARCH, Tag.TRAINING],
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from operators.alerts import report_gate
 from operators.base import PodsearchOperator
 
 if TYPE_CHECKING:
@@ -106,8 +107,12 @@ class GateOperator(ComparisonStepOperator):
     """Decides whether the candidate may go live. Returns the version of the model to index with."""
 
     def execute(self, context: Context) -> str:
-        from include.evaluation.comparison import choose_model
+        from include.evaluation.comparison import choose_model, load_decision
 
         comparison, _ = self.load_comparison()
         settings = self.settings
-        return choose_model(self.store, comparison, tolerance=settings.gate_tolerance, seed=settings.seed)
+        chosen = choose_model(self.store, comparison, tolerance=settings.gate_tolerance, seed=settings.seed)
+        decision = load_decision(self.store, self.comparison_id)
+        if comparison.candidate and decision:
+            report_gate(comparison.candidate, decision)
+        return chosen

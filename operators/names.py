@@ -6,10 +6,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import Asset
 
-from include.errors import PermanentError
 from include.settings import get_settings
+from operators.alerts import TaskFailed, end_within
+from operators.retries import RetryByError
 
 EPISODES = Asset("episodes")
 """A new snapshot of the catalogue was published."""
@@ -48,6 +49,12 @@ DEFAULT_ARGS: dict[str, Any] = {
     "owner": "podsearch",
     "retries": 2,
     "retry_delay": timedelta(seconds=get_settings().retry_seconds),
-    # Bad data, settings or hardware stay as they are until a person acts: fail at once.
-    "retry_policy": ExceptionRetryPolicy([RetryRule(exception=PermanentError, action=RetryAction.FAIL)]),
+    "retry_policy": RetryByError(),
+    "on_failure_callback": TaskFailed(),
 }
+
+PATIENT: dict[str, Any] = {"retries": 8, "retry_exponential_backoff": 2, "max_retry_delay": timedelta(hours=1)}
+"""Of tasks that ask other people's servers: with the usual delay, an outage of two hours is waited out."""
+
+INGEST_DEADLINE = end_within(get_settings().ingest_deadline_hours)
+"""By when a run of ``ingest_episodes`` must have ended."""

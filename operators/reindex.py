@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from operators.base import PodsearchOperator
+from operators.links import ReportLink
 from operators.names import LIVE_INDEX
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class PublishReportOperator(ReindexStepOperator):
     """
 
     template_fields: Sequence[str] = ("plan_id", "comparison_id", "verification")
+    operator_extra_links = (ReportLink(),)
 
     def __init__(self, *, comparison_id: str, verification: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

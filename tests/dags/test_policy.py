@@ -20,8 +20,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from include.episodes.source import DatasetError
-from include.errors import PermanentError
+from include.episodes.sources.files import DatasetError
+from include.errors import PermanentError, RetryLaterError
 from include.quality.result import QualityError
 from include.retriever.device import DeviceError
 from include.settings import PROJECT, SettingsError
@@ -74,7 +74,7 @@ def test_every_file_can_be_imported_and_holds_the_dag_it_is_named_after(dag_bag:
 def test_the_dags_are_those_that_the_local_runner_follows(dag_bag: DagBag) -> None:
     from deploy.local.__main__ import DAGS
 
-    assert set(DAGS) == set(dag_bag.dags)
+    assert {*DAGS, "watch_search"} == set(dag_bag.dags), "which runs beside the pipeline, and is not waited for"
 
 
 def test_tags_are_known_and_podsearch_is_one(dag_bag: DagBag) -> None:
@@ -117,7 +117,7 @@ def cron_timetables(dag_bag: DagBag) -> list[CronTriggerTimetable]:
         timetable = getattr(timetable, "timetable", timetable)
         if isinstance(timetable, CronTriggerTimetable):
             found.append(timetable)
-    assert len(found) == 2, "ingest_episodes and train_retriever have one"
+    assert len(found) == 3, "ingest_episodes, train_retriever and watch_search have one"
     return found
 
 
@@ -136,6 +136,8 @@ def test_every_task_has_an_owner_and_is_tried_again(dag_bag: DagBag) -> None:
         (DatasetError("no use"), RetryAction.FAIL),
         (QualityError("no use"), RetryAction.FAIL),
         (DeviceError("no use"), RetryAction.FAIL),
+        (RetryLaterError("told when", seconds=90), RetryAction.RETRY),
+        (RetryLaterError("try again"), RetryAction.DEFAULT),
         (ConnectionError("try again"), RetryAction.DEFAULT),
         (MemoryError(), RetryAction.DEFAULT),
         (RuntimeError("who knows"), RetryAction.DEFAULT),

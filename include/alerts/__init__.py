@@ -1,0 +1,1 @@
+"""Telling people what failed: one alert for a fault however often it recurs, and word when it is over."""

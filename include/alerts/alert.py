@@ -1,0 +1,107 @@
+"""What there is to tell about a fault: the facts that every message is made from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from include.storage import digest
+
+MAX_CHARS = 500
+MAX_DETAIL_CHARS = 2_000
+MAX_FINDINGS = 10
+MAX_SAMPLES = 3
+
+
+class Severity(StrEnum):
+    """Decides whom an alert goes to."""
+
+    CRITICAL = "critical"
+    """The pipeline has stopped, and stays so until a person acts."""
+    WARNING = "warning"
+    """The pipeline goes on; a person should look soon."""
+
+
+class Kind(StrEnum):
+    """What sort of fault it is; faults of different sorts in one place are told apart."""
+
+    FAILURE = "failure"
+    """A task failed for good, or its worker was lost."""
+    QUALITY = "quality"
+    """The data missed expectations that do not stop a run."""
+    GATE = "gate"
+    """A new model was measured and refused."""
+    DEADLINE = "deadline"
+    """A run did not end in time."""
+    FRESHNESS = "freshness"
+    """No new snapshot was published for too long."""
+
+
+def shorten(text: str, limit: int = MAX_CHARS) -> str:
+    """The text, cut so that it has ``limit`` characters at most."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+Short = Annotated[str, AfterValidator(shorten)]
+
+
+class Finding(BaseModel):
+    """An expectation that was missed. What was observed and the samples hold text of feeds: escape them."""
+
+    what: Short
+    expectation: Short
+    observed: Short
+    expected: Short
+    samples: Annotated[list[Short], AfterValidator(lambda samples: samples[:MAX_SAMPLES])] = []
+
+
+class Link(BaseModel):
+    """A page to open."""
+
+    label: str
+    url: str
+
+
+class Alert(BaseModel):
+    """A fault as it was met in one run. Texts are cut to a bounded length when it is made.
+
+    :param place: where: a DAG, or one of its tasks (``dag_id``, ``task_id``).
+    :param cause: names what is wrong in few words that stay the same from run to run: another cause is another fault.
+    :param headline: one line that says what happened.
+    :param detail: more of it, such as the text of an exception.
+    :param unaffected: what still works, as name and value.
+    :param next_step: one line that says what to do.
+    """
+
+    dag_id: str
+    task_id: str | None = None
+    kind: Kind
+    severity: Severity
+    cause: Short = ""
+    headline: Short
+    detail: Annotated[str, AfterValidator(lambda text: shorten(text, MAX_DETAIL_CHARS))] = ""
+    findings: list[Finding] = []
+    unaffected: dict[str, str] = {}
+    links: list[Link] = []
+    next_step: str
+    run_id: str
+    occurred_at: datetime
+    more_findings: int = Field(default=0, ge=0)
+    """How many findings were left out."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.dag_id} · {self.task_id}" if self.task_id else self.dag_id
+
+    @property
+    def fault_id(self) -> str:
+        """Names the fault whatever its cause and whichever run it is met in."""
+        return fault_id(self.dag_id, self.task_id, self.kind)
+
+
+def fault_id(dag_id: str, task_id: str | None, kind: Kind) -> str:
+    """The name of the fault of one kind in one place: 16 hexadecimal digits."""
+    return digest(dag_id, task_id or "", kind, length=16)

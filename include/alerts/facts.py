@@ -1,0 +1,88 @@
+"""Facts for alerts, from what the pipeline has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from include.alerts.alert import MAX_FINDINGS, Finding, Link
+from include.quality.result import DOCS, FOLDER, Outcome, QualityResult, Severity
+from include.storage import ArtifactStore
+
+STOPPED = "Nothing was published. Look at the Data Docs; mend the source or the threshold, then clear the failed task."
+GOES_ON = "The run goes on. Look at the Data Docs, and at the source if this is not as it should be."
+
+
+def findings_of(outcomes: Sequence[Outcome]) -> list[Finding]:
+    """What a message quotes of missed expectations: the first of them, with three samples each."""
+    return [
+        Finding(
+            what=outcome.what,
+            expectation=outcome.expectation + (f" ({outcome.column})" if outcome.column else ""),
+            observed=outcome.observed,
+            expected=outcome.expected,
+            samples=outcome.samples,
+        )
+        for outcome in outcomes[:MAX_FINDINGS]
+    ]
+
+
+def quality_facts(result: QualityResult, severity: Severity, base_url: str) -> dict[str, Any]:
+    """The fields of an alert about the missed expectations of one severity.
+
+    :param base_url: of Airflow's UI.
+    """
+    missed = result.critical if severity == "critical" else result.warnings
+    number = f"{len(missed)} {severity} expectation{'s' if len(missed) > 1 else ''}"
+    return {
+        "cause": cause_of(missed),
+        "headline": f"{number} of the suite {result.suite} missed on {result.rows:,} rows",
+        "findings": findings_of(missed),
+        "more_findings": max(0, len(missed) - MAX_FINDINGS),
+        "links": [Link(label="Data Docs", url=docs_url(base_url, result.run_name))],
+        "next_step": STOPPED if severity == "critical" else GOES_ON,
+    }
+
+
+def cause_of(outcomes: Sequence[Outcome]) -> str:
+    """Names the missed expectations, whatever was observed: it stays the same while they are missed."""
+    return ", ".join(sorted({":".join(filter(None, (item.expectation, item.column))) for item in outcomes}))
+
+
+def still_live(store: ArtifactStore) -> dict[str, str]:
+    """What search answers from and which snapshot is published, as name and value."""
+    from include.episodes import snapshot  # loads Arrow, which only a message needs
+    from include.index.live import read_live
+
+    latest, live = snapshot.latest(store), read_live(store)
+    return {
+        "Published snapshot": f"{latest.snapshot_id}, {latest.episodes:,} episodes, made {latest.created_at:%Y-%m-%d}"
+        if latest
+        else "none yet",
+        "Live model": f"{live.model_version}, on snapshot {live.snapshot_id}, since {live.activated_at:%Y-%m-%d}"
+        if live
+        else "none yet",
+    }
+
+
+def age_of_snapshot(store: ArtifactStore, now: datetime) -> timedelta | None:
+    """How long ago the published snapshot was made; None before the first."""
+    from include.episodes import snapshot
+
+    latest = snapshot.latest(store)
+    return now - latest.created_at if latest else None
+
+
+def run_url(base_url: str, dag_id: str, run_id: str, task_id: str | None = None, map_index: int = -1) -> str:
+    """The page of a run, or of one of its tasks, in Airflow's UI."""
+    url = f"{base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}"
+    if task_id is not None:
+        url += f"/tasks/{quote(task_id)}" + (f"/mapped/{map_index}" if map_index >= 0 else "")
+    return url
+
+
+def docs_url(base_url: str, run_name: str) -> str:
+    """The Data Docs of a run, as podsearch's pages in Airflow's UI serve them."""
+    return f"{base_url.rstrip('/')}/podsearch/{FOLDER}/{quote(run_name)}/{DOCS}/index.html"

@@ -1,0 +1,143 @@
+"""Messages about a fault: a subject line, plain text for chats and pagers, HTML for mail.
+
+Text of feeds and of exceptions is hostile until shown otherwise: control and formatting characters are taken out of it,
+it is escaped in HTML, and what a chat or a mail program would turn into a mention or a link is broken up.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from include.alerts.alert import Severity, shorten
+from include.alerts.book import Fault
+
+SUBJECT_CHARS = 150
+TEXT_CHARS = 1_800
+"""What the narrowest chat takes in one message is 2,000 (Discord)."""
+TEXT_FINDINGS = 5
+TEXT_DETAIL_CHARS = 600
+BREAK = "\u200b"
+"""A space without width."""
+MENTION = re.compile(r"@(?=[^\W\d_])|(?<=<)@")
+"""The sign where a chat may see a name behind it, or has put it there itself (``<@U123>``)."""
+
+
+class Event(StrEnum):
+    """Why a message is sent."""
+
+    ALERT = "alert"
+    REMINDER = "reminder"
+    RECOVERY = "recovery"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message, in the forms that channels need.
+
+    :param fault_id: the same for all messages about one fault, so that a pager can close what it opened.
+    """
+
+    fault_id: str
+    event: Event
+    severity: Severity
+    subject: str
+    text: str
+    html: str
+
+
+def compose(fault: Fault, event: Event) -> Message:
+    """The message that tells of a fault, reminds of it, or says that it is over."""
+    return Message(
+        fault_id=fault.fault_id,
+        event=event,
+        severity=fault.alert.severity,
+        subject=_subject(fault, event),
+        text=_text(fault, event),
+        html=_template().render(fault=fault, alert=fault.alert, event=event, history=history(fault, event)),
+    )
+
+
+def history(fault: Fault, event: Event) -> str:
+    """How long and how often, in a sentence."""
+    runs = f"{fault.runs:,} run{'s' if fault.runs > 1 else ''}"
+    if event is Event.RECOVERY:
+        assert fault.over_at is not None  # what a recovery is told of
+        return f"Recovered after {runs}, {in_words(fault.over_at - fault.first_at)}."
+    if fault.runs == 1:
+        return f"Since {moment(fault.first_at)}."
+    return f"Since {moment(fault.first_at)}, in {runs} so far, last at {moment(fault.alert.occurred_at)}."
+
+
+def in_words(duration: timedelta) -> str:
+    """A duration in its largest unit that is not zero, rounded: ``2 days``, ``3 hours``."""
+    seconds = duration.total_seconds()
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        if seconds >= length or unit == "second":
+            number = round(seconds / length)
+            return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    raise AssertionError("a second is the smallest unit")
+
+
+def moment(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def clean(text: str) -> str:
+    """One line of visible characters: no line breaks, controls, or marks that turn or hide what follows."""
+    return " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in text).split())
+
+
+def inert(text: str) -> str:
+    """Foreign text in one line that no program makes a mention or a link of."""
+    return without_mentions(text).replace("://", f":{BREAK}//").replace("www.", f"www{BREAK}.")
+
+
+def without_mentions(text: str) -> str:
+    """Text in one line that calls nobody; ``Recall@30`` stays as it is."""
+    return MENTION.sub(f"@{BREAK}", clean(text))
+
+
+def _subject(fault: Fault, event: Event) -> str:
+    prefix = {Event.ALERT: "", Event.REMINDER: "still: ", Event.RECOVERY: "recovered: "}[event]
+    return shorten(f"[podsearch] {prefix}{clean(fault.alert.place)}: {inert(fault.alert.headline)}", SUBJECT_CHARS)
+
+
+def _text(fault: Fault, event: Event) -> str:
+    """Plain text of at most :data:`TEXT_CHARS`; what is cut is the middle, not the links nor what to do."""
+    alert = fault.alert
+    links = [f"{link.label}: {link.url}" for link in alert.links]
+    if event is Event.RECOVERY:
+        return shorten("\n".join([history(fault, event), f"It was: {inert(alert.headline)}", *links]), TEXT_CHARS)
+    head = [f"{alert.severity.upper()}. {history(fault, event)}"]
+    if alert.detail:
+        head.append(shorten(without_mentions(alert.detail), TEXT_DETAIL_CHARS))
+    for finding in alert.findings[:TEXT_FINDINGS]:
+        head.append(f"• {inert(finding.what)}: observed {inert(finding.observed)}; expected {inert(finding.expected)}")
+        head += [f"    {shorten(inert(sample), 100)}" for sample in finding.samples]
+    hidden = alert.more_findings + max(0, len(alert.findings) - TEXT_FINDINGS)
+    foot = [f"… and {hidden} more"] if hidden else []
+    foot += [f"{name}: {value}" for name, value in alert.unaffected.items()]
+    foot += [f"Next: {alert.next_step}", *links]
+    end = "\n".join(foot)
+    return shorten("\n".join(head), max(0, TEXT_CHARS - len(end) - 1)) + "\n" + end
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters.update(clean=clean, inert=inert)
+    return environment.get_template("mail.html.j2")
