@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
 import great_expectations as gx
+import numpy as np
 import pandas as pd
 from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult, RunIdentifier
 from great_expectations.data_context.types.base import (
@@ -25,6 +27,8 @@ from include.storage import ArtifactStore
 
 SAMPLES = 5
 SAMPLE_CHARS = 120
+KEYS = ("uuid", "episode_id")
+"""Columns that name a row."""
 # Bytes from which on Great Expectations leaves out the fingerprint of a table. It goes into markers of the batch, which
 # nothing here reads, and takes longer and more memory than all checks together.
 pandas_execution_engine.HASH_THRESHOLD = 0
@@ -52,7 +56,7 @@ def validate(frame: pd.DataFrame, suite: gx.ExpectationSuite, *, store: Artifact
         validated_at=validated_at,
         rows=len(frame),
         seconds=round(time.perf_counter() - started, 3),
-        outcomes=[_outcome(item) for item in _in_order(report, suite)],
+        outcomes=[_outcome(item, frame) for item in _in_order(report, suite)],
         json_path=f"{FOLDER}/{run_name}/{suite.name}.json",
         docs_path=f"{FOLDER}/{run_name}/{DOCS}/{suite.name}.html",
     )
@@ -102,7 +106,8 @@ def _shorten(report: ExpectationSuiteValidationResult) -> None:
     for item in report.results:
         if configuration(item).type == "expect_column_values_to_not_be_null":
             # What it quotes is null: that says nothing, and where it is pandas.NA, Great Expectations cannot render it.
-            item.result = {key: value for key, value in item.result.items() if not key.startswith("partial_")}
+            quoted = ("partial_unexpected_list", "partial_unexpected_counts")
+            item.result = {key: value for key, value in item.result.items() if key not in quoted}
         item.result = _cut(item.result)
         if problem := exception(item):
             item.exception_info = {
@@ -125,9 +130,8 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _outcome(item: ExpectationValidationResult) -> Outcome:
+def _outcome(item: ExpectationValidationResult, frame: pd.DataFrame) -> Outcome:
     config = configuration(item)
-    samples = [str(value) for value in item.result.get("partial_unexpected_list", [])]
     return Outcome(
         what=config.description or config.type,
         expectation=config.type,
@@ -136,5 +140,18 @@ def _outcome(item: ExpectationValidationResult) -> Outcome:
         success=bool(item.success),
         expected=expected(config),
         observed=observed(item),
-        samples=list(dict.fromkeys(samples)),
+        samples=list(dict.fromkeys(_samples(item, frame))),
     )
+
+
+def _samples(item: ExpectationValidationResult, frame: pd.DataFrame) -> Iterator[str]:
+    """A few of the values that fail, each with the id of its row; the id alone where the value says nothing."""
+    column, key = configuration(item).kwargs.get("column"), next((name for name in KEYS if name in frame), None)
+    values = item.result.get("partial_unexpected_list", [])
+    rows = item.result.get("partial_unexpected_index_list", [])
+    for value, row in zip_longest(values, rows):
+        named = key is not None and column != key and row is not None
+        place = str(_cut(str(frame[key].iloc[row]))) if named else ""
+        told = "" if value is None or isinstance(value, bool | np.bool_) else str(value)
+        if told or place:
+            yield " in ".join(filter(None, (told, place)))

@@ -26,7 +26,15 @@ def test_an_outcome_says_what_was_found_and_what_was_wanted(check: Check, raw_ep
     assert warning.column == "title"
     assert warning.observed == "50 of 200 values fail (25 %)"
     assert warning.expected == "at least 99% of values"
-    assert warning.samples == [], "null is not worth quoting"
+    assert warning.samples == ["e0", "e1", "e2", "e3", "e4"], "null says nothing: the rows are named"
+
+
+def test_rows_are_named_where_a_check_only_says_yes_or_no(check: Check, raw_episodes: pd.DataFrame) -> None:
+    raw_episodes.loc[7:57, "pub_date"] = "someday"
+
+    (warning,) = (item for item in check("raw_episodes", raw_episodes).warnings if item.column == "date_parses")
+
+    assert warning.samples == ["e7", "e8", "e9", "e10", "e11"]
 
 
 def test_lengths_are_shown_as_whole_numbers(check: Check, store: ArtifactStore, raw_episodes: pd.DataFrame) -> None:
@@ -34,7 +42,7 @@ def test_lengths_are_shown_as_whole_numbers(check: Check, store: ArtifactStore, 
 
     (warning,) = check("raw_episodes", raw_episodes).warnings
 
-    assert warning.samples == ["501"]
+    assert warning.samples[0] == "501 in e0"
     page = store.read_bytes("quality", "run", "data_docs", "raw_episodes.html").decode()
     assert "501.0" not in page
 
