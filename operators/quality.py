@@ -185,5 +185,6 @@ class ValidateDriftOperator(ValidateSnapshotOperator):
         history = [] if accepted else profile.history(self.store, window=window, before=self.snapshot_id)
         if not history:
             self.log.info("Drift was accepted." if accepted else "No snapshot was published before.")
-        settings = self.settings.model_dump(include=drift.LIMITS)
-        return self.check(drift.frame(new, history), drift.suite(new, history, drift.Limits(**settings)))
+        limits = drift.Limits(**self.settings.model_dump(include=drift.LIMITS))
+        frame = drift.frame(new, history, withdrawn=profile.withdrawn(self.store, self.snapshot_id))
+        return self.check(frame, drift.suite(new, history, limits))

@@ -22,6 +22,7 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from include.quality.profile import LANGUAGE, NEWEST, NULLABLE, REASON, Figures, Profile
 
 COMPARED = "earlier snapshots"
+WITHDRAWN = "withdrawn episodes"
 MAIN_LANGUAGE = 10.0
 """Percent of the episodes from which a language is one that the catalogue must not lose."""
 RARE_LANGUAGE = 1.0
@@ -44,14 +45,16 @@ class Limits:
 LIMITS = {field.name for field in fields(Limits)}
 
 
-def frame(profile: Profile, history: Sequence[Profile]) -> pd.DataFrame:
+def frame(profile: Profile, history: Sequence[Profile], *, withdrawn: float | None) -> pd.DataFrame:
     """One row: the figures of a profile, and with how many others it is compared.
 
     Values keep Python's own types, as Great Expectations cannot render numpy's.
+
+    :param withdrawn: percent of the published snapshot's episodes that the new one does not have.
     """
     past, new = _aligned(history, profile)
     unknown = {name: float("nan") for figures in past for name in figures}
-    return pd.DataFrame([{**unknown, **new, COMPARED: len(history)}], dtype=object)
+    return pd.DataFrame([{**unknown, **new, COMPARED: len(history), WITHDRAWN: withdrawn}], dtype=object)
 
 
 def suite(profile: Profile, history: Sequence[Profile], limits: Limits) -> ExpectationSuite:
@@ -67,7 +70,7 @@ def suite(profile: Profile, history: Sequence[Profile], limits: Limits) -> Expec
     ]
     if history:
         drift = _Drift(profile, history, limits)
-        expectations += [*drift.sizes(), *drift.languages(), *drift.texts(), *drift.gaps()]
+        expectations += [drift.ids(), *drift.sizes(), *drift.languages(), *drift.texts(), *drift.gaps()]
     return ExpectationSuite(name="drift", expectations=expectations)
 
 
@@ -96,6 +99,12 @@ class _Drift:
         """What ``drift_min_episodes`` are of the new catalogue, in percent."""
         self.margin = max(100 * limits.drift_share_tolerance, self.least_change)
         self.basis = f"from the last {len(history)} snapshots" if len(history) > 1 else "from the last snapshot"
+
+    def ids(self) -> Expectation:
+        """Most episodes are still there under their ids: a catalogue whose ids were all renamed is as large as ever."""
+        most = max(100 * self.limits.max_shrink, self.least_change)
+        what = "Share of the last snapshot's episodes that are gone"
+        return self._expect(WITHDRAWN, what, CRITICAL, most=most)
 
     def sizes(self) -> Iterator[Expectation]:
         """The catalogue does not wither over several snapshots that each lost little, nor lose its newest episodes."""

@@ -151,6 +151,18 @@ def history(store: ArtifactStore, *, window: int, before: str | None = None) -> 
     return found[starts[-1] :] if starts else found
 
 
+def withdrawn(store: ArtifactStore, snapshot_id: str) -> float | None:
+    """Percent of the published snapshot's episodes that another snapshot does not have; None if none is published."""
+    latest = snapshot.latest(store)
+    if latest is None:
+        return None
+    before, after = (
+        snapshot.read(store, key, columns=["episode_id"])["episode_id"] for key in (latest.snapshot_id, snapshot_id)
+    )
+    kept = pc.sum(pc.is_in(before, after)).as_py() or 0
+    return 100 * (1 - kept / max(len(before), 1))
+
+
 def _batches(store: ArtifactStore, manifest: snapshot.Manifest) -> Iterator[pa.RecordBatch]:
     for part in manifest.parts:
         with store.path(snapshot.FOLDER, manifest.snapshot_id, part.file).open("rb") as file:

@@ -91,6 +91,8 @@ def require(result: QualityResult) -> QualityResult:
         f"{len(lines)} critical expectation(s) of suite '{result.suite}' failed on {result.rows:,} row(s):\n"
         + "\n".join(lines)
         + f"\nData Docs: {result.docs_path}"
+        + "\nMend the source or the threshold, then clear this task. If the catalogue has changed for good, trigger "
+        "ingest_episodes anew with 'Accept drift'."
     )
 
 

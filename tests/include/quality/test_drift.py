@@ -17,8 +17,16 @@ from tests.include.quality.profiles import LIMITS, of_size, profile
 HISTORY = [of_size(9_800), profile(), of_size(10_100)]
 
 
-def compare(store: ArtifactStore, new: Profile, history: list[Profile], limits: drift.Limits = LIMITS) -> QualityResult:
-    return validate(drift.frame(new, history), drift.suite(new, history, limits), store=store, run_name="run")
+def compare(
+    store: ArtifactStore,
+    new: Profile,
+    history: list[Profile],
+    limits: drift.Limits = LIMITS,
+    *,
+    withdrawn: float | None = 0.0,
+) -> QualityResult:
+    frame = drift.frame(new, history, withdrawn=withdrawn)
+    return validate(frame, drift.suite(new, history, limits), store=store, run_name="run")
 
 
 def failed(result: QualityResult) -> dict[str, str]:
@@ -43,6 +51,13 @@ def test_the_first_snapshot_has_nothing_to_be_compared_with_and_says_so(store: A
     assert result.success
     assert failed(result) == {"There are earlier snapshots to compare with": "info"}
     assert result.outcomes[0].observed == "0"
+
+
+def test_a_catalogue_whose_ids_were_renamed_is_stopped(store: ArtifactStore) -> None:
+    gone = "Share of the last snapshot's episodes that are gone"
+
+    assert failed(compare(store, profile(), HISTORY, withdrawn=100.0)) == {gone: "critical"}
+    assert failed(compare(store, profile(), HISTORY, withdrawn=19.9)) == {}
 
 
 SHARE = "Share of episodes that repeat the text of another"

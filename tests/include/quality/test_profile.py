@@ -92,6 +92,21 @@ def test_a_snapshot_without_episodes_has_a_profile(store: ArtifactStore, episode
     assert "repeated texts" not in figures
 
 
+def test_episodes_that_are_gone_are_told_by_their_ids(store: ArtifactStore, episodes: pa.Table) -> None:
+    first = write(store, episodes)
+    assert profile.withdrawn(store, first) is None, "nothing is published yet"
+
+    snapshot.publish(store, first)
+    renamed = replaced(episodes, "episode_id", [f"r{n}" if n < 50 else key for n, key in enumerate(ids(episodes))])
+
+    assert profile.withdrawn(store, first) == 0
+    assert profile.withdrawn(store, write(store, renamed, "v2")) == 25
+
+
+def ids(table: pa.Table) -> list[str]:
+    return table["episode_id"].to_pylist()  # type: ignore[no-any-return]
+
+
 def publish(store: ArtifactStore, table: pa.Table, version: str, *, starts_history: bool = False) -> str:
     key = write(store, table, version)
     profiles.put_beside(store, key, version, starts_history=starts_history)
