@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from pathlib import Path
 from typing import BinaryIO
 
 from include.episodes.quarantine import BrokenRow, Reason
-from include.episodes.source import DatasetError, refuse_web_page
+from include.episodes.sources.contract import Folder
+from include.episodes.sources.files import DatasetError, refuse_web_page
 
 BLOCK_BYTES = 2**18
 """Bytes read at a time. Small blocks stay in the processor's cache: a quarter of a MiB reads twice as fast as four."""
@@ -45,7 +45,7 @@ class Batch:
     broken: list[BrokenRow] = field(default_factory=list)
 
 
-def read_batches(stream: BinaryIO, *, columns: Sequence[str], path: Path) -> Iterator[Batch]:
+def read_batches(stream: BinaryIO, *, columns: Sequence[str], path: Folder) -> Iterator[Batch]:
     """Read the wanted columns of a CSV file with a header, in UTF-8 (a byte order mark is accepted).
 
     Values are as they stand in the file, an empty field is an empty string; other columns and empty lines are ignored.
@@ -74,7 +74,7 @@ def read_batches(stream: BinaryIO, *, columns: Sequence[str], path: Path) -> Ite
         raise DatasetError(f"{path} has a header but no rows: download it again.")
 
 
-def _blocks(stream: BinaryIO, path: Path) -> Iterator[tuple[list[str], bool, bool]]:
+def _blocks(stream: BinaryIO, path: Folder) -> Iterator[tuple[list[str], bool, bool]]:
     """Whole lines of a block, whether some have bytes that are not UTF-8 (as surrogates), whether they are the last."""
     start = stream.read(BLOCK_BYTES)
     refuse_web_page(start, path)
@@ -100,7 +100,7 @@ def _blocks(stream: BinaryIO, path: Path) -> Iterator[tuple[list[str], bool, boo
         yield list(io.StringIO(text, newline="\n")), escaped, not following
 
 
-def _header(lines: list[str], path: Path) -> tuple[list[str], list[str]]:
+def _header(lines: list[str], path: Folder) -> tuple[list[str], list[str]]:
     reader = csv.reader(lines, strict=True)
     try:
         for row in reader:
@@ -113,10 +113,10 @@ def _header(lines: list[str], path: Path) -> tuple[list[str], list[str]]:
     raise DatasetError(f"{path} is empty: download it again.")
 
 
-def _positions(header: Sequence[str], columns: Sequence[str], path: Path) -> list[int]:
+def _positions(header: Sequence[str], columns: Sequence[str], path: Folder) -> list[int]:
     missing = [name for name in columns if name not in header]
     if missing:
-        found = _readable(", ".join(header))[:200]
+        found = "".join(char if char.isprintable() else "\ufffd" for char in _readable(", ".join(header))[:200])
         raise DatasetError(
             f"{path} has no column {', '.join(missing)} (it has {found}): check that it is the dataset, "
             "comma-separated, with its header."
@@ -124,7 +124,7 @@ def _positions(header: Sequence[str], columns: Sequence[str], path: Path) -> lis
     return [header.index(name) for name in columns]
 
 
-def _check_encoding(bad: int, rows: int, final: bool, path: Path) -> None:
+def _check_encoding(bad: int, rows: int, final: bool, path: Folder) -> None:
     share = bad / max(rows, 1)
     if (rows >= FEW_ROWS and share > MAX_BAD_ENCODING) or (final and share > 0.5):
         raise DatasetError(
@@ -146,7 +146,7 @@ class _Records:
     (lines that are no rows either) is not counted again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Folder) -> None:
         self.path = path
         self.width = 0
         self.number = 0
@@ -204,7 +204,9 @@ class _Records:
     def _break(self, lines: list[str], first: int, end: int, detail: str, batch: Batch) -> None:
         """Put the first line of a broken row aside, or add it to the broken row that it is left over from."""
         raw = _readable(lines[first][:RAW_CHARS])
-        if self._in_remains:
+        # With a wrong quote of its own and commas enough, it is no rest of the row before, but another one.
+        is_row = "quote" in detail and lines[first].count(",") >= self.width - 1
+        if self._in_remains and not is_row:
             if batch.broken:
                 row = batch.broken[-1]
                 row.raw = (row.raw + raw)[:RAW_CHARS]

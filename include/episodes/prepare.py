@@ -1,234 +1,302 @@
-"""From the dataset's two files to the Episode table, with every row that cannot be used put in quarantine."""
+"""From the dataset's two files to the parts of a snapshot, with every row that cannot be used put in quarantine.
+
+This process reads and judges: it parses the files, finds the show of each episode, and tells repeated ids. Others clean
+(:mod:`include.episodes.cleaning`). Memory does not grow with the files, but for some twenty bytes a row.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import logging
+import os
+import re
+import shutil
+import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from include.episodes.clean import clean_description, clean_line
-from include.episodes.csv_reader import RAW_CHARS
-from include.episodes.quarantine import Quarantine, Reason
+from include.episodes.cleaning import EARLIEST, LATEST, Cleaner, Outcome, parse_date, parse_duration
+from include.episodes.csv_reader import RAW_CHARS, Batch
+from include.episodes.parts import LocalPart
+from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
 from include.episodes.raw import COLUMNS, batches
-from include.episodes.schema import EPISODES, compose_text, content_hash
+from include.episodes.runs import Run
+from include.episodes.schema import EPISODES
+from include.episodes.seen import SeenIds
+from include.episodes.sources.contract import Folder
+from include.episodes.sources.files import find_source
+from include.episodes.workers import Workers
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""Dates outside are mistakes. Fixed, not relative to today, so that the same data always gives the same snapshot."""
-MAX_DURATION = 7 * 24 * 3600
-"""Seconds; a longer ``audio_length`` is a mistake (bytes or milliseconds, usually)."""
+__all__ = ["EARLIEST", "LATEST", "Prepared", "parse_date", "parse_duration", "prepare"]
+
 WARNINGS = (
     "shows_without_description",
     "episodes_without_show_description",
     "empty_date",
     "bad_audio_length",
     "description_cut",
+    "description_in_html",
 )
-"""What is counted and kept all the same."""
+"""What is counted and kept all the same. A description with a "<" counts as HTML."""
 LOG_EVERY = 50_000
+JOB_BATCHES = 8
+"""Batches of the reader that are cleaned at a time: about two MiB."""
+SMALL_BYTES = 4 * 2**20
+"""A file of episodes smaller than this is cleaned before another process has started."""
+
+_USABLE_ID = re.compile(USABLE_ID)
+_DESCRIPTION = COLUMNS["episodes"].index("description")
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class Prepared:
-    """The outcome of :func:`prepare`.
+    """The outcome of :func:`prepare`: files in a folder, which is removed when this is closed.
 
-    ``episodes`` has the shape of :data:`include.episodes.schema.EPISODES`, ``quarantine`` that of
-    :data:`include.episodes.schema.QUARANTINE`. ``counts`` has, for each file, ``<file>_read``, ``<file>_kept`` and
-    ``<file>_quarantined`` (the first is the sum of the others) and, of what is kept, :data:`WARNINGS`. ``quarantined``
-    counts the rows of both files in quarantine by reason.
+    ``parts`` are the parts of a snapshot, one a shard. ``quarantine_file`` has the rows that could not be used, in the
+    shape of :data:`include.episodes.schema.QUARANTINE`. ``counts`` has, for each file, ``<file>_read``, ``<file>_kept``
+    and ``<file>_quarantined`` (the first is the sum of the others) and, of what is kept, :data:`WARNINGS`.
+    ``quarantined`` counts the rows of both files in quarantine by reason.
     """
 
-    episodes: pa.Table
-    quarantine: pa.Table
-    counts: dict[str, int]
-    quarantined: dict[str, int]
+    def __init__(self, folder: Path, *, temporary: tempfile.TemporaryDirectory[str] | None) -> None:
+        self.folder = folder
+        self.parts: list[LocalPart] = []
+        self.quarantine_file = folder / "quarantine.parquet"
+        self.counts: dict[str, int] = {}
+        self.quarantined: dict[str, int] = {}
+        self._temporary = temporary
+
+    @property
+    def episodes(self) -> pa.Table:
+        """All episodes in memory, in the shape of :data:`include.episodes.schema.EPISODES`."""
+        tables = [pq.ParquetFile(part.path).read().cast(EPISODES) for part in self.parts]
+        return pa.concat_tables(tables)
+
+    @property
+    def quarantine(self) -> pa.Table:
+        """The whole quarantine in memory."""
+        return pq.ParquetFile(self.quarantine_file).read()
+
+    def close(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Prepared:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
 
 
-class Show(NamedTuple):
-    """What an episode takes from its show, clean."""
-
-    title: str
-    description: str | None
-    language: str | None
-    categories: str | None
-
-
-def prepare(folder: Path, *, max_file_bytes: int, max_text_chars: int) -> Prepared:
+def prepare(
+    folder: Folder,
+    *,
+    max_file_bytes: int,
+    max_text_chars: int,
+    shards: int = 1,
+    processes: int = 0,
+    work: Path | None = None,
+) -> Prepared:
     """Read, join and clean a dataset.
 
     :param folder: holds ``podcasts.csv`` and ``episodes.csv``, plain or zipped.
     :param max_file_bytes: most bytes that one file may hold, unpacked.
     :param max_text_chars: length at which a description is cut.
+    :param shards: number of parts. One part's shows must fit in memory; its episodes need not.
+    :param processes: that clean; 0 for one each core that this process may use.
+    :param work: where the outcome is written, about as large as the dataset; what is there is removed. A temporary
+        folder unless given.
     :raises DatasetError: a file cannot be read as a whole. A row that cannot be used only goes to quarantine.
     """
-    preparation = _Preparation(max_text_chars)
-    preparation.read_shows(folder, max_file_bytes)
-    preparation.read_episodes(folder, max_file_bytes)
-    return preparation.result()
-
-
-def parse_date(value: str) -> datetime | None:
-    """A date as the dataset writes it (``2017-12-01 05:00:00+00``) or in ISO 8601, in UTC; without an offset it is UTC.
-
-    None where it is no date, or none that a podcast can have (:data:`EARLIEST`, :data:`LATEST`).
-    """
+    temporary = None if work else tempfile.TemporaryDirectory(prefix="podsearch-prepare-")
+    target = work or Path(temporary.name if temporary else "")
+    if work:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+    prepared = Prepared(target, temporary=temporary)
+    if find_source(folder, "episodes").stat().st_size < SMALL_BYTES:
+        processes = 1
+    setup = {"folder": target.absolute(), "shards": shards, "max_text_chars": max_text_chars}
     try:
-        date = datetime.fromisoformat(value)
-        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return date.replace(microsecond=0) if EARLIEST <= date < LATEST else None
+        with Workers(Cleaner, setup, count=processes or len(os.sched_getaffinity(0))) as workers:
+            _Preparation(prepared, workers, max_file_bytes).run(folder, shards)
+    except BaseException:
+        prepared.close()
+        raise
+    return prepared
 
 
-def parse_duration(value: str) -> int | None:
-    """Whole seconds, or None where the value is no length that an episode can have."""
-    try:
-        seconds = int(float(value))
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 < seconds <= MAX_DURATION else None
+@dataclass
+class _Job:
+    """Rows that are cleaned together: as read, what of them is sent, and those that are rejected already."""
+
+    batch: Batch
+    positions: list[int] = field(default_factory=list)
+    values: list[tuple[Any, ...]] = field(default_factory=list)
+    rejected: dict[int, tuple[Reason, str | None]] = field(default_factory=dict)
 
 
 class _Preparation:
-    """One run of :func:`prepare`: the shows read so far, the ids kept so far, and what was put aside."""
+    """One run of :func:`prepare`: the shows and ids met so far, and what was put aside."""
 
-    def __init__(self, max_text_chars: int) -> None:
-        self.max_text_chars = max_text_chars
-        self.quarantine = Quarantine()
+    def __init__(self, prepared: Prepared, workers: Workers, max_file_bytes: int) -> None:
+        self.prepared, self.workers, self.max_file_bytes = prepared, workers, max_file_bytes
+        self.quarantine = Quarantine(prepared.quarantine_file)
         files = [f"{file}_{what}" for file in COLUMNS for what in ("read", "kept", "quarantined")]
         self.counts: Counter[str] = Counter(dict.fromkeys([*files, *WARNINGS], 0))
-        self.shows: dict[str, Show] = {}
-        self.untitled_shows: set[str] = set()
-        self.tables = [EPISODES.empty_table()]
-        # Hash of the kept row by id, to tell a row that is repeated from one that contradicts it.
-        self._kept: dict[str, int] = {}
+        self.seen = {file: SeenIds() for file in COLUMNS}
+        # Rows that were cleaned and are not to be used after all, since an earlier one has their id.
+        self.dropped: dict[str, list[int]] = {file: [] for file in COLUMNS}
+        # Hashes of the ids of shows.
+        self.shows: set[int] = set()
+        self.untitled_shows: set[int] = set()
+        self.started, self.logged = 0.0, 0
 
-    def read_shows(self, folder: Path, max_file_bytes: int) -> None:
-        self._kept = {}
-        for batch in batches(folder, "podcasts", max_file_bytes=max_file_bytes):
-            self.quarantine.add_broken("podcasts", batch.broken)
-            self.counts["podcasts_read"] += len(batch.rows) + len(batch.broken)
-            for number, row in zip(batch.numbers, batch.rows, strict=True):
-                self._add_show(number, row)
-        self.counts["podcasts_kept"] = len(self.shows)
-        self.counts["shows_without_description"] = sum(show.description is None for show in self.shows.values())
+    def run(self, folder: Folder, shards: int) -> None:
+        with self.quarantine:
+            for _ in self._cleaned(folder, "podcasts", "shows"):
+                pass
+            self.started = time.monotonic()
+            for _ in self._cleaned(folder, "episodes", "episodes"):
+                if self.counts["episodes_read"] - self.logged >= LOG_EVERY:
+                    self._log()
+            self._log()
+            self._make_parts(shards)
+        for file in COLUMNS:
+            self.counts[f"{file}_quarantined"] = self.quarantine.rows_of(file)
+        self.prepared.counts, self.prepared.quarantined = dict(self.counts), self.quarantine.by_reason()
 
-    def _add_show(self, number: int, row: tuple[str, ...]) -> None:
+    def _cleaned(self, folder: Folder, file: str, method: str) -> Iterator[None]:
+        """Have a file read and cleaned, and its rows judged, job by job."""
+        judge = self._show if file == "podcasts" else self._episode
+        jobs: deque[_Job] = deque()
+
+        def calls() -> Iterator[tuple[Any, ...]]:
+            for batch in _grouped(batches(folder, file, max_file_bytes=self.max_file_bytes), JOB_BATCHES):
+                job = _Job(batch)
+                for position, row in enumerate(batch.rows):
+                    judge(job, position, row)
+                jobs.append(job)
+                yield (_columns(job.values, description=3 if file == "podcasts" else 6),)
+
+        for _, outcome in self.workers.map(method, calls()):
+            self._settle(file, jobs.popleft(), outcome)
+            yield
+
+    def _show(self, job: _Job, position: int, row: tuple[str, ...]) -> None:
         uuid, title, _, description, language, categories, *_ = row
-        uuid, title = uuid.strip(), clean_line(title)
+        uuid = uuid.strip()
         if not uuid:
-            self._reject("podcasts", number, Reason.MISSING_ID, row)
-            return
-        if not title:
-            self.untitled_shows.add(uuid)
-            self._reject("podcasts", number, Reason.MISSING_TITLE, row)
-            return
-        if self._is_repeated("podcasts", number, uuid, row):
-            return
-        about = clean_description(description, title=title, max_chars=self.max_text_chars).text
-        self.shows[uuid] = Show(title, about or None, clean_line(language) or None, clean_line(categories) or None)
+            job.rejected[position] = (Reason.MISSING_ID, None)
+        else:
+            job.positions.append(position)
+            job.values.append((job.batch.numbers[position], uuid, title, description, language, categories))
 
-    def read_episodes(self, folder: Path, max_file_bytes: int) -> None:
-        self._kept = {}
-        started, logged = time.monotonic(), 0
-        for batch in batches(folder, "episodes", max_file_bytes=max_file_bytes):
-            self.quarantine.add_broken("episodes", batch.broken)
-            self.counts["episodes_read"] += len(batch.rows) + len(batch.broken)
-            kept = [
-                episode
-                for number, row in zip(batch.numbers, batch.rows, strict=True)
-                if (episode := self._episode(number, row)) is not None
-            ]
-            if kept:
-                self.counts["episodes_kept"] += len(kept)
-                self.tables.append(_table(kept))
-            if self.counts["episodes_read"] - logged >= LOG_EVERY:
-                logged = self.counts["episodes_read"]
-                self._log(started)
-        self._log(started)
-
-    def _episode(self, number: int, row: tuple[str, ...]) -> tuple[Any, ...] | None:
-        """The values of one episode in the order of the Episode schema, or None when it went to quarantine."""
-        uuid, title, audio, audio_length, pub_date, description, podcast_uuid = row
-        uuid, podcast_uuid, title = uuid.strip(), podcast_uuid.strip(), clean_line(title)
-        show = self.shows.get(podcast_uuid)
+    def _episode(self, job: _Job, position: int, row: tuple[str, ...]) -> None:
+        uuid, *others, podcast_uuid = row
+        uuid, podcast_uuid = uuid.strip(), podcast_uuid.strip()
+        show = hash(podcast_uuid)
         if not uuid:
-            self._reject("episodes", number, Reason.MISSING_ID, row)
-            return None
-        if show is None:
-            untitled = podcast_uuid in self.untitled_shows
-            self._reject("episodes", number, Reason.SHOW_WITHOUT_TITLE if untitled else Reason.ORPHAN, row)
-            return None
-        if not title:
-            self._reject("episodes", number, Reason.MISSING_TITLE, row)
-            return None
-        about, cut = clean_description(description, title=title, max_chars=self.max_text_chars)
-        if not about:
-            self._reject("episodes", number, Reason.MISSING_DESCRIPTION, row)
-            return None
-        pub_date = pub_date.strip()
-        date = parse_date(pub_date) if pub_date else None
-        if pub_date and date is None:
-            self._reject("episodes", number, Reason.UNPARSABLE_DATE, row, detail=pub_date[:100])
-            return None
-        if self._is_repeated("episodes", number, uuid, row):
-            return None
-        duration = parse_duration(audio_length) if audio_length else None
-        self.counts["bad_audio_length"] += bool(audio_length.strip()) and duration is None
-        self.counts["empty_date"] += date is None
-        self.counts["description_cut"] += cut
-        self.counts["episodes_without_show_description"] += show.description is None
-        text = compose_text(title, about, show.title, show.description)
-        values = (uuid, podcast_uuid, title, about, *show, date, duration, audio.strip() or None, text)
-        return (*values, content_hash(text))
+            job.rejected[position] = (Reason.MISSING_ID, None)
+        elif not _USABLE_ID.match(uuid):
+            job.rejected[position] = (Reason.BAD_ID, None)
+        elif show not in self.shows:
+            reason = Reason.SHOW_WITHOUT_TITLE if show in self.untitled_shows else Reason.ORPHAN
+            job.rejected[position] = (reason, None)
+        else:
+            job.positions.append(position)
+            job.values.append((job.batch.numbers[position], uuid, *others, podcast_uuid))
 
-    def _is_repeated(self, file: str, number: int, uuid: str, row: tuple[str, ...]) -> bool:
-        """Whether a kept row has this id already; if not, this one is kept from now on."""
-        fingerprint = hash(row)
-        first = self._kept.get(uuid)
-        if first is None:
-            self._kept[uuid] = fingerprint
-            return False
-        detail = "identical to the row that is kept" if first == fingerprint else "differs from the row that is kept"
-        self._reject(file, number, Reason.DUPLICATE_ID, row, detail=detail)
-        return True
+    def _settle(self, file: str, job: _Job, outcome: Outcome) -> None:
+        """Take in what became of a job's rows; jobs come here in the order of the file."""
+        batch, rejected = job.batch, job.rejected
+        rejected |= {job.positions[place]: why for place, why in outcome.rejected.items()}
+        if file == "podcasts":
+            untitled = [job.values[place][1] for place in outcome.rejected]
+            self.untitled_shows.update(map(hash, untitled))
+        kept = [place for place in range(len(job.values)) if place not in outcome.rejected]
+        ids = [job.values[place][1] for place in kept]
+        rows = [batch.rows[job.positions[place]] for place in kept]
+        fingerprints = [hash(row) for row in rows]
+        repeated = self.seen[file].add(ids, fingerprints)
+        for index, first in repeated.items():
+            same = first == fingerprints[index]
+            detail = "identical to the row that is kept" if same else "differs from the row that is kept"
+            position = job.positions[kept[index]]
+            rejected[position] = (Reason.DUPLICATE_ID, detail)
+            self.dropped[file].append(batch.numbers[position])
+            outcome.warnings.pop(kept[index], None)
+        if file == "podcasts":
+            self.shows.update(map(hash, ids))
+        for names in outcome.warnings.values():
+            self.counts.update(names)
+        if file == "episodes":
+            used = (row for place, row in zip(kept, rows, strict=True) if job.positions[place] not in rejected)
+            self.counts["description_in_html"] += sum("<" in row[_DESCRIPTION] for row in used)
+        self.counts[f"{file}_read"] += len(batch.rows) + len(batch.broken)
+        self.counts[f"{file}_kept"] += len(batch.rows) - len(rejected)
+        self.quarantine.add_broken(file, batch.broken)
+        for position in sorted(rejected):
+            reason, why = rejected[position]
+            row = batch.rows[position]
+            key = row[0].strip()[:100]
+            self.quarantine.add(file, batch.numbers[position], reason, key=key, detail=why, raw=_as_csv(row))
 
-    def _reject(self, file: str, number: int, reason: Reason, row: Sequence[str], *, detail: str | None = None) -> None:
-        self.quarantine.add(file, number, reason, key=row[0].strip()[:100], detail=detail, raw=_as_csv(row))
+    def _make_parts(self, shards: int) -> None:
+        runs: dict[tuple[str, int], list[Run]] = defaultdict(list)
+        for finished in self.workers.broadcast("finish"):
+            for kind, some in finished.items():
+                for run in some:
+                    runs[kind, run.shard].append(run)
+        lost_shows, lost = self.dropped["podcasts"], self.dropped["episodes"]
+        calls = ((shard, runs["shows", shard], lost_shows, runs["episodes", shard], lost) for shard in range(shards))
+        for _, (part, without_description) in self.workers.map("part", calls):
+            self.prepared.parts.append(part)
+            self.counts["episodes_without_show_description"] += without_description
+        for path in {run.path for some in runs.values() for run in some}:
+            path.unlink()
 
-    def _log(self, started: float) -> None:
-        read = self.counts["episodes_read"]
-        rate = read / max(time.monotonic() - started, 1e-9)
+    def _log(self) -> None:
+        self.logged = read = self.counts["episodes_read"]
+        rate = read / max(time.monotonic() - self.started, 1e-9)
         log.info(
             "Prepared %s episodes, kept %s (%.0f a second)", f"{read:,}", f"{self.counts['episodes_kept']:,}", rate
         )
 
-    def result(self) -> Prepared:
-        for file in COLUMNS:
-            self.counts[f"{file}_quarantined"] = self.quarantine.rows_of(file)
-        return Prepared(
-            episodes=pa.concat_tables(self.tables),
-            quarantine=self.quarantine.table(),
-            counts=dict(self.counts),
-            quarantined=self.quarantine.by_reason(),
-        )
+
+def _columns(rows: list[tuple[Any, ...]], *, description: int) -> list[Any]:
+    """Rows as columns; that of the descriptions as an Arrow array, which is quick to send."""
+    columns: list[Any] = list(zip(*rows, strict=True))
+    if columns:
+        columns[description] = pa.array(columns[description], pa.string())
+    return columns
 
 
-def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, EPISODES, strict=True)]
-    return pa.table(arrays, schema=EPISODES)
+def _grouped(small: Iterator[Batch], count: int) -> Iterator[Batch]:
+    """The rows of so many batches as one."""
+    held, parts = Batch(), 0
+    for batch in small:
+        held.rows += batch.rows
+        held.numbers += batch.numbers
+        held.broken += batch.broken
+        parts += 1
+        if parts == count:
+            yield held
+            held, parts = Batch(), 0
+    if parts:
+        yield held
 
 
 def _as_csv(row: Sequence[str]) -> str:

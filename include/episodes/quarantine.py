@@ -6,10 +6,18 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from include.episodes.schema import QUARANTINE
+
+GROUP_ROWS = 10_000
+"""Rows in memory before they are written, where they are."""
+USABLE_ID = r"^[!-~]{1,512}$"
+"""An id that every index accepts: printable ASCII without spaces, at most 512 characters (Pinecone's limit)."""
 
 
 class Reason(StrEnum):
@@ -21,6 +29,8 @@ class Reason(StrEnum):
     """Some of its bytes are not UTF-8."""
     MISSING_ID = "missing_id"
     """Its own ``uuid`` is empty."""
+    BAD_ID = "bad_id"
+    """The episode's ``uuid`` is not one that every index accepts (:data:`USABLE_ID`)."""
     ORPHAN = "orphan"
     """The episode's show is not in the file of shows (or is in quarantine itself, other than for its title)."""
     SHOW_WITHOUT_TITLE = "show_without_title"
@@ -46,11 +56,34 @@ class BrokenRow:
 
 
 class Quarantine:
-    """Collects the rows that cannot be used, and counts them by file and reason."""
+    """Collects the rows that cannot be used, and counts them by file and reason.
 
-    def __init__(self) -> None:
+    :param path: a Parquet file that they are written to as they come; it is whole when the quarantine is closed.
+        Without one they stay in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
         self._rows: list[tuple[str, int, str | None, str, str | None, str | None]] = []
+        self._writer = pq.ParquetWriter(path, QUARANTINE, compression="zstd") if path else None
         self.counts: Counter[tuple[str, str]] = Counter()
+
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer:
+            self._write()
+            self._writer.close()
+            self._writer = None
+
+    def _write(self) -> None:
+        assert self._writer is not None
+        self._writer.write_table(self.table())
+        self._rows = []
 
     def add(
         self,
@@ -65,6 +98,8 @@ class Quarantine:
         """Put one row aside; the fields are those of :data:`include.episodes.schema.QUARANTINE`."""
         self._rows.append((file, number, key or None, str(reason), detail, raw))
         self.counts[file, str(reason)] += 1
+        if self._writer and len(self._rows) >= GROUP_ROWS:
+            self._write()
 
     def add_broken(self, file: str, rows: Iterable[BrokenRow]) -> None:
         """Put aside the rows that could not be read."""
@@ -84,7 +119,7 @@ class Quarantine:
         }
 
     def table(self) -> pa.Table:
-        """All of them, in the order of the files, as :data:`include.episodes.schema.QUARANTINE`."""
+        """Those in memory, in the order of the files, as :data:`include.episodes.schema.QUARANTINE`."""
         columns = zip(*self._rows, strict=True) if self._rows else [()] * len(QUARANTINE)
         return pa.table(
             [pa.array(list(column), field.type) for column, field in zip(columns, QUARANTINE, strict=True)],

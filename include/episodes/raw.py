@@ -1,45 +1,64 @@
-"""The dataset's files as they are: which columns they have, and reading them row by row or whole."""
+"""The dataset's files as they are: which columns they have, and reading them row by row or as Arrow batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 
 from include.episodes.csv_reader import Batch, read_batches
-from include.episodes.quarantine import Quarantine
-from include.episodes.source import find_source, open_source
+from include.episodes.sources.contract import Folder
+from include.episodes.sources.files import find_source, open_source
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "podcasts": ("uuid", "title", "image", "description", "language", "categories", "website", "author", "itunes_id"),
     "episodes": ("uuid", "title", "audio", "audio_length", "pub_date", "description", "podcast_uuid"),
 }
 """The columns of ``<name>.csv`` that podsearch knows; a file may have more, in any order."""
+BATCH_ROWS = 8_192
+"""Rows of an Arrow batch, at least: enough that what is done once a batch costs nothing, yet a few MiB only."""
 
 
-@dataclass(frozen=True)
 class RawFile:
-    """One file of the dataset, as read.
+    """One file of the dataset as it is, for validation before anything is prepared. It is read as a stream.
 
-    ``table`` has every row that could be read: its columns as strings, empty fields as null. ``malformed`` has the
-    others, in the shape of :data:`include.episodes.schema.QUARANTINE`. ``rows_read`` counts both.
+    ``rows_read`` counts the rows read so far, ``malformed`` those of them that could not be read.
+
+    :param name: ``podcasts`` or ``episodes``.
     """
 
-    table: pa.Table
-    malformed: pa.Table
-    rows_read: int
+    def __init__(self, folder: Folder, name: str, *, max_file_bytes: int) -> None:
+        self._folder, self._name, self._limit = folder, name, max_file_bytes
+        self.rows_read = 0
+        self.malformed = 0
 
-    def to_pandas(self) -> pd.DataFrame:
-        """The readable rows as a data frame of nullable strings (Arrow's memory, not copied)."""
-        dtypes = {pa.string(): pd.StringDtype("pyarrow")}
-        frame: pd.DataFrame = self.table.to_pandas(types_mapper=dtypes.get)
-        return frame
+    def reader(self) -> pa.RecordBatchReader:
+        """Every row that can be read, from the first: its columns as strings, empty fields as empty strings.
+
+        Reading raises DatasetError where the file cannot be read as a whole.
+        """
+        schema = pa.schema([(column, pa.string()) for column in COLUMNS[self._name]])
+        return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """The values of one column."""
+        return pa.chunked_array([batch[name] for batch in self.reader()], pa.string())
+
+    def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        self.rows_read = self.malformed = 0
+        rows: list[tuple[str, ...]] = []
+        for batch in batches(self._folder, self._name, max_file_bytes=self._limit):
+            self.malformed += len(batch.broken)
+            self.rows_read += len(batch.rows) + len(batch.broken)
+            rows += batch.rows
+            if len(rows) >= BATCH_ROWS:
+                yield _record_batch(rows, schema)
+                rows = []
+        if rows:
+            yield _record_batch(rows, schema)
 
 
-def batches(folder: Path, name: str, *, max_file_bytes: int) -> Iterator[Batch]:
+def batches(folder: Folder, name: str, *, max_file_bytes: int) -> Iterator[Batch]:
     """The rows of ``<name>.csv``, with :data:`COLUMNS` in their order, as they are read.
 
     :param name: ``podcasts`` or ``episodes``.
@@ -50,22 +69,6 @@ def batches(folder: Path, name: str, *, max_file_bytes: int) -> Iterator[Batch]:
         yield from read_batches(stream, columns=COLUMNS[name], path=path)
 
 
-def read_raw(folder: Path, name: str, *, max_file_bytes: int) -> RawFile:
-    """A whole file, for validation before anything is prepared.
-
-    :param name: ``podcasts`` or ``episodes``.
-    :raises DatasetError: the file cannot be read as a whole.
-    """
-    schema = pa.schema([(column, pa.string()) for column in COLUMNS[name]])
-    quarantine = Quarantine()
-    tables = [schema.empty_table()]
-    for batch in batches(folder, name, max_file_bytes=max_file_bytes):
-        quarantine.add_broken(name, batch.broken)
-        if batch.rows:
-            columns = zip(*batch.rows, strict=True)
-            tables.append(
-                pa.table([pa.array([value or None for value in column], pa.string()) for column in columns], schema)
-            )
-    table = pa.concat_tables(tables)
-    malformed = quarantine.table()
-    return RawFile(table, malformed, len(table) + len(malformed))
+def _record_batch(rows: list[tuple[str, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    return pa.record_batch([pa.array(column, pa.string()) for column in columns], schema)

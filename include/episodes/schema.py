@@ -6,8 +6,6 @@ import hashlib
 
 import pyarrow as pa
 
-from include.storage import digest
-
 SCHEMA_VERSION = 1
 """Raise it when preparation changes what it writes, so that an unchanged source is prepared anew."""
 
@@ -29,6 +27,12 @@ EPISODES = pa.schema(
     ]
 )
 
+AROUND = " .!?…"
+"""What may stand around a field without making it say something else."""
+FULL_STOPS = ".!?…:;。！？"
+"""A field that ends in one of these gets no full stop."""
+START_CHARS = 8
+
 QUARANTINE = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
@@ -49,19 +53,38 @@ def compose_text(title: str, description: str, show_title: str, show_description
     second full stop.
     An empty ``title`` gives the text with the title held out.
     """
-    kept: list[str] = []
-    seen: set[str] = set()
-    for field in (title, description, show_title, show_description or ""):
-        key = field.casefold().strip(" .!?…")
-        if key and key not in seen:
-            seen.add(key)
-            kept.append(field.strip())
-    return " ".join(field if field[-1] in ".!?…:;。！？" else field + "." for field in kept)
+    fields = [
+        stripped for field in (title, description, show_title, show_description or "") if (stripped := field.strip())
+    ]
+    starts = [start_of(field.strip(AROUND)) for field in fields]
+    if "" in starts or len(set(starts)) < len(starts):  # only then can a field be empty or repeat another
+        kept: dict[str, str] = {}
+        for field in fields:
+            kept.setdefault(field.strip(AROUND).casefold(), field)
+        kept.pop("", None)
+        fields = list(kept.values())
+    return " ".join([field if field[-1] in FULL_STOPS else field + "." for field in fields])
+
+
+def start_of(stripped: str) -> str:
+    """The start of a field without regard to case: two fields of which this differs do not say the same.
+
+    :param stripped: the field without :data:`AROUND` at its ends, or its first :data:`START_CHARS` characters.
+    """
+    # Each character is folded to one or more, whatever stands beside it: so the start of a text gives its own start.
+    return stripped[:START_CHARS].casefold()[:START_CHARS]
 
 
 def content_hash(text: str) -> str:
     """Name of a text: what has the same hash never needs to be embedded twice by one model."""
-    return digest(text, length=24)
+    return hash_of_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def hash_of_bytes(text: bytes | memoryview) -> str:
+    """The same of a text in UTF-8, for who has it at hand: 24 hexadecimal digits of SHA-256."""
+    sha = hashlib.sha256(text)
+    sha.update(b"\x00")  # as include.storage.digest, which ends each value so
+    return sha.hexdigest()[:24]
 
 
 def shard_of(podcast_id: str, shards: int) -> int:

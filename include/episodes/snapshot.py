@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from include.episodes.parts import GROUP_ROWS, LocalPart, write_part
 from include.episodes.schema import EPISODES, SCHEMA_VERSION, shard_of
 from include.storage import MANIFEST, ArtifactStore, digest
 
 FOLDER = "snapshots"
 LATEST = "latest.json"
+QUARANTINE_FILE = "quarantine.parquet"
+MAX_PUBLICATIONS = 1_000
+"""How many are remembered: a snapshot a night for almost three years."""
 INDEXED = ("content_hash", "title", "show_title", "language", "published_at")
 """Columns that the index holds, as a vector or as metadata: a change in one of them changes the episode's record."""
 
@@ -47,6 +54,13 @@ class Manifest(BaseModel):
         return len(self.parts)
 
 
+class Publication(BaseModel):
+    """A snapshot that was made the latest one, and when."""
+
+    snapshot_id: str
+    published_at: datetime
+
+
 class Difference(BaseModel):
     """Episode ids that differ between two snapshots, by what the index holds of them.
 
@@ -76,21 +90,53 @@ def write(
     quarantined: dict[str, int],
     quarantine: pa.Table | None = None,
 ) -> Manifest:
+    """Write a snapshot of episodes that are in memory; see :func:`write_parts`.
+
+    :param episodes: the prepared episodes, in the shape of :data:`include.episodes.schema.EPISODES`.
+    :param quarantine: the rows that could not be used; kept beside the parts.
+    :raises ValueError: two episodes share an id, or a required value is missing.
+    """
+    episodes = episodes.cast(EPISODES).sort_by("episode_id")
+    if pc.count_distinct(episodes["episode_id"]).as_py() != len(episodes):  # also across shards
+        raise ValueError("Two episodes share an episode_id; preparation must quarantine one of them.")
+    shows = episodes["podcast_id"].combine_chunks().dictionary_encode()
+    owners = pa.array([shard_of(key, shards) for key in shows.dictionary.to_pylist()], pa.int32()).take(shows.indices)
+    with TemporaryDirectory(prefix="podsearch-snapshot-") as folder:
+        parts = [
+            write_part(Path(folder) / f"{shard}.parquet", shard, [episodes.filter(pc.equal(owners, shard))])
+            for shard in range(shards)
+        ]
+        file = None
+        if quarantine is not None:
+            file = Path(folder) / QUARANTINE_FILE
+            pq.write_table(quarantine, file, compression="zstd")
+        return write_parts(
+            store,
+            parts,
+            source_version=source_version,
+            counts=counts,
+            quarantined=quarantined,
+            quarantine=file,
+        )
+
+
+def write_parts(
+    store: ArtifactStore,
+    parts: Sequence[LocalPart],
+    *,
+    source_version: str,
+    counts: dict[str, int],
+    quarantined: dict[str, int],
+    quarantine: Path | None = None,
+) -> Manifest:
     """Write a snapshot beside the others, without making it the latest.
 
     Its name follows from its content, so that preparing the same data again ends in the same snapshot.
 
-    :param episodes: the prepared episodes, in the shape of :data:`include.episodes.schema.EPISODES`.
-    :param quarantine: the rows that could not be used; kept beside the parts.
-    :raises ValueError: two episodes share an id.
+    :param parts: finished files, one for each shard in order; no id may be in two of them.
+    :param quarantine: a Parquet file of the rows that could not be used; kept beside the parts.
     """
-    episodes = episodes.cast(EPISODES).sort_by("episode_id")
-    if len(pc.unique(episodes["episode_id"])) != len(episodes):
-        raise ValueError("Two episodes share an episode_id; preparation must quarantine one of them.")
-    owner = pa.array([shard_of(key, shards) for key in episodes["podcast_id"].to_pylist()], pa.int32())
-    tables = [episodes.filter(pc.equal(owner, shard)) for shard in range(shards)]
-    hashes = [_hash(table) for table in tables]
-    snapshot_id = digest(str(SCHEMA_VERSION), source_version, *hashes)
+    snapshot_id = digest(str(SCHEMA_VERSION), source_version, *(part.sha256 for part in parts))
     if exists(store, snapshot_id):
         return load(store, snapshot_id)
 
@@ -100,28 +146,38 @@ def write(
         source_version=source_version,
         created_at=datetime.now(UTC),
         previous=previous.snapshot_id if previous else None,
-        episodes=len(episodes),
-        shows=len(pc.unique(episodes["podcast_id"])),
+        episodes=sum(part.rows for part in parts),
+        shows=sum(part.shows for part in parts),
         counts=counts,
         quarantined=quarantined,
         parts=[
-            Part(shard=shard, file=f"part-{shard:04d}.parquet", rows=len(table), sha256=sha)
-            for shard, (table, sha) in enumerate(zip(tables, hashes, strict=True))
+            Part(shard=part.shard, file=f"part-{part.shard:04d}.parquet", rows=part.rows, sha256=part.sha256)
+            for part in parts
         ],
     )
-    for part, table in zip(manifest.parts, tables, strict=True):
-        store.write_table(table, FOLDER, snapshot_id, part.file)
+    for part, local in zip(manifest.parts, parts, strict=True):
+        store.write_file(local.path, FOLDER, snapshot_id, part.file)
     if quarantine is not None:
-        store.write_table(quarantine, FOLDER, snapshot_id, "quarantine.parquet")
+        store.write_file(quarantine, FOLDER, snapshot_id, QUARANTINE_FILE)
     store.write_json(manifest.model_dump(mode="json"), FOLDER, snapshot_id, MANIFEST)
     return manifest
 
 
 def publish(store: ArtifactStore, snapshot_id: str) -> Manifest:
-    """Make a written snapshot the latest one, in one atomic step."""
-    manifest = load(store, snapshot_id)
-    store.write_json({"snapshot_id": snapshot_id}, FOLDER, LATEST)
+    """Make a written snapshot the latest one, in one atomic step. Publishing the latest one again changes nothing."""
+    manifest, past = load(store, snapshot_id), publications(store)
+    if not past or past[-1].snapshot_id != snapshot_id:
+        past = [*past, Publication(snapshot_id=snapshot_id, published_at=datetime.now(UTC))][-MAX_PUBLICATIONS:]
+        kept = [item.model_dump(mode="json") for item in past]
+        store.write_json({"snapshot_id": snapshot_id, "publications": kept}, FOLDER, LATEST)
     return manifest
+
+
+def publications(store: ArtifactStore) -> list[Publication]:
+    """What was published and when, the oldest first; the last one is the latest snapshot."""
+    if not store.exists(FOLDER, LATEST):
+        return []
+    return [Publication.model_validate(item) for item in store.read_json(FOLDER, LATEST).get("publications", [])]
 
 
 def latest(store: ArtifactStore) -> Manifest | None:
@@ -159,38 +215,87 @@ def read(
     return table.cast(pa.schema([EPISODES.field(name) for name in table.column_names]))
 
 
-def read_quarantine(store: ArtifactStore, snapshot_id: str) -> pa.Table:
-    return store.read_table(FOLDER, snapshot_id, "quarantine.parquet")
+def reader(store: ArtifactStore, snapshot_id: str, *, columns: Sequence[str] = EPISODES.names) -> pa.RecordBatchReader:
+    """The episodes of a snapshot as a stream in the order of :func:`read`: memory holds some thousands at a time."""
+    manifest = load(store, snapshot_id)
+    schema = pa.schema([EPISODES.field(name) for name in columns])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for part in manifest.parts:
+            with store.path(FOLDER, snapshot_id, part.file).open("rb") as file:
+                for batch in pq.ParquetFile(file).iter_batches(GROUP_ROWS, columns=schema.names):
+                    yield batch.select(schema.names).cast(schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def read_quarantine(store: ArtifactStore, snapshot_id: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    wanted = list(columns) if columns is not None else None
+    return store.read_table(FOLDER, snapshot_id, QUARANTINE_FILE, columns=wanted)
 
 
 def difference(store: ArtifactStore, previous: str | None, snapshot_id: str) -> Difference:
-    """What must happen to an index of ``previous`` to become one of ``snapshot_id``."""
-    columns = ["episode_id", *INDEXED]
-    new = read(store, snapshot_id, columns=columns).to_pandas().set_index("episode_id")
-    if previous is None:
-        ids = sorted(new.index)
-        return Difference(
-            previous=None, snapshot_id=snapshot_id, added=ids, changed=[], reembedded=[], removed=[], unchanged=0
-        )
-    old = read(store, previous, columns=columns).to_pandas().set_index("episode_id")
-    kept = new.index.intersection(old.index)
-    before, after = old.loc[kept], new.loc[kept]
-    equal = (before == after) | (before.isna() & after.isna())
-    changed = kept[~equal.all(axis=1)]
+    """What must happen to an index of ``previous`` to become one of ``snapshot_id``.
+
+    Memory is that of the ids and of one shard's records, if both have the same number of shards.
+    """
+    new = load(store, snapshot_id)
+    old = load(store, previous) if previous else None
+    found = _Found()
+    same = old is not None and old.shards == new.shards
+    for shards in [[shard] for shard in range(new.shards)] if same or old is None else [None]:
+        records = _records(store, snapshot_id, shards)
+        found.compare(_records(store, previous, shards) if previous else records.slice(0, 0), records)
+    # What left one shard may have come to another: its show has another id now.
+    found.settle()
     return Difference(
         previous=previous,
         snapshot_id=snapshot_id,
-        added=sorted(new.index.difference(old.index)),
-        changed=sorted(changed),
-        reembedded=sorted(kept[~equal["content_hash"]]),
-        removed=sorted(old.index.difference(new.index)),
-        unchanged=len(kept) - len(changed),
+        added=sorted(found.added["episode_id"].to_pylist()),
+        changed=sorted(found.changed),
+        reembedded=sorted(found.reembedded),
+        removed=sorted(found.removed["episode_id"].to_pylist()),
+        unchanged=found.kept - len(found.changed),
     )
 
 
-def _hash(table: pa.Table) -> str:
-    """SHA-256 of a table's content in Arrow's stream format, whatever its chunks."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return hashlib.sha256(sink.getvalue()).hexdigest()
+def _records(store: ArtifactStore, snapshot_id: str, shards: Sequence[int] | None) -> pa.Table:
+    return read(store, snapshot_id, columns=["episode_id", *INDEXED], shards=shards).combine_chunks()
+
+
+class _Found:
+    """What was found out about two snapshots so far; ``added`` and ``removed`` are records."""
+
+    def __init__(self) -> None:
+        empty = pa.schema([EPISODES.field(name) for name in ("episode_id", *INDEXED)]).empty_table()
+        self.added, self.removed = empty, empty
+        self.changed: list[str] = []
+        self.reembedded: list[str] = []
+        self.kept = 0
+
+    def compare(self, old: pa.Table, new: pa.Table) -> None:
+        """Take in two sets of records."""
+        places = pc.index_in(new["episode_id"], value_set=old["episode_id"])
+        here = pc.is_valid(places)
+        self.added = pa.concat_tables([self.added, new.filter(pc.invert(here))])
+        gone = pc.invert(pc.is_in(old["episode_id"], value_set=new["episode_id"]))
+        self.removed = pa.concat_tables([self.removed, old.filter(gone)])
+        before, after = old.take(places.drop_null()), new.filter(here)
+        differs = {name: _differ(before[name], after[name]) for name in INDEXED}
+        changed = functools.reduce(pc.or_, differs.values())
+        self.changed += after["episode_id"].filter(changed).to_pylist()
+        self.reembedded += after["episode_id"].filter(differs["content_hash"]).to_pylist()
+        self.kept += len(after)
+
+    def settle(self) -> None:
+        """Compare what was removed from some shards with what was added to others."""
+        old, new = self.removed.combine_chunks(), self.added.combine_chunks()
+        if len(old) and len(new):
+            self.added, self.removed = new.slice(0, 0), old.slice(0, 0)
+            self.compare(old, new)
+
+
+def _differ(before: pa.ChunkedArray, after: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether values differ; nulls are equal to each other."""
+    one_null = pc.xor(pc.is_null(before), pc.is_null(after))
+    return pc.or_(one_null, pc.fill_null(pc.not_equal(before, after), False))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from include.episodes.clean import REPEAT_CHARS, clean_description, clean_line
+from include.episodes.clean import MAX_LINE_CHARS, REPEAT_CHARS, clean_description, clean_line
 
 LONG = "This line is long enough to be a repeat"
 
@@ -159,3 +159,11 @@ def test_a_hostile_field_of_5_mb_takes_no_time(piece: str) -> None:
 @pytest.mark.parametrize("raw", ["<p>a &amp;amp; b</p>\n\nLinks", f"{LONG}. {LONG}. 3 < 4", "日本。 <3 &copy;"])
 def test_cleaning_twice_changes_nothing(raw: str) -> None:
     assert clean(clean(raw)) == clean(raw)
+
+
+def test_a_title_that_is_a_whole_page_is_cut_at_a_word() -> None:
+    title = clean_line("word " * 100_000)
+
+    assert len(title) <= MAX_LINE_CHARS
+    assert title.endswith(" word")
+    assert len(clean_line("<b>" + "<i></i>" * 100_000 + "word")) <= MAX_LINE_CHARS

@@ -11,7 +11,7 @@ import pytest
 from include.episodes import csv_reader
 from include.episodes.csv_reader import Batch, read_batches
 from include.episodes.quarantine import BrokenRow, Reason
-from include.episodes.source import DatasetError
+from include.episodes.sources.files import DatasetError
 
 HEADER = "id,text,show\n"
 

@@ -6,14 +6,16 @@ import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from include.episodes import snapshot
+from include.episodes import csv_reader, runs, snapshot
+from include.episodes import prepare as prepare_module
 from include.episodes.prepare import Prepared, parse_date, parse_duration, prepare
 from include.episodes.raw import COLUMNS, batches
 from include.episodes.schema import EPISODES, QUARANTINE, content_hash
-from include.episodes.source import source_version
+from include.episodes.sources.files import DatasetError, fingerprint
 from include.storage import ArtifactStore
 from tests.include.episodes.conftest import Rows, WriteDataset, episode, show
 
@@ -81,7 +83,12 @@ def test_a_good_episode_is_joined_with_its_show(write_dataset: WriteDataset) -> 
         ([episode(title=" <b> </b>\u200b")], [(1, "e1", "missing_title")]),
         ([episode(description="")], [(1, "e1", "missing_description")]),
         ([episode(description='<p>&nbsp;</p><img src="x">')], [(1, "e1", "missing_description")]),
+        ([episode(uuid="e 1")], [(1, "e 1", "bad_id")]),
+        ([episode(uuid="é1")], [(1, "é1", "bad_id")]),
         ([episode(podcast_uuid="s9")], [(1, "e1", "orphan")]),
+        ([episode("an id"), episode("x" * 512)], [(1, "an id", "bad_id")]),
+        ([episode("é")], [(1, "é", "bad_id")]),
+        ([episode("x" * 513)], [(1, "x" * 100, "bad_id")]),
         ([episode(podcast_uuid="")], [(1, "e1", "orphan")]),
         ([episode(podcast_uuid="s2")], [(1, "e1", "show_without_title")]),
         ([episode(pub_date="yesterday")], [(1, "e1", "unparsable_date")]),
@@ -172,6 +179,13 @@ def test_a_field_of_5_mb_is_cut_and_counted(write_dataset: WriteDataset) -> None
     assert len(prepared.episodes["description"][0].as_py()) <= 20_000
 
 
+def test_descriptions_that_were_html_are_counted_of_what_is_kept(write_dataset: WriteDataset) -> None:
+    html, empty = "<p>One</p>", "<br>"
+    rows = [episode("e1", description=html), episode("e1", description=html), episode("e2", description=empty)]
+    prepared = run(write_dataset(episodes=[*rows, episode("e3", description="Two & <3"), episode("e4")]))
+    assert prepared.counts["description_in_html"] == 2
+
+
 def test_an_episode_keeps_its_hash_while_others_come_and_go(write_dataset: WriteDataset) -> None:
     some = [episode(f"e{n}", description=f"<p>Text {n}</p>") for n in range(5)]
     few = run(write_dataset(episodes=some[2:3])).episodes.to_pylist()[0]
@@ -188,6 +202,81 @@ def test_progress_is_logged(write_dataset: WriteDataset, caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO):
         run(write_dataset())
     assert "1 episodes, kept 1" in caplog.text
+
+
+@pytest.fixture
+def messy(write_dataset: WriteDataset) -> Path:
+    """Some hundred rows with everything that can be wrong with one, in files that are read in many small blocks."""
+    shows = [show(f"s{n}", title="" if n % 9 == 0 else f"Show {n}", description="x" * (n % 2)) for n in range(40)]
+    episodes = [
+        episode(
+            f"e{n % 180:03d}",
+            title=f"<b>Episode</b> {n % 180}" if n % 17 else "",
+            description=f"<p>Text {n % 190}</p>\n<p>more, and more</p>" if n % 13 else " ",
+            podcast_uuid=f"s{n % 44}",
+            pub_date="soon" if n % 29 == 0 else "2017-12-01 05:00:00+00" if n % 5 else "",
+            audio_length="60" if n % 7 else "long",
+        )
+        for n in range(260)
+    ]
+    folder = write_dataset(shows=[*shows, *shows[:3]], episodes=episodes)
+    with (folder / "episodes.csv").open("ab") as file:
+        file.write(b'e900,"open\ntwo,fields\n' + b"\xe9,a,,,,b,s1\n" + b"e 901,t,,,,d,s1\ne902,t,,,,d,s1\n")
+    return folder
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_the_outcome_is_the_same_for_any_number_of_processes(
+    messy: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    outcomes = []
+    for processes, block, run_bytes in ((1, 2**18, 2**25), (1, 256, 2**10), (2, 256, 2**10)):
+        monkeypatch.setattr(csv_reader, "BLOCK_BYTES", block)
+        monkeypatch.setattr(runs, "RUN_BYTES", run_bytes)
+        monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
+        with prepare(
+            messy, max_file_bytes=2**30, max_text_chars=500, shards=shards, processes=processes, work=messy / "work"
+        ) as prepared:
+            assert_accounted_for(prepared)
+            rows = sorted(prepared.quarantine.to_pylist(), key=lambda row: (row["file"], row["row"]))
+            parts = [(part.shard, part.rows, part.shows, part.sha256) for part in prepared.parts]
+            outcomes.append((parts, prepared.counts, prepared.quarantined, rows))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert len(outcomes[0][0]) == shards
+    assert len(outcomes[0][2]) == 9
+
+
+def test_parts_make_the_same_snapshot_as_the_table(messy: Path, tmp_path: Path) -> None:
+    with prepare(messy, max_file_bytes=2**30, max_text_chars=500, shards=3) as prepared:
+        what: dict[str, Any] = {"source_version": "v1", "counts": prepared.counts, "quarantined": prepared.quarantined}
+        stores = [ArtifactStore(tmp_path / name) for name in ("parts", "table")]
+        parts = snapshot.write_parts(stores[0], prepared.parts, quarantine=prepared.quarantine_file, **what)
+        table = snapshot.write(stores[1], prepared.episodes, shards=3, quarantine=prepared.quarantine, **what)
+    assert parts.snapshot_id == table.snapshot_id
+    assert parts.model_dump(exclude={"created_at"}) == table.model_dump(exclude={"created_at"})
+    read = [snapshot.read(store, parts.snapshot_id) for store in stores]
+    assert read[0].equals(read[1])
+    kept = [snapshot.read_quarantine(store, parts.snapshot_id) for store in stores]
+    assert kept[0].equals(kept[1])
+
+
+def test_the_work_folder_is_emptied_first_and_removed_last(write_dataset: WriteDataset, tmp_path: Path) -> None:
+    """What a killed run has left is in nobody's way, and a finished one leaves nothing."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "part-0000.parquet").write_text("left over")
+    with prepare(write_dataset(), max_file_bytes=2**30, max_text_chars=500, work=work) as prepared:
+        assert sorted(path.name for path in work.iterdir()) == ["part-0000.parquet", "quarantine.parquet"]
+        assert len(prepared.episodes) == 1
+    assert not work.exists()
+
+
+def test_a_failure_leaves_nothing_behind(write_dataset: WriteDataset, tmp_path: Path) -> None:
+    folder = write_dataset()
+    (folder / "episodes.csv").write_text("no,such,columns\n1,2,3\n")
+    with pytest.raises(DatasetError, match="no column"):
+        prepare(folder, max_file_bytes=2**30, max_text_chars=500, work=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +325,7 @@ def test_two_versions_of_a_real_catalogue_differ_as_documented(tmp_path: Path) -
         snapshot.write(
             store,
             prepared.episodes,
-            source_version=source_version(folder),
+            source_version=fingerprint(folder),
             shards=4,
             counts=prepared.counts,
             quarantined=prepared.quarantined,

@@ -74,6 +74,20 @@ class TestWrite:
             assert {shard_of(key, 3) for key in own["podcast_id"].to_pylist()} <= {part.shard}
             assert own["episode_id"].to_pylist() == sorted(own["episode_id"].to_pylist())
 
+    def test_a_stream_has_what_a_table_has_a_few_rows_at_a_time(
+        self, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(snapshot, "GROUP_ROWS", 7)
+        key = write(store, table(ROWS)).snapshot_id
+        whole = snapshot.read(store, key)
+
+        assert max(len(batch) for batch in snapshot.reader(store, key)) <= 7
+        assert snapshot.reader(store, key).read_all().equals(whole)
+        columns = ["published_at", "episode_id"]
+        assert snapshot.reader(store, key, columns=columns).read_all().equals(whole.select(columns))
+        empty = write(store, table([])).snapshot_id
+        assert snapshot.reader(store, empty).read_all().equals(table([]))
+
     def test_a_show_is_in_one_shard_in_every_snapshot(self, store: ArtifactStore) -> None:
         first, second = write(store, table(ROWS[:40])), write(store, table(ROWS[20:]))
         for shard in range(3):
@@ -209,6 +223,21 @@ class TestDifference:
         assert found.previous != found.snapshot_id
         assert found.is_empty
         assert changes(store, ROWS, [*ROWS[1:], episode(70)], shards=1).added == ["e0070"]
+
+    def test_episodes_that_come_to_another_shard_are_no_difference(self, store: ArtifactStore) -> None:
+        """Shards are compared one by one; here every show has a new id, and so most episodes another shard."""
+        moved = [{**row, "podcast_id": f"new-{row['podcast_id']}"} for row in ROWS]
+        found = changes(store, ROWS, moved)
+        assert found.is_empty
+        assert found.unchanged == 60
+        edited = episode(1, title="Edited", podcast_id="other")
+        assert summary(changes(store, ROWS, [*moved[2:], edited])) == {
+            "added": [],
+            "changed": ["e0001"],
+            "reembedded": ["e0001"],
+            "removed": ["e0000"],
+            "unchanged": 58,
+        }
 
     def test_against_nothing_all_is_new(self, store: ArtifactStore) -> None:
         manifest = write(store, table(ROWS))

@@ -1,0 +1,257 @@
+"""What is done with rows once they are read, by as many processes as there are: clean them, and join them with shows.
+
+Rows go to sorted runs on disk, divided by shard. When all are there, the runs of a shard are merged, each episode meets
+its show, and the outcome is written as a part of the snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.episodes.clean import clean_line
+from include.episodes.clean_batch import clean_descriptions
+from include.episodes.parts import GROUP_ROWS, LocalPart, regrouped, write_part
+from include.episodes.quarantine import Reason
+from include.episodes.runs import Run, RunWriter, merge
+from include.episodes.schema import (
+    AROUND,
+    EPISODES,
+    FULL_STOPS,
+    START_CHARS,
+    compose_text,
+    hash_of_bytes,
+    shard_of,
+    start_of,
+)
+
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""Dates outside are mistakes. Fixed, not relative to today, so that the same data always gives the same snapshot."""
+MAX_DURATION = 7 * 24 * 3600
+"""Seconds; a longer ``audio_length`` is a mistake (bytes or milliseconds, usually)."""
+
+_SHOWS = pa.schema([(name, pa.string()) for name in ("uuid", "title", "description", "language", "categories")])
+_SHOWS = _SHOWS.append(pa.field("row", pa.int64()))
+_CLEANED = pa.schema(
+    [EPISODES.field(name) for name in ("episode_id", "podcast_id", "title", "description", "published_at")]
+    + [EPISODES.field(name) for name in ("duration_seconds", "audio_url")]
+    + [pa.field("row", pa.int64())]
+)
+
+
+COMPOSED = ("title", "description", "show_title", "show_description")
+"""The fields of an episode that its text is made of."""
+
+
+@dataclass
+class Outcome:
+    """What became of the rows of a job, by their positions in it.
+
+    ``rejected`` has the reason and a detail of those that cannot be used, ``warnings`` what was noticed of the others.
+    """
+
+    rejected: dict[int, tuple[Reason, str | None]] = field(default_factory=dict)
+    warnings: dict[int, list[str]] = field(default_factory=dict)
+
+    def warn(self, position: int, what: str) -> None:
+        self.warnings.setdefault(position, []).append(what)
+
+
+class Cleaner:
+    """Cleans rows of shows and of episodes and keeps them in a folder, then makes parts of them.
+
+    :param folder: where runs and parts are written.
+    :param number: tells the files of one cleaner from those of the others.
+    :param max_text_chars: length at which a description is cut.
+    """
+
+    def __init__(self, folder: Path, *, shards: int, max_text_chars: int, number: int) -> None:
+        self._folder, self._shards, self._max_chars, self._number = folder, shards, max_text_chars, number
+        self._writers: dict[str, RunWriter] = {}
+
+    def shows(self, columns: Sequence[Sequence[Any]]) -> Outcome:
+        """Clean shows: columns of numbers, uuids, titles, descriptions, languages, categories; none for no rows."""
+        if not columns:
+            return Outcome()
+        numbers, uuids, titles, descriptions, languages, categories = columns
+        titles = [clean_line(title) for title in titles]
+        about, _ = clean_descriptions(descriptions, titles, max_chars=self._max_chars)
+        outcome, kept = Outcome(), []
+        for position, (title, length) in enumerate(zip(titles, pc.binary_length(about).to_pylist(), strict=True)):
+            if not title:
+                outcome.rejected[position] = (Reason.MISSING_TITLE, None)
+                continue
+            kept.append(position)
+            if not length:
+                outcome.warn(position, "shows_without_description")
+        lines = [[clean_line(value) or None for value in column] for column in (languages, categories)]
+        values = (uuids, titles, pc.if_else(pc.equal(about, ""), None, about), *lines, numbers)
+        self._keep("shows", _table(values, _SHOWS), kept, uuids)
+        return outcome
+
+    def episodes(self, columns: Sequence[Sequence[Any]]) -> Outcome:
+        """Clean episodes: a column of numbers, then those of ``episodes.csv``; none for no rows."""
+        if not columns:
+            return Outcome()
+        numbers, uuids, titles, audio, lengths, pub_dates, descriptions, podcast_uuids = columns
+        titles = [clean_line(title) for title in titles]
+        about, cut = clean_descriptions(descriptions, titles, max_chars=self._max_chars)
+        dates = [parse_date(stripped) if (stripped := date.strip()) else None for date in pub_dates]
+        durations = [parse_duration(length) if length else None for length in lengths]
+        outcome, kept = Outcome(), []
+        described = pc.not_equal(about, "").to_pylist()
+        for position, (title, is_described, date, duration) in enumerate(
+            zip(titles, described, dates, durations, strict=True)
+        ):
+            if not title:
+                outcome.rejected[position] = (Reason.MISSING_TITLE, None)
+            elif not is_described:
+                outcome.rejected[position] = (Reason.MISSING_DESCRIPTION, None)
+            elif date is None and (raw := pub_dates[position].strip()):
+                outcome.rejected[position] = (Reason.UNPARSABLE_DATE, raw[:100])
+            else:
+                kept.append(position)
+                if date is None:
+                    outcome.warn(position, "empty_date")
+                if duration is None and lengths[position].strip():
+                    outcome.warn(position, "bad_audio_length")
+        for position in set(cut).difference(outcome.rejected):
+            outcome.warn(position, "description_cut")
+        seconds = [int(date.timestamp()) if date else None for date in dates]
+        addresses = [address.strip() or None for address in audio]
+        values = (uuids, podcast_uuids, titles, about, seconds, durations, addresses, numbers)
+        self._keep("episodes", _table(values, _CLEANED), kept, podcast_uuids)
+        return outcome
+
+    def _keep(self, kind: str, table: pa.Table, kept: list[int], podcast_ids: Sequence[str]) -> None:
+        """Put some rows of a table aside for their shards."""
+        owners = [shard_of(podcast_ids[position], self._shards) for position in kept]
+        if len(kept) < len(table):
+            table = table.take(pa.array(kept, pa.int32()))
+        if kind not in self._writers:
+            self._writers[kind] = RunWriter(self._folder, f"{kind}-{self._number}", key=table.column_names[0])
+        if kept:
+            self._writers[kind].add(table.append_column("shard", pa.array(owners, pa.int32())))
+
+    def finish(self) -> dict[str, list[Run]]:
+        """Write what is still in memory; the runs of ``shows`` and of ``episodes``."""
+        return {kind: writer.finish() for kind, writer in self._writers.items()}
+
+    def part(
+        self, shard: int, shows: list[Run], dropped_shows: list[int], episodes: list[Run], dropped: list[int]
+    ) -> tuple[LocalPart, int]:
+        """Make a part of a shard's runs; with it, how many of its episodes have a show without description.
+
+        :param dropped_shows: numbers of the shows' rows that are left out.
+        :param dropped: the same for episodes.
+        """
+        tables = [_SHOWS.empty_table(), *merge(shows, key="uuid", dropped=dropped_shows)]
+        join = _Join(pa.concat_tables(tables).combine_chunks())
+        cleaned = regrouped(merge(episodes, key="episode_id", dropped=dropped), GROUP_ROWS)
+        path = self._folder / f"part-{shard:04d}.parquet"
+        return write_part(path, shard, join(cleaned)), join.without_description
+
+
+class _Join:
+    """Gives episodes their show, their text and its hash.
+
+    The text is what :func:`include.episodes.schema.compose_text` makes of the four fields. Most of it is put together
+    in columns: the function itself is asked for shows, and for the rows in which a field might repeat another.
+    """
+
+    def __init__(self, shows: pa.Table) -> None:
+        self._shows = shows
+        self._ids = shows["uuid"].combine_chunks()
+        fields = list(zip(shows["title"].to_pylist(), shows["description"].to_pylist(), strict=True))
+        texts = [compose_text("", "", title, about) for title, about in fields]
+        self._texts = pa.array(texts, pa.string())
+        # An empty start is that of an episode's field too, which then is looked at.
+        self._starts = [
+            {start_of(field.strip(AROUND)) for field in both if field} if text else None
+            for both, text in zip(fields, texts, strict=True)
+        ]
+        self.without_description = 0
+
+    def __call__(self, cleaned: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        for table in cleaned:
+            places = pc.index_in(table["podcast_id"], value_set=self._ids).combine_chunks()
+            shows = self._shows.take(places)
+            self.without_description += shows["description"].null_count
+            columns = {name: table[name] for name in EPISODES.names if name in table.column_names}
+            columns |= {f"show_{name}": shows[name] for name in ("title", "description")}
+            columns |= {name: shows[name] for name in ("language", "categories")}
+            columns["text"] = text = self._compose(columns, places)
+            columns["content_hash"] = _hashes(text)
+            yield pa.table([columns[name] for name in EPISODES.names], schema=EPISODES)
+
+    def _compose(self, columns: dict[str, pa.ChunkedArray], places: pa.Array) -> pa.StringArray:
+        fields = [columns[name].combine_chunks() for name in ("title", "description")]
+        texts = pc.binary_join_element_wise(*map(_with_full_stop, fields), self._texts.take(places), " ")
+        starts = [pc.utf8_slice_codeunits(pc.utf8_trim(field, AROUND), 0, START_CHARS).to_pylist() for field in fields]
+        special = [
+            row
+            for row, (title, about, show) in enumerate(zip(*starts, places.to_pylist(), strict=True))
+            if self._may_repeat(start_of(title), start_of(about), self._starts[show])
+        ]
+        if not special:
+            return texts
+        rows = pa.array(special)
+        values = [columns[name].take(rows).to_pylist() for name in COMPOSED]
+        mask = pc.is_in(pa.array(range(len(texts))), value_set=rows)
+        return pc.replace_with_mask(texts, mask, pa.array(map(compose_text, *values), pa.string()))
+
+    @staticmethod
+    def _may_repeat(title: str, about: str, show: set[str] | None) -> bool:
+        return not title or not about or title == about or show is None or title in show or about in show
+
+
+def _with_full_stop(field: pa.StringArray) -> pa.StringArray:
+    ended = pc.is_in(pc.utf8_slice_codeunits(field, -1), value_set=pa.array(list(FULL_STOPS)))
+    return pc.if_else(ended, field, pc.binary_join_element_wise(field, ".", ""))
+
+
+def _table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.table(arrays, schema=pa.schema([field.with_nullable(True) for field in schema]))
+
+
+def _hashes(texts: pa.StringArray) -> pa.StringArray:
+    """The content hash of each text, straight from Arrow's memory."""
+    _, ends, text = texts.buffers()
+    whole, ends = memoryview(text or b""), memoryview(ends).cast("i")
+    first = texts.offset
+    return pa.array(
+        [hash_of_bytes(whole[ends[place] : ends[place + 1]]) for place in range(first, first + len(texts))], pa.string()
+    )
+
+
+def parse_date(value: str) -> datetime | None:
+    """A date as the dataset writes it (``2017-12-01 05:00:00+00``) or in ISO 8601, in UTC; without an offset it is UTC.
+
+    None where it is no date, or none that a podcast can have (:data:`EARLIEST`, :data:`LATEST`).
+    """
+    try:
+        date = datetime.fromisoformat(value)
+        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return date.replace(microsecond=0) if EARLIEST <= date < LATEST else None
+
+
+def parse_duration(value: str) -> int | None:
+    """Whole seconds, or None where the value is no length that an episode can have."""
+    try:
+        seconds = int(float(value))
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds <= MAX_DURATION else None
