@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from include.errors import PermanentError
+from include.index.pinecone.credentials import CONTROL_PLANE
 from include.retriever.recipe import Recipe
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -27,7 +28,12 @@ SAMPLE_DIR = PROJECT / "include" / "sample"
 
 PROFILES: dict[str, dict[str, Any]] = {
     "local": {"source": "directory", "dataset_dir": SAMPLE_DIR, "base_model": "all-MiniLM-L6-v2", "device": "auto"},
-    "production": {"source": "kaggle", "base_model": "distiluse-base-multilingual-cased-v2", "device": "cuda"},
+    "production": {
+        "source": "kaggle",
+        "base_model": "distiluse-base-multilingual-cased-v2",
+        "device": "cuda",
+        "index": "pinecone",
+    },
 }
 
 
@@ -128,9 +134,21 @@ class Settings(BaseSettings):
     """A model older than this is trained anew when episodes arrive."""
 
     # Index
-    index: Literal["lancedb"] = "lancedb"
+    index: Literal["lancedb", "pinecone"] = "lancedb"
+    """The backend: embedded, or Pinecone serverless."""
     index_location: str = ""
     """Where the embedded index lives (default: <artifacts>/index)."""
+    pinecone_index: str = Field(default="podsearch", pattern=r"^[a-z0-9]([a-z0-9-]{0,37}[a-z0-9])?$")
+    """Pinecone's indexes are named after it, one for each dimension: podsearch-384."""
+    pinecone_connection: str = "pinecone_default"
+    """Id of the Airflow connection with the API key; what it leaves out is taken from the settings below."""
+    pinecone_api_key: SecretStr = SecretStr("")
+    """The key where there is no connection: outside of Airflow (make search), or everywhere."""
+    pinecone_host: str = Field(default=CONTROL_PLANE, pattern=r"^https?://[^/@\s]+/?$")
+    """Pinecone's control plane."""
+    pinecone_cloud: str = "aws"
+    pinecone_region: str = "us-east-1"
+    """Where an index is made that is not there yet."""
     encode_batch_size: int = Field(default=16, ge=1)
     keep_namespaces: int = Field(default=2, ge=1)
     """Namespaces kept for rollback, the live one included."""
@@ -244,6 +262,11 @@ class Settings(BaseSettings):
     @property
     def index_root(self) -> str:
         return self.index_location or f"{self.artifacts_root.rstrip('/')}/index"
+
+    @property
+    def index_name(self) -> str:
+        """What the live pointer calls the index."""
+        return self.pinecone_index if self.index == "pinecone" else self.index_root
 
     @property
     def curated_queries_path(self) -> Path | None:

@@ -25,10 +25,10 @@ class PlanComparisonOperator(PodsearchOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         from include.episodes import snapshot
         from include.evaluation.comparison import find_candidate, plan_comparison
-        from include.index.contract import open_index
         from include.index.live import read_live
         from include.index.plan import plan_reindex
         from include.retriever.registry import ensure_base, newest_trained
+        from operators.pinecone import open_index
 
         settings = self.settings
         if snapshot.latest(self.store) is None:

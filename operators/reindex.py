@@ -31,11 +31,11 @@ class PlanReindexOperator(PodsearchOperator):
         self.model_version = model_version
 
     def execute(self, context: Context) -> list[dict[str, int]]:
-        from include.index.contract import open_index
         from include.index.live import read_live
         from include.index.plan import plan_reindex
         from include.index.write import prepare_namespace
         from include.retriever.registry import load_manifest
+        from operators.pinecone import open_index
 
         live = read_live(self.store)
         plan = plan_reindex(self.store, model_version=self.model_version, live=live)
@@ -114,8 +114,8 @@ class UpsertShardOperator(ReindexStepOperator):
         self.shard = shard
 
     def step(self, plan: Plan, context: Context) -> int:
-        from include.index.contract import open_index
         from include.index.write import upsert_shard
+        from operators.pinecone import open_index
 
         return upsert_shard(self.store, open_index(self.settings), plan, self.shard)
 
@@ -124,8 +124,8 @@ class DeleteWithdrawnOperator(ReindexStepOperator):
     """Deletes what the snapshot does not have. Returns how many."""
 
     def step(self, plan: Plan, context: Context) -> int:
-        from include.index.contract import open_index
         from include.index.write import delete_withdrawn
+        from operators.pinecone import open_index
 
         return delete_withdrawn(self.store, open_index(self.settings), plan)
 
@@ -147,10 +147,10 @@ class VerifyIndexOperator(ReindexStepOperator):
     def step(self, plan: Plan, context: Context) -> dict[str, Any]:
         from include.evaluation.comparison import load_comparison
         from include.evaluation.run import read_query_sets
-        from include.index.contract import open_index
         from include.index.recall import MAX_QUERIES, require_recall
         from include.index.write import verify
         from include.retriever.encode import encode
+        from operators.pinecone import open_index
 
         index = open_index(self.settings)
         verification = verify(self.store, index, plan)
@@ -225,7 +225,7 @@ class ActivateOperator(ReindexStepOperator):
         pointer = activate(
             self.store,
             backend=self.settings.index,
-            index=self.settings.index_root,
+            index=self.settings.index_name,
             namespace=plan.namespace,
             model_version=plan.model_version,
             snapshot_id=plan.snapshot_id,
@@ -241,7 +241,7 @@ class RetireOperator(PodsearchOperator):
     """Drops namespaces that neither search nor a rollback needs. Returns their names."""
 
     def execute(self, context: Context) -> list[str]:
-        from include.index.contract import open_index
         from include.index.retire import retire
+        from operators.pinecone import open_index
 
         return retire(self.store, open_index(self.settings), keep=self.settings.keep_namespaces)

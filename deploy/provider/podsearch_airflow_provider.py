@@ -24,6 +24,19 @@ def get_provider_info() -> dict[str, Any]:
                         "password": "an API token; or, with a user name, its key",
                     },
                 },
-            }
+            },
+            {
+                "connection-type": "pinecone",
+                "hook-name": "Pinecone",
+                "hook-class-name": "operators.pinecone.PineconeHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "port", "schema"],
+                    "relabeling": {"password": "API key", "host": "Control plane"},
+                    "placeholders": {
+                        "host": "https://api.pinecone.io",
+                        "extra": '{"cloud": "aws", "region": "us-east-1"}',
+                    },
+                },
+            },
         ],
     }

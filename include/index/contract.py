@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from include.errors import PermanentError
 from include.settings import Settings
+
+if TYPE_CHECKING:
+    from include.index.pinecone.credentials import Credentials
 
 Vectors = npt.NDArray[np.float32]
 
@@ -47,6 +50,25 @@ class Records:
             )
         if len(set(self.ids)) < len(self.ids):
             raise ValueError("An id is there twice in one batch; which of its vectors to keep cannot be told.")
+
+
+@dataclass(frozen=True)
+class Period:
+    """When an episode was published: from ``since`` on, and before ``until``; one of them may be open.
+
+    Both are with a time zone. An episode without a date is in no period.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is None and self.until is None:
+            raise ValueError("A period needs a beginning or an end.")
+
+
+Filter = Mapping[str, str | Period]
+"""What a hit must be: equal in text metadata (``language``, ``show_title``, ...), ``published_at`` in a period."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +115,11 @@ class VectorIndex(Protocol):
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None: ...
 
-    def query(
-        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, str] | None = None
-    ) -> list[list[Hit]]:
+    def query(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
         """The ``k`` (at least 1) nearest of each query vector (q, dimension), best first, equal scores by id.
 
-        :param filter: text metadata that a hit must be equal in.
         :raises IndexMismatchError: the vectors are of another dimension.
-        :raises ValueError: there is no such metadata, or ``k`` is less than 1.
+        :raises ValueError: there is no such metadata, it is no text or no period, or ``k`` is less than 1.
         """
         ...
 
@@ -130,14 +149,31 @@ class IndexMismatchError(PermanentError):
 class NamespaceNotFoundError(RuntimeError):
     """An index does not have a namespace."""
 
-    def __init__(self, namespace: str, index: str) -> None:
-        super().__init__(
-            f"The index {index} has no namespace {namespace}. Is PODSEARCH_INDEX_LOCATION the one it was built with?"
+    def __init__(self, namespace: str, index: str, *, setting: str = "PODSEARCH_INDEX_LOCATION") -> None:
+        super().__init__(f"The index {index} has no namespace {namespace}. Is {setting} the one it was built with?")
+
+
+def open_index(
+    settings: Settings, *, backend: str | None = None, credentials: Credentials | None = None
+) -> VectorIndex:
+    """An index. Call it inside a task: backends hold threads, which do not survive a fork.
+
+    :param backend: the live pointer's, for what is live may still be in another than the settings name by now
+        (default: the settings').
+    :param credentials: of Pinecone (default: the settings').
+    :raises PermanentError: Pinecone's key is needed, and nobody gave it.
+    """
+    if (backend or settings.index) == "pinecone":
+        from include.index.pinecone.credentials import Credentials
+        from include.index.pinecone.index import PineconeIndex
+
+        credentials = credentials or Credentials(
+            settings.pinecone_api_key.get_secret_value(),
+            host=settings.pinecone_host,
+            cloud=settings.pinecone_cloud,
+            region=settings.pinecone_region,
         )
-
-
-def open_index(settings: Settings) -> VectorIndex:
-    """The index that the settings name. Call it inside a task: backends hold threads, which do not survive a fork."""
+        return PineconeIndex(settings.pinecone_index, credentials)
     from include.index.lancedb import LanceIndex
 
     return LanceIndex(settings.index_root)

@@ -7,7 +7,7 @@ threads do not survive a fork: open it inside the process that uses it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, timedelta
 from typing import Any, cast
 
@@ -17,11 +17,13 @@ import pyarrow as pa
 from lancedb.index import BTree, HnswSq
 
 from include.index.contract import (
+    Filter,
     Hit,
     IndexMismatchError,
     Metadata,
     NamespaceInfo,
     NamespaceNotFoundError,
+    Period,
     Records,
     Vectors,
 )
@@ -79,12 +81,10 @@ class LanceIndex:
         for start in range(0, len(ids), 500):
             table.delete(f"id IN ({', '.join(_quote(key) for key in ids[start : start + 500])})")
 
-    def query(
-        self, namespace: str, vectors: Vectors, k: int, filter: Mapping[str, str] | None = None
-    ) -> list[list[Hit]]:
+    def query(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
         hits: list[list[Hit]] = [[] for _ in vectors]
         table = self._table(namespace)
-        where = " AND ".join(f"{_column(key)} = {_quote(value)}" for key, value in (filter or {}).items())
+        where = " AND ".join(_condition(key, value) for key, value in (filter or {}).items())
         if k < 1:
             raise ValueError("Ask for at least one result.")
         if len(vectors) and vectors.shape[1:] != (_dimension(table),):
@@ -191,10 +191,17 @@ def _metadata(row: dict[str, Any]) -> Metadata:
     )
 
 
-def _column(name: str) -> str:
-    if name not in FILTERS:
-        raise ValueError(f"There is no filter by {name!r}: use one of {', '.join(FILTERS)}.")
-    return name
+def _condition(name: str, wanted: str | Period) -> str:
+    if name in FILTERS and isinstance(wanted, str):
+        return f"{name} = {_quote(wanted)}"
+    if name == "published_at" and isinstance(wanted, Period):
+        limits = ((">=", wanted.since), ("<", wanted.until))
+        return " AND ".join(
+            f"{name} {sign} timestamp '{moment.astimezone(UTC).isoformat()}'" for sign, moment in limits if moment
+        )
+    raise ValueError(
+        f"There is no filter by {name!r} and {wanted!r}: {', '.join(FILTERS)} take a text, published_at a Period."
+    )
 
 
 def _quote(value: str) -> str:

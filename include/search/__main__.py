@@ -66,8 +66,9 @@ def _search(query: str, k: int, language: str | None) -> list[Hit]:
 
     settings = get_settings()
     store = ArtifactStore(settings.artifacts_root)
-    require_live(store)  # says so at once, before a model is loaded
-    return SearchService(store, open_index(settings)).search(query, k, {"language": language} if language else None)
+    live = require_live(store)  # says so at once, before a model is loaded
+    index = open_index(settings, backend=live.backend)
+    return SearchService(store, index).search(query, k, {"language": language} if language else None)
 
 
 if __name__ == "__main__":

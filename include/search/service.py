@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from include.index.contract import Hit, VectorIndex
+from include.index.contract import Filter, Hit, VectorIndex
 from include.index.live import LivePointer, require_live
 from include.retriever.encode import encode
 from include.retriever.registry import open_model
@@ -24,16 +24,14 @@ class SearchService:
         self._index = index
         self._model = open_model(store, self.live.model_version, device)
 
-    def search(self, query: str, k: int = 10, filter: Mapping[str, str] | None = None) -> list[Hit]:
+    def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]:
         """The k best episodes, best first.
 
         :raises ValueError: the query is empty, or ``k`` is less than 1.
         """
         return self.search_many([query], k, filter)[0]
 
-    def search_many(
-        self, queries: Sequence[str], k: int = 10, filter: Mapping[str, str] | None = None
-    ) -> list[list[Hit]]:
+    def search_many(self, queries: Sequence[str], k: int = 10, filter: Filter | None = None) -> list[list[Hit]]:
         """The answers of several queries, encoded and asked together."""
         # A terminal's bytes that are no UTF-8 arrive as lone surrogates, which no tokenizer takes.
         texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]

@@ -102,6 +102,27 @@ def test_production_reads_from_kaggle_and_needs_no_directory(monkeypatch: pytest
     assert settings.curated_queries_path is None
 
 
+def test_production_searches_pinecone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_settings().index_name == get_settings().index_root
+    monkeypatch.setenv("PODSEARCH_PROFILE", "production")
+    monkeypatch.setenv("PODSEARCH_PINECONE_API_KEY", "pcsk_secret")
+    get_settings.cache_clear()
+    settings = get_settings()
+    assert (settings.index, settings.index_name, settings.pinecone_host) == (
+        "pinecone",
+        "podsearch",
+        "https://api.pinecone.io",
+    )
+    assert "pcsk_secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PINECONE_INDEX", "Pod_Search"), ("PINECONE_INDEX", "x" * 40), ("PINECONE_HOST", "pinecone")]
+)
+def test_what_pinecone_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert f"PODSEARCH_{name}" in error_of(monkeypatch, **{f"PODSEARCH_{name}": value})
+
+
 def test_a_directory_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     message = error_of(monkeypatch, PODSEARCH_PROFILE="production", PODSEARCH_SOURCE="directory")
     assert message == "No episodes to read: set PODSEARCH_DATASET_DIR to a folder with podcasts.csv and episodes.csv."

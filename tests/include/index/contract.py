@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from include.index.contract import (
     IndexMismatchError,
     Metadata,
     NamespaceNotFoundError,
+    Period,
     Records,
     VectorIndex,
     Vectors,
@@ -54,7 +55,12 @@ def ids_of(hits: list[Hit]) -> list[str]:
 
 
 class VectorIndexContract:
-    """What every backend keeps. A subclass gives the fixture ``index``: an empty :class:`VectorIndex`."""
+    """What every backend keeps. A subclass gives the fixture ``index``: an empty :class:`VectorIndex`.
+
+    ``odd_ids`` are among the ids that it takes.
+    """
+
+    odd_ids: Sequence[str] = ODD_IDS
 
     @pytest.fixture
     def index(self) -> VectorIndex:
@@ -172,12 +178,12 @@ class VectorIndexContract:
 
     def test_ids_are_any_text(self, index: VectorIndex) -> None:
         index.create("ns", DIMENSION)
-        values = random_vectors(len(ODD_IDS))
+        values = random_vectors(len(self.odd_ids))
         for _ in range(2):
-            index.upsert("ns", [records(ODD_IDS, values)])
-        assert sorted(index.list_ids("ns")) == sorted(ODD_IDS)
-        assert set(index.fetch("ns", ODD_IDS)) == set(ODD_IDS)
-        for name in ODD_IDS:
+            index.upsert("ns", [records(self.odd_ids, values)])
+        assert sorted(index.list_ids("ns")) == sorted(self.odd_ids)
+        assert set(index.fetch("ns", self.odd_ids)) == set(self.odd_ids)
+        for name in self.odd_ids:
             index.delete("ns", [name])
         assert index.count("ns") == 0
 
@@ -242,6 +248,28 @@ class VectorIndexContract:
         for name in ("published_at", "vector", "1=1 --"):
             with pytest.raises(ValueError, match="no filter by"):
                 filled.query("ns", axis(0), 3, {name: "x"})
+
+    def test_a_period_begins_with_its_first_second_and_ends_before_its_last(self, index: VectorIndex) -> None:
+        index.create("ns", DIMENSION)
+        days = {name: datetime(2017, 12, day, tzinfo=UTC) for name, day in (("a", 1), ("b", 2), ("c", 3))}
+        own = [metadata(published_at=moment) for moment in days.values()]
+        old, dateless = metadata(published_at=datetime(1969, 7, 20, tzinfo=UTC)), metadata(published_at=None)
+        index.upsert("ns", [Records(list("abcde"), random_vectors(5), [*own, old, dateless])])
+
+        def found(period: Period, **others: str) -> list[str]:
+            return sorted(ids_of(index.query("ns", axis(0), 5, {"published_at": period, **others})[0]))
+
+        assert found(Period(days["b"], days["c"])) == ["b"]
+        assert found(Period(since=days["b"])) == ["b", "c"]
+        assert found(Period(until=days["b"])) == ["a", "d"]
+        east = timezone(timedelta(hours=9))
+        assert found(Period(since=datetime(2017, 12, 2, 9, tzinfo=east))) == ["b", "c"], "a moment is one everywhere"
+        assert found(Period(since=days["b"]), language="English", show_title="Show") == ["b", "c"]
+        assert found(Period(since=days["b"]), language="Thai") == []
+        with pytest.raises(ValueError, match="beginning or an end"):
+            Period()
+        with pytest.raises(ValueError, match="no filter by"):
+            index.query("ns", axis(0), 3, {"language": Period(since=days["b"])})
 
     def test_metadata_comes_back_as_it_was_given(self, index: VectorIndex) -> None:
         index.create("ns", DIMENSION)

@@ -85,16 +85,16 @@ def test_a_registration_that_was_killed_is_not_there_and_can_be_repeated(
     store: ArtifactStore, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "one")
-    write, written = ArtifactStore.write_bytes, []
+    write, written = ArtifactStore.write_file, []
 
-    def fail_late(self: ArtifactStore, data: bytes, *parts: str) -> object:
+    def fail_late(self: ArtifactStore, source: Path, *parts: str) -> object:
         if parts[0] == FOLDER:
             written.append(parts)
             if len(written) == 4:
                 raise OSError("killed")
-        return write(self, data, *parts)
+        return write(self, source, *parts)
 
-    monkeypatch.setattr(ArtifactStore, "write_bytes", fail_late)
+    monkeypatch.setattr(ArtifactStore, "write_file", fail_late)
     with pytest.raises(OSError, match="killed"):
         register(store, folder, manifest())
     monkeypatch.undo()
@@ -109,13 +109,13 @@ def test_the_manifest_is_written_last(
     store: ArtifactStore, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "one")
-    write, written = ArtifactStore.write_bytes, []
+    write, written = ArtifactStore.write_file, []
 
-    def record(self: ArtifactStore, data: bytes, *parts: str) -> object:
+    def record(self: ArtifactStore, source: Path, *parts: str) -> object:
         written.append(parts)
-        return write(self, data, *parts)
+        return write(self, source, *parts)
 
-    monkeypatch.setattr(ArtifactStore, "write_bytes", record)
+    monkeypatch.setattr(ArtifactStore, "write_file", record)
     register(store, folder, manifest())
     assert written[-1] == (FOLDER, "tiny-tuned-1", MANIFEST)
 

@@ -1,0 +1,1 @@
+"""The Pinecone backend of the VectorIndex contract."""
