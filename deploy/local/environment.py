@@ -61,6 +61,9 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "MALLOC_ARENA_MAX": "2",
+        # Threads that wait for others sleep: with two model tasks, or a browser, beside each other, they would take the
+        # cores from those they wait for.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
     }
