@@ -38,6 +38,7 @@ MAX_DURATION = 7 * 24 * 3600
 """Seconds; a longer ``audio_length`` is a mistake (bytes or milliseconds, usually)."""
 
 _SHOWS = pa.schema([(name, pa.string()) for name in ("uuid", "title", "description", "language", "categories")])
+_JOINED = pa.schema([*_SHOWS, *(pa.field(name, pa.string()) for name in ("text", "title_start", "description_start"))])
 _SHOWS = _SHOWS.append(pa.field("row", pa.int64()))
 _CLEANED = pa.schema(
     [EPISODES.field(name) for name in ("episode_id", "podcast_id", "title", "description", "published_at")]
@@ -152,8 +153,7 @@ class Cleaner:
         :param dropped_shows: numbers of the shows' rows that are left out.
         :param dropped: the same for episodes.
         """
-        tables = [_SHOWS.empty_table(), *merge(shows, key="uuid", dropped=dropped_shows)]
-        join = _Join(pa.concat_tables(tables).combine_chunks())
+        join = _Join(merge(shows, key="uuid", dropped=dropped_shows))
         cleaned = regrouped(merge(episodes, key="episode_id", dropped=dropped), GROUP_ROWS)
         path = self._folder / f"part-{shard:04d}.parquet"
         return write_part(path, shard, join(cleaned)), join.without_description
@@ -166,50 +166,61 @@ class _Join:
     in columns: the function itself is asked for shows, and for the rows in which a field might repeat another.
     """
 
-    def __init__(self, shows: pa.Table) -> None:
-        self._shows = shows
-        self._ids = shows["uuid"].combine_chunks()
-        fields = list(zip(shows["title"].to_pylist(), shows["description"].to_pylist(), strict=True))
-        texts = [compose_text("", "", title, about) for title, about in fields]
-        self._texts = pa.array(texts, pa.string())
-        # An empty start is that of an episode's field too, which then is looked at.
-        self._starts = [
-            {start_of(field.strip(AROUND)) for field in both if field} if text else None
-            for both, text in zip(fields, texts, strict=True)
-        ]
+    def __init__(self, shows: Iterator[pa.Table]) -> None:
+        joined = [_JOINED.empty_table(), *(_with_text(table) for table in regrouped(shows, GROUP_ROWS))]
+        self._shows = pa.concat_tables(joined).combine_chunks()
+        self._places = {uuid: place for place, uuid in enumerate(self._shows["uuid"].to_pylist())}
         self.without_description = 0
 
     def __call__(self, cleaned: Iterator[pa.Table]) -> Iterator[pa.Table]:
         for table in cleaned:
-            places = pc.index_in(table["podcast_id"], value_set=self._ids).combine_chunks()
-            shows = self._shows.take(places)
+            places = [self._places[uuid] for uuid in table["podcast_id"].to_pylist()]
+            shows = self._shows.take(pa.array(places, pa.int64()))
             self.without_description += shows["description"].null_count
             columns = {name: table[name] for name in EPISODES.names if name in table.column_names}
             columns |= {f"show_{name}": shows[name] for name in ("title", "description")}
             columns |= {name: shows[name] for name in ("language", "categories")}
-            columns["text"] = text = self._compose(columns, places)
+            columns["text"] = text = _composed(columns, shows)
             columns["content_hash"] = _hashes(text)
             yield pa.table([columns[name] for name in EPISODES.names], schema=EPISODES)
 
-    def _compose(self, columns: dict[str, pa.ChunkedArray], places: pa.Array) -> pa.StringArray:
-        fields = [columns[name].combine_chunks() for name in ("title", "description")]
-        texts = pc.binary_join_element_wise(*map(_with_full_stop, fields), self._texts.take(places), " ")
-        starts = [pc.utf8_slice_codeunits(pc.utf8_trim(field, AROUND), 0, START_CHARS).to_pylist() for field in fields]
-        special = [
-            row
-            for row, (title, about, show) in enumerate(zip(*starts, places.to_pylist(), strict=True))
-            if self._may_repeat(start_of(title), start_of(about), self._starts[show])
-        ]
-        if not special:
-            return texts
-        rows = pa.array(special)
-        values = [columns[name].take(rows).to_pylist() for name in COMPOSED]
-        mask = pc.is_in(pa.array(range(len(texts))), value_set=rows)
-        return pc.replace_with_mask(texts, mask, pa.array(map(compose_text, *values), pa.string()))
 
-    @staticmethod
-    def _may_repeat(title: str, about: str, show: set[str] | None) -> bool:
-        return not title or not about or title == about or show is None or title in show or about in show
+def _with_text(shows: pa.Table) -> pa.Table:
+    """Shows with their part of the texts, and with the starts of their title and description."""
+    fields = list(zip(shows["title"].to_pylist(), shows["description"].to_pylist(), strict=True))
+    starts = [[start_of((field or "").strip(AROUND)) for field in both] for both in fields]
+    columns = [[compose_text("", "", title, about) for title, about in fields], *zip(*starts, strict=True)]
+    for name, column in zip(("text", "title_start", "description_start"), columns, strict=True):
+        shows = shows.append_column(name, pa.array(column, pa.string()))
+    return shows.select(_JOINED.names)
+
+
+def _composed(columns: dict[str, pa.ChunkedArray], shows: pa.Table) -> pa.StringArray:
+    """The texts of some episodes.
+
+    :param columns: the episodes' columns, :data:`COMPOSED` among them.
+    :param shows: of each, in the shape of :data:`_JOINED`.
+    """
+    fields = [columns[name].combine_chunks() for name in ("title", "description")]
+    texts = pc.binary_join_element_wise(*map(_with_full_stop, fields), shows["text"].combine_chunks(), " ")
+    starts = [pc.utf8_slice_codeunits(pc.utf8_trim(field, AROUND), 0, START_CHARS).to_pylist() for field in fields]
+    about_shows = [shows[name].to_pylist() for name in ("title_start", "description_start")]
+    special = [
+        row
+        for row, (title, about, *show) in enumerate(zip(*starts, *about_shows, strict=True))
+        if _may_repeat(start_of(title), start_of(about), *show)
+    ]
+    if not special:
+        return texts
+    rows = pa.array(special)
+    values = [columns[name].take(rows).to_pylist() for name in COMPOSED]
+    mask = pc.is_in(pa.array(range(len(texts))), value_set=rows)
+    return pc.replace_with_mask(texts, mask, pa.array(map(compose_text, *values), pa.string()))
+
+
+def _may_repeat(title: str, about: str, show_title: str, show_about: str) -> bool:
+    """Whether a field might be empty or repeat another, to judge by how they start."""
+    return not (title and about and show_title) or len({title, about, show_title, show_about}) < 4
 
 
 def _with_full_stop(field: pa.StringArray) -> pa.StringArray:
