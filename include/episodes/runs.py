@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 RUN_BYTES = 24 * 2**20
 """Rows are sorted and written when they take so much memory."""
-BATCH_ROWS = 256
+BATCH_ROWS = 128
 """Rows read at a time of each run: memory for a merge is that of as many rows of all runs."""
 
 
@@ -83,41 +83,58 @@ def merge(runs: Iterable[Run], *, key: str, dropped: Sequence[int] = ()) -> Iter
     :param dropped: values of the column ``row`` that are left out.
     """
     unwanted = np.unique(np.array(dropped, np.int64))
-    heads = [head for run in runs if (head := _Head(run.batches(), key, unwanted)).advance()]
-    while heads:
-        # Up to where the first of the batches at hand ends, no row can be missing.
-        limit = min(head.end for head in heads)
-        table = pa.concat_tables(head.take(limit) for head in heads)
+    heads = [_Head(run, key, unwanted) for run in runs]
+    while heads := [head for head in heads if head.fill()]:
+        # Up to where the first of the runs that go on has been read, no row can be missing.
+        limit = min((head.end for head in heads if head.goes_on), default=None)
+        table = pa.concat_tables(head.take(limit) for head in heads).combine_chunks()
         yield table.take(pc.sort_indices(table, [(key, "ascending")]))
-        heads = [head for head in heads if len(head.table) or head.advance()]
 
 
 class _Head:
-    """The batch of a run that is being merged."""
+    """The rows of a run that were read and not yet merged."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], key: str, unwanted: npt.NDArray[np.int64]) -> None:
-        self._batches, self._key, self._unwanted = batches, key, unwanted
-        self.end = ""
-        self.table: pa.Table = pa.table({})
+    def __init__(self, run: Run, key: str, unwanted: npt.NDArray[np.int64]) -> None:
+        self._batches, self._left = run.batches(), run.last - run.first
+        self._key, self._unwanted = key, unwanted
+        self.table: pa.Table | None = None
 
-    def advance(self) -> bool:
-        """Go on to the next batch that has rows; False at the end."""
-        for batch in self._batches:
-            table = pa.Table.from_batches([batch])
-            if len(self._unwanted):
-                rows = table["row"].to_numpy()
-                places = np.searchsorted(self._unwanted, rows)  # quicker than is_in, which hashes all of them each time
-                places[places == len(self._unwanted)] = 0
-                table = table.filter(pa.array(self._unwanted[places] != rows))
-            if len(table):
-                self.table, self.end = table, table[self._key][-1].as_py()
-                return True
-        return False
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are rows that were not read."""
+        return self._left > 0
 
-    def take(self, limit: str) -> pa.Table:
-        """Rows up to ``limit``, which are done with."""
+    @property
+    def end(self) -> str:
+        """The key that was read last."""
+        assert self.table is not None
+        end: str = self.table[self._key][-1].as_py()
+        return end
+
+    def fill(self) -> bool:
+        """Read until a batch is together, or the run has ended; False when no row is left.
+
+        All heads are filled at every step, or it would take as many steps as there are batches.
+        """
+        while self.goes_on and (self.table is None or len(self.table) < BATCH_ROWS):
+            table = self._wanted(pa.Table.from_batches([next(self._batches)]))
+            self._left -= 1
+            self.table = table if self.table is None else pa.concat_tables([self.table, table])
+        return bool(self.table)
+
+    def take(self, limit: str | None) -> pa.Table:
+        """Rows up to ``limit`` (None: all), which are done with."""
+        assert self.table is not None
         count = len(self.table)
-        if self.end > limit:
-            count = pc.sum(pc.less_equal(self.table[self._key], limit)).as_py()
+        if limit is not None:
+            count = pc.sum(pc.less_equal(self.table[self._key], limit)).as_py() or 0
         taken, self.table = self.table.slice(0, count), self.table.slice(count)
         return taken
+
+    def _wanted(self, table: pa.Table) -> pa.Table:
+        if not len(self._unwanted):
+            return table
+        rows = table["row"].to_numpy()
+        places = np.searchsorted(self._unwanted, rows)  # quicker than is_in, which hashes all of them each time
+        places[places == len(self._unwanted)] = 0
+        return table.filter(pa.array(self._unwanted[places] != rows))

@@ -67,6 +67,16 @@ def test_ids_that_stand_in_two_runs_stay_beside_each_other(tmp_path: Path) -> No
     assert merged(found, 0, dropped=[3, 5]) == [("a", 1), ("b", 2), ("c", 4)]
 
 
+def test_a_merge_of_many_runs_takes_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step looks at every run: with a step a batch, time would grow with the square of the catalogue."""
+    monkeypatch.setattr(runs, "RUN_BYTES", 1)
+    monkeypatch.setattr(runs, "BATCH_ROWS", 16)
+    found = [run for run in written(tmp_path, rows(4_000), at_once=200) if run.shard == 0]
+    batches = sum(run.last - run.first for run in found)
+    assert len(found) == 20
+    assert len(list(merge(found, key="key"))) < batches / 6
+
+
 def test_no_rows_are_no_runs(tmp_path: Path) -> None:
     assert RunWriter(tmp_path, "rows", key="key").finish() == []
     assert list(merge([], key="key")) == []
