@@ -45,7 +45,6 @@ with DAG(
     evaluate_model = EvaluateModelOperator.partial(
         task_id="evaluate_model",
         comparison_id=comparison_id,
-        pool=Pool.GPU,
         map_index_template="{{ task.model_version }}",
     ).expand_kwargs(plan_comparison.output)
     gate = GateOperator(task_id="gate", comparison_id=comparison_id)
@@ -53,15 +52,13 @@ with DAG(
         task_id="plan_reindex", model_version="{{ ti.xcom_pull(task_ids='gate') }}", pool=Pool.INDEX
     )
     encode_shard = EncodeShardOperator.partial(
-        task_id="encode_shard", plan_id=plan_id, pool=Pool.GPU, map_index_template="shard {{ task.shard }}"
+        task_id="encode_shard", plan_id=plan_id, map_index_template="shard {{ task.shard }}"
     ).expand_kwargs(plan_reindex.output)
     upsert_shard = UpsertShardOperator.partial(
         task_id="upsert_shard", plan_id=plan_id, pool=Pool.INDEX, map_index_template="shard {{ task.shard }}"
     ).expand_kwargs(plan_reindex.output)
     delete_withdrawn = DeleteWithdrawnOperator(task_id="delete_withdrawn", plan_id=plan_id, pool=Pool.INDEX)
-    verify_index = VerifyIndexOperator(
-        task_id="verify_index", plan_id=plan_id, comparison_id=comparison_id, pool=Pool.GPU
-    )
+    verify_index = VerifyIndexOperator(task_id="verify_index", plan_id=plan_id, comparison_id=comparison_id)
     publish_report = PublishReportOperator(
         task_id="publish_report", plan_id=plan_id, comparison_id=comparison_id, verification=verify_index.output
     )

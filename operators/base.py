@@ -13,7 +13,6 @@ from include.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
-    from sentence_transformers import SentenceTransformer
 
 
 class PodsearchOperator(BaseOperator):
@@ -35,10 +34,3 @@ class PodsearchOperator(BaseOperator):
     def announce(self, context: Context, asset: Asset, extra: dict[str, Any]) -> None:
         """Attach what happened to the asset event that the task emits when it succeeds."""
         context["outlet_events"][asset].extra = extra
-
-    def load_model(self, version: str) -> SentenceTransformer:
-        """Open a registered model on this task's device."""
-        from include.retriever.device import prepare_device
-        from include.retriever.registry import open_model
-
-        return open_model(self.store, version, prepare_device(self.settings.device, self.settings.threads))

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from operators.alerts import report_gate
 from operators.base import PodsearchOperator
+from operators.gpu import GpuOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.devices.device import Device
     from include.evaluation.comparison import ModelComparison
     from include.evaluation.run import EvaluationPlan
 
@@ -79,7 +81,7 @@ class ComparisonStepOperator(PodsearchOperator):
         return load_comparison(self.store, self.comparison_id)
 
 
-class EvaluateModelOperator(ComparisonStepOperator):
+class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
     """Measures one model by exact search over the evaluation catalogue; mapped over the models.
 
     Returns the mean metrics by query set.
@@ -91,15 +93,25 @@ class EvaluateModelOperator(ComparisonStepOperator):
         super().__init__(**kwargs)
         self.model_version = model_version
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def before_lease(self, context: Context) -> dict[str, Any] | None:
         from include.evaluation.publish import headline_metrics
-        from include.evaluation.run import evaluate_model, is_evaluated
+        from include.evaluation.run import is_evaluated
 
         _, evaluation = self.load_comparison()
         if not is_evaluated(self.store, evaluation.evaluation_id, self.model_version):
-            model = self.load_model(self.model_version)
-            batch_size = self.settings.encode_batch_size
-            evaluate_model(self.store, evaluation, model, self.model_version, batch_size=batch_size)
+            return None
+        self.log.info("%s was measured before.", self.model_version)
+        return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
+
+    def execute_on(self, device: Device, context: Context) -> dict[str, Any]:
+        from include.evaluation.publish import headline_metrics
+        from include.evaluation.run import evaluate_model
+        from include.retriever.registry import open_model
+
+        _, evaluation = self.load_comparison()
+        model = open_model(self.store, self.model_version, device.torch)
+        batch_size = self.settings.encode_batch_size
+        evaluate_model(self.store, evaluation, model, self.model_version, batch_size=batch_size)
         return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
 
 

@@ -29,11 +29,18 @@ class Pool(StrEnum):
     """Writes to the index: the embedded backend takes one writer at a time."""
 
 
+class Queue(StrEnum):
+    """Queues that Celery's workers listen to; other executors take no notice of them."""
+
+    GPU = "gpu"
+    """Of workers with GPUs, each running as many tasks at once as it has GPUs."""
+
+
 POOLS: dict[str, tuple[int, str]] = {
     Pool.GPU: (1, "Model work: one slot a GPU, or one on a machine without"),
     Pool.INDEX: (1, "Writers of the embedded index"),
 }
-"""Slots and description of each pool."""
+"""Slots and description of each pool; where Airflow runs on one machine, the pool of the GPUs has a slot for each."""
 
 
 class Tag(StrEnum):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from operators.base import PodsearchOperator
+from operators.gpu import GpuOperator
 from operators.links import ReportLink
 from operators.names import LIVE_INDEX
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.devices.device import Device
     from include.index.plan import Plan
 
 
@@ -68,21 +73,44 @@ class ReindexStepOperator(PodsearchOperator):
         super().__init__(**kwargs)
         self.plan_id = plan_id
 
-    def execute(self, context: Context) -> Any:
-        from include.index.plan import load_plan, note_seconds
+    @cached_property
+    def plan(self) -> Plan:
+        from include.index.plan import load_plan
 
-        started = time.monotonic()
-        result = self.step(load_plan(self.store, self.plan_id), context)
-        index = context["ti"].map_index or 0
-        note_seconds(self.store, self.plan_id, self.task_id, max(index, 0), time.monotonic() - started)
-        return result
+        return load_plan(self.store, self.plan_id)
+
+    def execute(self, context: Context) -> Any:
+        with self.timed(context):
+            return self.step(self.plan, context)
 
     def step(self, plan: Plan, context: Context) -> Any:
         """Do the step; the value is the task's result."""
         raise TypeError(f"{type(self).__name__} must say what its step is.")
 
+    @contextmanager
+    def timed(self, context: Context) -> Iterator[None]:
+        """Keep how long the block took, if it ends well."""
+        from include.index.plan import note_seconds
 
-class EncodeShardOperator(ReindexStepOperator):
+        started = time.monotonic()
+        yield
+        index = context["ti"].map_index or 0
+        note_seconds(self.store, self.plan_id, self.task_id, max(index, 0), time.monotonic() - started)
+
+
+class GpuReindexStepOperator(GpuOperator, ReindexStepOperator):
+    """A step that computes on a GPU; the time that it waits for one does not count."""
+
+    def execute_on(self, device: Device, context: Context) -> Any:
+        with self.timed(context):
+            return self.step_on(device, self.plan)
+
+    @abstractmethod
+    def step_on(self, device: Device, plan: Plan) -> Any:
+        """Do the step; the value is the task's result."""
+
+
+class EncodeShardOperator(GpuReindexStepOperator):
     """Encodes what the plan writes and no run has encoded before; mapped over shards. Returns how many.
 
     :param shard: the shard's number.
@@ -92,15 +120,25 @@ class EncodeShardOperator(ReindexStepOperator):
         super().__init__(**kwargs)
         self.shard = shard
 
-    def step(self, plan: Plan, context: Context) -> int:
-        from include.index.write import encode_shard, texts_to_encode
+    @cached_property
+    def texts(self) -> Mapping[str, str]:
+        from include.index.write import texts_to_encode
 
-        texts = texts_to_encode(self.store, plan, self.shard)
-        if not texts:
-            self.log.info("Shard %d: every text was encoded before.", self.shard)
-            return 0
-        model = self.load_model(plan.model_version)
-        return encode_shard(self.store, plan, self.shard, texts, model, batch_size=self.settings.encode_batch_size)
+        return texts_to_encode(self.store, self.plan, self.shard)
+
+    def before_lease(self, context: Context) -> int | None:
+        if self.texts:
+            return None
+        self.log.info("Shard %d: every text was encoded before.", self.shard)
+        return 0
+
+    def step_on(self, device: Device, plan: Plan) -> int:
+        from include.index.write import encode_shard
+        from include.retriever.registry import open_model
+
+        model = open_model(self.store, plan.model_version, device.torch)
+        batch_size = self.settings.encode_batch_size
+        return encode_shard(self.store, plan, self.shard, self.texts, model, batch_size=batch_size)
 
 
 class UpsertShardOperator(ReindexStepOperator):
@@ -130,7 +168,7 @@ class DeleteWithdrawnOperator(ReindexStepOperator):
         return delete_withdrawn(self.store, open_index(self.settings), plan)
 
 
-class VerifyIndexOperator(ReindexStepOperator):
+class VerifyIndexOperator(GpuReindexStepOperator):
     """Holds the namespace against the snapshot, and its answers against exact search.
 
     Returns what was verified.
@@ -144,12 +182,13 @@ class VerifyIndexOperator(ReindexStepOperator):
         super().__init__(**kwargs)
         self.comparison_id = comparison_id
 
-    def step(self, plan: Plan, context: Context) -> dict[str, Any]:
+    def step_on(self, device: Device, plan: Plan) -> dict[str, Any]:
         from include.evaluation.comparison import load_comparison
         from include.evaluation.run import read_query_sets
         from include.index.recall import MAX_QUERIES, require_recall
         from include.index.write import verify
         from include.retriever.encode import encode
+        from include.retriever.registry import open_model
         from operators.pinecone import open_index
 
         index = open_index(self.settings)
@@ -158,7 +197,8 @@ class VerifyIndexOperator(ReindexStepOperator):
         queries = [query for one in read_query_sets(self.store, comparison.evaluation_id) for query in one.queries]
         if queries:
             chosen = queries[:: max(1, len(queries) // MAX_QUERIES)][:MAX_QUERIES]
-            vectors = encode(self.load_model(plan.model_version), chosen, batch_size=self.settings.encode_batch_size)
+            model = open_model(self.store, plan.model_version, device.torch)
+            vectors = encode(model, chosen, batch_size=self.settings.encode_batch_size)
             least = self.settings.min_index_recall
             verification.queries = len(chosen)
             verification.recall = require_recall(self.store, index, plan, vectors, least=least)
@@ -238,10 +278,15 @@ class ActivateOperator(ReindexStepOperator):
 
 
 class RetireOperator(PodsearchOperator):
-    """Drops namespaces that neither search nor a rollback needs. Returns their names."""
+    """Drops namespaces that neither search nor a rollback needs, and models that nothing needs. Returns their names."""
 
-    def execute(self, context: Context) -> list[str]:
+    def execute(self, context: Context) -> dict[str, list[str]]:
         from include.index.retire import retire
+        from include.index.retire_models import retire_models
         from operators.pinecone import open_index
 
-        return retire(self.store, open_index(self.settings), keep=self.settings.keep_namespaces)
+        index = open_index(self.settings)
+        return {
+            "namespaces": retire(self.store, index, keep=self.settings.keep_namespaces),
+            "models": retire_models(self.store, index, keep=self.settings.keep_models),
+        }

@@ -17,6 +17,7 @@ from deploy.local.api import AirflowApi, ApiError
 from deploy.local.environment import airflow_environment, airflow_home, logs_folder, require_free_port
 from deploy.local.follow import Follower
 from deploy.local.processes import Airflow, ComponentError
+from include.devices.inventory import visible_gpus
 from include.errors import PermanentError
 from include.settings import Settings, get_settings
 
@@ -122,7 +123,7 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
 
     :raises ComponentError: it runs with another address than the settings have.
     """
-    from operators.names import POOLS
+    from operators.names import POOLS, Pool
 
     if airflow.running_at() != airflow.url:
         raise ComponentError(
@@ -132,6 +133,8 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
     api = AirflowApi(settings)
     api.wait_until_up(airflow.check)
     for pool, (slots, description) in POOLS.items():
+        if pool == Pool.GPU and settings.device != "cpu":
+            slots = max(slots, len(visible_gpus()))
         api.ensure_pool(pool, slots, description)
     api.wait_for_dags(DAGS, airflow.check)
     for dag_id in DAGS:
@@ -143,7 +146,7 @@ def _left_undone(settings: Settings) -> str | None:
     """The DAG that should run although nothing starts it; training starts re-indexing by itself."""
     from include.episodes import snapshot
     from include.index.live import read_live
-    from include.retriever.training import why_due
+    from include.retriever.training.plan import why_due
     from include.storage import ArtifactStore
 
     store = ArtifactStore(settings.artifacts_root)

@@ -20,19 +20,22 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 from airflow.timetables.trigger import CronTriggerTimetable
 
+from include.devices.device import DeviceError
+from include.devices.lease import DevicesBusyError
 from include.episodes.sources.files import DatasetError
 from include.errors import PermanentError, RetryLaterError
 from include.quality.result import QualityError
-from include.retriever.device import DeviceError
 from include.settings import PROJECT, SettingsError
 from operators.base import PodsearchOperator
-from operators.names import POOLS, Pool, Tag
+from operators.gpu import GpuOperator
+from operators.names import POOLS, Pool, Queue, Tag
 
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
-LOADS_A_MODEL = {"load_model", "open_model", "prepare_device"}
+LOADS_A_MODEL = {"open_model", "load_base", "create_generator", "train", "prepare_device", "borrow"}
 WRITES_THE_INDEX = {"prepare_namespace", "upsert_shard", "delete_withdrawn", "retire"}
 HEAVY = {
     *("torch", "transformers", "sentence_transformers", "datasets", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
+    *("ctranslate2", "onnxruntime", "kubernetes", "pynvml"),
     *("lancedb", "pinecone", "kaggle", "great_expectations", "matplotlib", "ir_measures"),
 }
 
@@ -51,11 +54,10 @@ def operator_class(task: Any) -> type:
 def names_in_bodies(operator: type) -> set[str]:
     """Every name that the methods of an operator and of its bases in operators/ use.
 
-    PodsearchOperator is left out: what it offers counts where it is used.
+    PodsearchOperator and GpuOperator are left out: what they offer counts where it is used.
     """
-    classes = [
-        one for one in operator.__mro__ if one.__module__.startswith("operators.") and one is not PodsearchOperator
-    ]
+    general = (PodsearchOperator, GpuOperator)
+    classes = [one for one in operator.__mro__ if one.__module__.startswith("operators.") and one not in general]
     nodes = [node for one in classes for node in ast.walk(ast.parse(inspect.getsource(one)))]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
@@ -138,6 +140,7 @@ def test_every_task_has_an_owner_and_is_tried_again(dag_bag: DagBag) -> None:
         (DeviceError("no use"), RetryAction.FAIL),
         (RetryLaterError("told when", seconds=90), RetryAction.RETRY),
         (RetryLaterError("try again"), RetryAction.DEFAULT),
+        (DevicesBusyError("try again"), RetryAction.DEFAULT),
         (ConnectionError("try again"), RetryAction.DEFAULT),
         (MemoryError(), RetryAction.DEFAULT),
         (RuntimeError("who knows"), RetryAction.DEFAULT),
@@ -156,10 +159,36 @@ def test_a_pool_that_nobody_makes_is_not_waited_for(dag_bag: DagBag) -> None:
     assert {task.pool for _, task in tasks_of(dag_bag)} <= {*POOLS, "default_pool"}
 
 
-def test_models_are_loaded_in_the_pool_of_the_gpus(dag_bag: DagBag) -> None:
+def test_models_are_loaded_by_tasks_that_have_a_gpu_to_themselves(dag_bag: DagBag) -> None:
+    """Or, if their declaration says that they need none, the CPU."""
     found = pools(dag_bag, LOADS_A_MODEL)
-    assert {"train_retriever.fine_tune", "reindex_episodes.encode_shard"} <= set(found)
-    assert set(found.values()) == {Pool.GPU}, found
+    assert {
+        *("train_retriever.generate_queries", "train_retriever.fine_tune"),
+        *("reindex_episodes.evaluate_model", "reindex_episodes.encode_shard", "reindex_episodes.verify_index"),
+    } <= set(found)
+    loading = {key: task for key, task in tasks_of(dag_bag) if key in found}
+    assert [key for key, task in loading.items() if not issubclass(operator_class(task), GpuOperator)] == []
+
+
+def test_who_needs_gpus_waits_for_as_many_where_they_are(dag_bag: DagBag) -> None:
+    needed = {
+        key: (task, task.partial_kwargs["gpus"] if hasattr(task, "partial_kwargs") else task.gpus)
+        for key, task in tasks_of(dag_bag)
+        if issubclass(operator_class(task), GpuOperator)
+    }
+    assert needed["reindex_episodes.encode_shard"][1] == 1
+    for key, (task, gpus) in needed.items():
+        place = (Pool.GPU, gpus, Queue.GPU) if gpus else ("default_pool", 1, "default")
+        assert (task.pool, task.pool_slots, task.queue) == place, key
+
+
+def test_nobody_else_takes_the_slots_of_the_gpus(dag_bag: DagBag) -> None:
+    others = [
+        key
+        for key, task in tasks_of(dag_bag)
+        if (task.pool == Pool.GPU or task.queue == Queue.GPU) and not issubclass(operator_class(task), GpuOperator)
+    ]
+    assert others == []
 
 
 def test_the_index_has_one_writer_at_a_time(dag_bag: DagBag) -> None:

@@ -4,22 +4,42 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from include.devices.device import Device, DeviceError
 from include.evaluation.comparison import load_comparison
 from include.index.contract import open_index
 from include.index.plan import begin_write, finish_write, load_plan, plan_reindex, read_seconds
-from operators.comparison import PlanComparisonOperator
+from include.index.write import texts_to_encode
+from include.retriever.encode import EmbeddingCache
+from include.settings import get_settings
+from operators.comparison import EvaluateModelOperator, PlanComparisonOperator
 from operators.names import LIVE_INDEX
 from operators.reindex import (
     ActivateOperator,
+    EncodeShardOperator,
+    GpuReindexStepOperator,
     PlanReindexOperator,
     ReindexStepOperator,
     RetireOperator,
 )
+from tests.models import build_model
 from tests.operators.conftest import FakeContext, FakeTaskInstance, Installation
 
 Skips = Callable[[Any, FakeContext], str]
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Choose PODSEARCH_DEVICE on a machine that shows no GPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def choose(device: str) -> None:
+        monkeypatch.setenv("PODSEARCH_DEVICE", device)
+        get_settings.cache_clear()
+
+    return choose
 
 
 def compare() -> PlanComparisonOperator:
@@ -113,8 +133,67 @@ def test_how_long_a_step_took_is_kept_for_the_report(
     assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
 
 
+def test_a_step_on_a_gpu_keeps_how_long_it_took_and_what_it_used(
+    installation: Installation, no_gpu: Callable[[str], None], context: FakeContext, tmp_path: Path
+) -> None:
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "tuned", "tuned")
+    plan = plan_reindex(installation.store, model_version="tuned", live=None)
+
+    class Step(GpuReindexStepOperator):
+        def step_on(self, device: Device, plan: Any) -> str:
+            return f"{plan.namespace} on {device.kind}"
+
+    no_gpu("auto")
+    assert Step(task_id="step", plan_id=plan.plan_id).execute(context) == "tuned on cpu"  # type: ignore[arg-type]
+    assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
+    assert context.ti.pushed["device_usage"]["device"] == "cpu"
+
+
+def test_texts_that_were_encoded_before_need_no_gpu(
+    installation: Installation, no_gpu: Callable[[str], None], context: FakeContext, tmp_path: Path
+) -> None:
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "tuned", "tuned")
+    plan = plan_reindex(installation.store, model_version="tuned", live=None)
+    shard = plan.shards[0]
+
+    def encode() -> int:
+        operator = EncodeShardOperator(task_id="encode_shard", plan_id=plan.plan_id, shard=shard)
+        return int(operator.execute(context))  # type: ignore[arg-type]
+
+    no_gpu("cuda")
+    with pytest.raises(DeviceError):
+        encode()
+    hashes = list(texts_to_encode(installation.store, plan, shard))
+    cache = EmbeddingCache(installation.store, "tuned", "elsewhere")
+    cache.add(hashes, np.ones((len(hashes), 4), dtype=np.float32))
+    assert encode() == 0
+
+
+def test_a_model_that_was_measured_before_needs_no_gpu(
+    installation: Installation, no_gpu: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installation.publish_snapshot()
+    monkeypatch.setenv("PODSEARCH_BASE_MODEL", str(build_model(tmp_path)))
+    no_gpu("auto")
+    contexts = [FakeContext(run_type="manual") for _ in range(3)]
+    [mapped] = compare().execute(contexts[0])  # type: ignore[arg-type]
+
+    def measure(context: FakeContext) -> Any:
+        comparison_id = contexts[0].ti.pushed["comparison_id"]
+        operator = EvaluateModelOperator(task_id="evaluate_model", comparison_id=comparison_id, **mapped)
+        return operator.execute(context)  # type: ignore[arg-type]
+
+    measured = measure(contexts[1])
+    assert contexts[1].ti.pushed["device_usage"]["fallback"] is True
+    no_gpu("cuda")
+    assert measure(contexts[2]) == measured
+    assert contexts[2].ti.pushed == {"device_usage": {}}
+
+
 def test_with_nothing_live_nothing_is_retired(installation: Installation, context: FakeContext) -> None:
-    assert RetireOperator(task_id="retire").execute(context) == []  # type: ignore[arg-type]
+    assert RetireOperator(task_id="retire").execute(context) == {"namespaces": [], "models": []}  # type: ignore[arg-type]
 
 
 def test_going_live_is_announced() -> None:

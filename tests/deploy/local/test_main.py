@@ -21,7 +21,7 @@ from deploy.local.environment import airflow_environment, airflow_home, password
 from deploy.local.processes import Airflow
 from include.errors import PermanentError
 from include.settings import PROJECT, Settings, get_settings
-from operators.names import POOLS
+from operators.names import POOLS, Pool
 from tests.standins.airflow_api import AirflowStandIn, Moment, task
 
 AIRFLOW = """
@@ -120,6 +120,28 @@ def test_up_while_up_says_where_it_is(
     assert set(airflow_standin.pools) == set(POOLS)
     assert airflow_standin.dags == dict.fromkeys(runner.DAGS, False)
     assert running.is_whole()
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "slots"), [("0,1,2", "auto", 3), ("0,1,2", "cpu", 1), ("", "auto", 1), ("7", "cuda", 1)]
+)
+def test_the_pool_of_the_gpus_has_a_slot_for_each(
+    running: Airflow,
+    main: Callable[[str], int],
+    airflow_standin: AirflowStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str,
+    device: str,
+    slots: int,
+) -> None:
+    """On a machine without one there is a slot too."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("PODSEARCH_DEVICE", device)
+    get_settings.cache_clear()
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, True)
+    assert main("up") == 0
+    assert airflow_standin.pools[Pool.GPU]["slots"] == slots
+    assert airflow_standin.pools[Pool.INDEX]["slots"] == 1
 
 
 def test_another_port_than_the_running_one_is_said_and_not_waited_for(

@@ -1,0 +1,117 @@
+"""Tasks that compute on a GPU: where Airflow sends them, and the GPU that each has to itself while it runs.
+
+On a machine without a GPU they run on the CPU, unless ``PODSEARCH_DEVICE=cuda`` requires one.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.configuration import conf
+
+from include.errors import PermanentError
+from include.settings import get_settings
+from operators.base import PodsearchOperator
+from operators.names import Pool, Queue
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+
+    from include.devices.device import Device
+    from include.devices.usage import Usage
+
+USAGE = "device_usage"
+"""The XCom key of what a task used of its device (:class:`include.devices.usage.Usage`); mapped tasks have one each."""
+RESOURCE = "nvidia.com/gpu"
+"""What Kubernetes calls a GPU of NVIDIA: a resource, and the taint that keeps other pods from its nodes."""
+
+
+class GpuOperator(PodsearchOperator):
+    """An operator that computes on GPUs that it has to itself.
+
+    It waits in the pool and the queue ``gpu``, on Kubernetes in a pod that is given GPUs, and leases them on its worker
+    for as long as it executes. What it used is logged, and pushed under ``device_usage``, which is empty if there was
+    nothing to compute.
+
+    :param gpus: how many; with 0 it is a task like others, on the CPU.
+    """
+
+    usage: Usage
+    """While it executes: where work in other processes notes what it used."""
+
+    def __init__(self, *, gpus: int = 1, **kwargs: Any) -> None:
+        super().__init__(**_placed(gpus, kwargs))
+        self.gpus = gpus
+
+    @classmethod
+    def partial(cls, *, gpus: int = 1, **kwargs: Any) -> OperatorPartial:
+        """As :meth:`BaseOperator.partial`, which knows nothing of what the constructor adds."""
+        return super().partial(gpus=gpus, **_placed(gpus, kwargs))
+
+    def execute(self, context: Context) -> Any:
+        if (done := self.before_lease(context)) is not None:
+            context["ti"].xcom_push(key=USAGE, value={})  # a task that reads it fails if there is none
+            return done
+        from include.devices.device import borrow
+        from include.devices.usage import measure
+
+        settings = self.settings
+        wanted = settings.device if self.gpus else "cpu"
+        locks = settings.home / "devices"
+        with (
+            borrow(wanted, gpus=self.gpus, threads=settings.threads, folder=locks) as device,
+            measure(device) as self.usage,
+        ):
+            result = self.execute_on(device, context)
+        context["ti"].xcom_push(key=USAGE, value=self.usage.model_dump(mode="json"))
+        return result
+
+    def before_lease(self, context: Context) -> Any:
+        """The task's result if there is nothing to compute, so that no GPU is waited for; else None."""
+        return None
+
+    @abstractmethod
+    def execute_on(self, device: Device, context: Context) -> Any:
+        """Do the work; the value is the task's result."""
+
+
+def _placed(gpus: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """An operator's arguments with what sends it to the GPUs; those that were given go before."""
+    if not gpus:
+        return kwargs
+    placed = {"pool": Pool.GPU.value, "pool_slots": gpus, "queue": Queue.GPU.value, **kwargs}
+    config = dict(kwargs.get("executor_config") or {})
+    if "pod_override" not in config and _on_kubernetes() and get_settings().device != "cpu":
+        placed["executor_config"] = config | {"pod_override": _pod(gpus)}
+    return placed
+
+
+def _on_kubernetes() -> bool:
+    """Whether KubernetesExecutor is among the executors: there may be several, with aliases, and of several teams."""
+    executors = re.split(r"[,;:=]", conf.get("core", "executor", fallback=""))
+    return any(name.strip().rpartition(".")[2] == "KubernetesExecutor" for name in executors)
+
+
+def _pod(gpus: int) -> Any:
+    """What the pod of a task has beside the template's: GPUs, and leave to run on the nodes that are kept for them.
+
+    :raises PermanentError: KubernetesExecutor is configured and its client is not installed.
+    """
+    try:
+        from kubernetes.client import models as k8s
+    except ImportError as error:
+        raise PermanentError(
+            "[core] executor names KubernetesExecutor, and the package kubernetes is missing where DAGs are read: "
+            "pip install apache-airflow-providers-cncf-kubernetes."
+        ) from error
+    return k8s.V1Pod(
+        spec=k8s.V1PodSpec(
+            containers=[
+                k8s.V1Container(name="base", resources=k8s.V1ResourceRequirements(limits={RESOURCE: str(gpus)}))
+            ],
+            tolerations=[k8s.V1Toleration(key=RESOURCE, operator="Exists", effect="NoSchedule")],
+        )
+    )
