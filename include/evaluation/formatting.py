@@ -42,3 +42,11 @@ def seconds(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(value: float) -> str:
+    """Memory as people read it: ``512 MiB``, ``5.1 GiB``."""
+    if not math.isfinite(value) or value <= 0:
+        return "–"
+    mebibytes = value / 2**20
+    return f"{max(mebibytes, 1):.0f} MiB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GiB"

@@ -17,17 +17,17 @@ from include.evaluation.report import (
     IndexPlan,
     ReportData,
     Role,
-    TrainingRun,
     Versions,
     before_and_after,
     render,
 )
 from include.evaluation.run import EvaluationPlan, load_evaluations, load_results
+from include.evaluation.training_run import training_run
 from include.index.live import LivePointer
 from include.index.plan import Plan
 from include.index.recall import K
 from include.index.write import Verification
-from include.retriever.registry import ModelManifest, load_manifest
+from include.retriever.registry import load_manifest
 from include.storage import ArtifactStore, digest
 
 FOLDER = "reports"
@@ -59,7 +59,7 @@ def publish_report(
             for role, version in comparison.roles.items()
         },
         decision=load_decision(store, comparison.comparison_id),
-        training=_training(trained),
+        training=training_run(store, trained),
         plan=IndexPlan(
             kind=plan.action,
             added=plan.added,
@@ -151,15 +151,4 @@ def _index_check(verification: Verification, backend: str) -> IndexCheck | None:
         queries=verification.queries,
         k=K,
         recall=verification.recall,
-    )
-
-
-def _training(model: ModelManifest) -> TrainingRun | None:
-    if model.kind != "fine-tuned":
-        return None
-    return TrainingRun(
-        base_model=model.base_model,
-        settings=model.recipe,
-        pairs_by_origin=model.pairs,
-        losses=[(int(entry["step"]), entry["loss"]) for entry in model.losses],
     )

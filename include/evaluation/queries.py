@@ -64,11 +64,7 @@ def load_curated(path: Path, episode_ids: Collection[str]) -> CuratedQueries:
     :param episode_ids: ids of the episodes that are searched; a set or a dict, for speed.
     :raises CuratedQueriesError: the file is not UTF-8, lacks a column, or has a row without a query or without ids.
     """
-    answers: dict[str, list[str]] = {}
-    for line, query, ids in _rows(path):
-        if not query or not ids:
-            raise CuratedQueriesError(f"{path}, line {line}: needs a query and at least one episode id.")
-        answers.setdefault(query, []).extend(ids)
+    answers = read_curated(path)
     relevant = {
         query: [episode_id for episode_id in dict.fromkeys(ids) if episode_id in episode_ids]
         for query, ids in answers.items()
@@ -76,6 +72,19 @@ def load_curated(path: Path, episode_ids: Collection[str]) -> CuratedQueries:
     kept = {query: ids for query, ids in relevant.items() if ids}
     query_set = QuerySet("curated", list(kept), list(kept.values()), ["curated"] * len(kept))
     return CuratedQueries(query_set, left_out=len(relevant) - len(kept))
+
+
+def read_curated(path: Path) -> dict[str, list[str]]:
+    """All queries of such a file with the ids of the episodes that answer them, whether a catalogue has them or not.
+
+    :raises CuratedQueriesError: as :func:`load_curated`.
+    """
+    answers: dict[str, list[str]] = {}
+    for line, query, ids in _rows(path):
+        if not query or not ids:
+            raise CuratedQueriesError(f"{path}, line {line}: needs a query and at least one episode id.")
+        answers.setdefault(query, []).extend(ids)
+    return answers
 
 
 def _rows(path: Path) -> list[tuple[int, str, list[str]]]:

@@ -17,6 +17,7 @@ from include.evaluation.examples import ExampleChoice
 from include.evaluation.formatting import count, number, seconds, share, signed
 from include.evaluation.gate import CHECKED, Decision
 from include.evaluation.metrics import Interval, ModelEvaluation
+from include.evaluation.training_run import TrainingRun
 
 Role = Literal["base", "live", "candidate"]
 ROLES: tuple[Role, ...] = ("base", "live", "candidate")
@@ -33,19 +34,6 @@ class Comparison(BaseModel):
     reference: Role
     differences: dict[str, Interval]
     """From :func:`include.evaluation.metrics.differences`."""
-
-
-class TrainingRun(BaseModel):
-    """How the candidate was fine-tuned."""
-
-    base_model: str
-    settings: dict[str, str | int | float] = {}
-    pairs_by_origin: dict[str, int] = {}
-    losses: list[tuple[int, float]] = []
-    """Step and training loss."""
-    evaluations: list[tuple[int, float]] = []
-    """Step and value of ``evaluation_metric``."""
-    evaluation_metric: str = ""
 
 
 class IndexPlan(BaseModel):

@@ -16,8 +16,9 @@ from include.episodes import snapshot
 from include.episodes.schema import content_hash
 from include.evaluation.metrics import ModelEvaluation, evaluate
 from include.evaluation.queries import QuerySet, QuerySetName, load_curated
-from include.retriever.encode import EmbeddingCache, Vectors, encode, shard_part
-from include.retriever.training import read_pairs
+from include.retriever.encode import EmbeddingCache, Vectors, as_encoder, encode, shard_part
+from include.retriever.encoders.contract import Encoder
+from include.retriever.training.pairing import read_pairs
 from include.storage import MANIFEST, ArtifactStore, digest
 
 if TYPE_CHECKING:
@@ -106,21 +107,27 @@ def is_evaluated(store: ArtifactStore, evaluation_id: str, model_version: str) -
 
 
 def evaluate_model(
-    store: ArtifactStore, plan: EvaluationPlan, model: SentenceTransformer, model_version: str, *, batch_size: int
+    store: ArtifactStore,
+    plan: EvaluationPlan,
+    model: Encoder | SentenceTransformer,
+    model_version: str,
+    *,
+    batch_size: int,
 ) -> list[ModelEvaluation]:
     """Measure one model on every query set by exact search, and keep the results of each query."""
     if is_evaluated(store, plan.evaluation_id, model_version):
         return load_evaluations(store, plan.evaluation_id, model_version)
-    ids, catalogue = _encode_catalogue(store, plan, model, model_version, batch_size)
+    encoder = as_encoder(model)
+    ids, catalogue = _encode_catalogue(store, plan, encoder, model_version, batch_size)
     evaluations = []
     for query_set in read_query_sets(store, plan.evaluation_id):
         evaluation, results = evaluate(
             query_set,
             model_version=model_version,
-            queries=encode(model, query_set.queries, batch_size=batch_size),
+            queries=encode(encoder, query_set.queries, batch_size=batch_size, kind="query"),
             catalogue=catalogue,
             ids=ids,
-            positives=_encode_held_out(store, query_set, model, model_version, batch_size),
+            positives=_encode_held_out(store, query_set, encoder, model_version, batch_size),
             seed=plan.seed,
         )
         store.write_table(results, FOLDER, plan.evaluation_id, model_version, f"{query_set.name}.parquet")
@@ -206,7 +213,7 @@ def _queries_table(sets: Sequence[QuerySet]) -> pa.Table:
 
 
 def _encode_catalogue(
-    store: ArtifactStore, plan: EvaluationPlan, model: SentenceTransformer, version: str, batch_size: int
+    store: ArtifactStore, plan: EvaluationPlan, encoder: Encoder, version: str, batch_size: int
 ) -> tuple[list[str], Vectors]:
     """Ids and vectors of the catalogue, through the cache that indexing uses too, shard by shard."""
     import numpy as np
@@ -221,20 +228,20 @@ def _encode_catalogue(
             continue
         hashes = table["content_hash"].to_pylist()
         cache = EmbeddingCache(store, version, shard_part(part.shard))
-        cache.encode_missing(dict(zip(hashes, table["text"].to_pylist(), strict=True)), model, batch_size=batch_size)
+        cache.encode_missing(dict(zip(hashes, table["text"].to_pylist(), strict=True)), encoder, batch_size=batch_size)
         ids.extend(table["episode_id"].to_pylist())
         vectors.append(cache.vectors(hashes))
     return ids, np.concatenate(vectors)
 
 
 def _encode_held_out(
-    store: ArtifactStore, query_set: QuerySet, model: SentenceTransformer, version: str, batch_size: int
+    store: ArtifactStore, query_set: QuerySet, encoder: Encoder, version: str, batch_size: int
 ) -> Vectors | None:
     if query_set.positives is None:
         return None
     hashes = [content_hash(text) for text in query_set.positives]
     cache = EmbeddingCache(store, version, "held-out")
-    cache.encode_missing(dict(zip(hashes, query_set.positives, strict=True)), model, batch_size=batch_size)
+    cache.encode_missing(dict(zip(hashes, query_set.positives, strict=True)), encoder, batch_size=batch_size)
     return cache.vectors(hashes)
 
 

@@ -13,12 +13,16 @@ value by value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from itertools import chain
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from include.queries.filtering import query_key
+from include.queries.logs import is_logged
+from include.queries.titles import count_words
 
 MARKUP = r"(?i)</?(p|br|div|span|a|ul|ol|li|b|i|em|strong|script|style|img|h[1-6])(\s[^<>]*)?/?>"
 """HTML that cleaning should have turned into text."""
@@ -63,6 +67,53 @@ def prepared_episodes(episodes: pa.RecordBatchReader) -> pd.DataFrame:
     is left in ``text``.
     """
     return _to_pandas(_collect(episodes, _prepared_episodes))
+
+
+def queries(
+    pairs: pa.Table,
+    *,
+    languages: Mapping[str, str | None],
+    episodes: int,
+    dropped: int,
+    curated: Collection[str] = (),
+) -> pd.DataFrame:
+    """Training pairs, with what the suite needs to know about each; a blank query counts as null.
+
+    Added: ``language``, that of the episode; ``query_words``; ``one_split``, whether all queries of the episode are in
+    the same split; ``curated``, whether the query is one of ``curated``. And figures of the whole table, the same in
+    every row: ``dropped``, ``distinct`` and ``covered`` in percent, ``per_episode``. Logged queries count in none of
+    them.
+
+    :param pairs: in the shape of :data:`include.retriever.pairs.PAIRS`.
+    :param languages: of the pairs' episodes.
+    :param episodes: how many episodes queries were written for.
+    :param dropped: how many of the written queries the filter has dropped.
+    """
+    texts, ids = _blank_is_null(pairs["query"].combine_chunks()), pairs["episode_id"].to_pylist()
+    keys = [query_key(text or "") for text in texts.to_pylist()]
+    written = [row for row, origin in enumerate(pairs["origin"].to_pylist()) if not is_logged(origin)]
+    splits = pairs.group_by("episode_id").aggregate([("split", "count_distinct")])
+    torn = splits.filter(pc.greater(splits["split_count_distinct"], 1))["episode_id"].combine_chunks()
+    refused = set(map(query_key, curated))
+    figures = {
+        "dropped": 100 * dropped / max(dropped + len(written), 1),
+        "covered": 100 * len({ids[row] for row in written}) / max(episodes, 1),
+        "per_episode": len(written) / max(episodes, 1),
+        "distinct": 100 * len({keys[row] for row in written}) / max(len(written), 1),
+    }
+    facts: Facts = {
+        "episode_id": pairs["episode_id"],
+        "query": texts,
+        "positive": _left_out(pairs["positive"]),
+        "split": pairs["split"].dictionary_encode(),
+        "language": pa.array([languages.get(key) for key in ids], pa.string()).dictionary_encode(),
+        "query_words": pa.array(
+            [float(count_words(text)) if text else None for text in texts.to_pylist()], pa.float64()
+        ),
+        "one_split": pc.invert(pc.is_in(pairs["episode_id"], value_set=torn)),
+        "curated": pa.array([key in refused for key in keys], pa.bool_()),
+    }
+    return _to_pandas(pa.table(facts | {name: pa.repeat(value, len(pairs)) for name, value in figures.items()}))
 
 
 def _collect(reader: pa.RecordBatchReader, facts_of: Callable[[pa.RecordBatch], Facts]) -> pa.Table:

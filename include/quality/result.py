@@ -12,6 +12,8 @@ from include.storage import ArtifactStore
 
 FOLDER = "quality"
 DOCS = "data_docs"
+QUERIES = "queries"
+"""The suite of train_retriever; all others are of ingest_episodes."""
 
 Severity = Literal["critical", "warning", "info"]
 
@@ -87,12 +89,18 @@ def require(result: QualityResult) -> QualityResult:
     if result.success:
         return result
     lines = [f"- {item.what}: observed {item.observed}; expected {item.expected}" for item in result.critical]
+    remedy = "Mend the source or the threshold, then clear this task."
+    if result.suite == QUERIES:
+        remedy = (
+            "Mend the query generator's settings and trigger train_retriever anew, or mend the threshold and clear "
+            "this task."
+        )
+    else:
+        remedy += " If the catalogue has changed for good, trigger ingest_episodes anew with 'Accept drift'."
     raise QualityError(
         f"{len(lines)} critical expectation(s) of suite '{result.suite}' failed on {result.rows:,} row(s):\n"
         + "\n".join(lines)
-        + f"\nData Docs: {result.docs_path}"
-        + "\nMend the source or the threshold, then clear this task. If the catalogue has changed for good, trigger "
-        "ingest_episodes anew with 'Accept drift'."
+        + f"\nData Docs: {result.docs_path}\n{remedy}"
     )
 
 

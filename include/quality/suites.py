@@ -9,11 +9,6 @@ quarantined, it is the file that is broken: each such check has a critical floor
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
-
 from great_expectations import ExpectationSuite
 from great_expectations.expectations.core.expect_column_proportion_of_unique_values_to_be_between import (
     ExpectColumnProportionOfUniqueValuesToBeBetween,
@@ -33,22 +28,20 @@ from great_expectations.expectations.core.expect_column_values_to_match_regex im
 from great_expectations.expectations.core.expect_column_values_to_not_be_null import (
     ExpectColumnValuesToNotBeNull,
 )
-from great_expectations.expectations.core.expect_table_columns_to_match_set import (
-    ExpectTableColumnsToMatchSet,
-)
 from great_expectations.expectations.core.expect_table_row_count_to_be_between import (
     ExpectTableRowCountToBeBetween,
 )
-from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from include.episodes.prepare import EARLIEST, LATEST
 from include.episodes.quarantine import USABLE_ID
 from include.episodes.raw import COLUMNS
 from include.episodes.schema import EPISODES
-from include.quality.profile import LANGUAGE_NAME
+from include.quality import checks
+from include.quality.result import QUERIES
 
 CONTENT_HASH = r"^[0-9a-f]{24}$"
+SPLITS = ("train", "eval", "test")
 
 
 def raw_podcasts(
@@ -73,20 +66,20 @@ def raw_podcasts(
     return ExpectationSuite(
         name="raw_podcasts",
         expectations=[
-            _has_columns(COLUMNS["podcasts"]),
-            *_row_count("shows", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
-            _kept("unreadable", malformed, rows_read, max_quarantined_share),
-            *_rows(ExpectColumnValuesToNotBeNull, "uuid", "Every show has an id", floor=floor),
-            *_rows(ExpectColumnValuesToBeUnique, "uuid", "No two shows share an id", floor=floor),
-            *_rows(
+            checks.has_columns(COLUMNS["podcasts"]),
+            *checks.row_count("shows", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
+            checks.kept("unreadable", malformed, rows_read, max_quarantined_share),
+            *checks.rows(ExpectColumnValuesToNotBeNull, "uuid", "Every show has an id", floor=floor),
+            *checks.rows(ExpectColumnValuesToBeUnique, "uuid", "No two shows share an id", floor=floor),
+            *checks.rows(
                 ExpectColumnValuesToMatchRegex, "uuid", "Ids are usable as index keys", floor=floor, regex=USABLE_ID
             ),
-            *_rows(ExpectColumnValuesToNotBeNull, "title", "Shows have a title", mostly=0.99, floor=floor),
-            *_rows(ExpectColumnValuesToNotBeNull, "description", "Shows have a description", mostly=0.3),
-            *_rows(ExpectColumnValuesToNotBeNull, "language", "Shows name their language", mostly=0.5),
-            *_language(),
-            *_length("title_chars", "Show titles have a plausible length", 1, 500),
-            *_length("description_chars", "Show descriptions have a plausible length", 1, 20_000),
+            *checks.rows(ExpectColumnValuesToNotBeNull, "title", "Shows have a title", mostly=0.99, floor=floor),
+            *checks.rows(ExpectColumnValuesToNotBeNull, "description", "Shows have a description", mostly=0.3),
+            *checks.rows(ExpectColumnValuesToNotBeNull, "language", "Shows name their language", mostly=0.5),
+            *checks.language(),
+            *checks.length("title_chars", "Show titles have a plausible length", 1, 500),
+            *checks.length("description_chars", "Show descriptions have a plausible length", 1, 20_000),
         ],
     )
 
@@ -106,24 +99,24 @@ def raw_episodes(
     return ExpectationSuite(
         name="raw_episodes",
         expectations=[
-            _has_columns(COLUMNS["episodes"]),
-            *_row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
-            _kept("unreadable", malformed, rows_read, max_quarantined_share),
-            *_rows(not_null, "uuid", "Every episode has an id", floor=floor),
-            *_rows(ExpectColumnValuesToBeUnique, "uuid", "No two episodes share an id", floor=floor),
-            *_rows(
+            checks.has_columns(COLUMNS["episodes"]),
+            *checks.row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
+            checks.kept("unreadable", malformed, rows_read, max_quarantined_share),
+            *checks.rows(not_null, "uuid", "Every episode has an id", floor=floor),
+            *checks.rows(ExpectColumnValuesToBeUnique, "uuid", "No two episodes share an id", floor=floor),
+            *checks.rows(
                 ExpectColumnValuesToMatchRegex, "uuid", "Ids are usable as index keys", floor=floor, regex=USABLE_ID
             ),
-            *_rows(not_null, "podcast_uuid", "Every episode names its show", floor=floor),
-            *_true("podcast_known", "The show of an episode is in podcasts.csv", mostly=0.98, floor=floor),
-            *_rows(not_null, "title", "Episodes have a title", mostly=0.99, floor=floor),
-            *_rows(not_null, "description", "Episodes have a description", mostly=0.85, floor=floor),
-            *_length("title_chars", "Titles have a plausible length", 1, 500),
-            *_length("description_chars", "Descriptions have a plausible length", 1, 50_000),
-            *_rows(not_null, "pub_date", "Episodes have a date", mostly=0.9),
-            *_true("date_parses", "Dates can be read", mostly=0.99, floor=floor),
-            *_recent(),
-            *_rows(
+            *checks.rows(not_null, "podcast_uuid", "Every episode names its show", floor=floor),
+            *checks.true("podcast_known", "The show of an episode is in podcasts.csv", mostly=0.98, floor=floor),
+            *checks.rows(not_null, "title", "Episodes have a title", mostly=0.99, floor=floor),
+            *checks.rows(not_null, "description", "Episodes have a description", mostly=0.85, floor=floor),
+            *checks.length("title_chars", "Titles have a plausible length", 1, 500),
+            *checks.length("description_chars", "Descriptions have a plausible length", 1, 50_000),
+            *checks.rows(not_null, "pub_date", "Episodes have a date", mostly=0.9),
+            *checks.true("date_parses", "Dates can be read", mostly=0.99, floor=floor),
+            *checks.recent(),
+            *checks.rows(
                 ExpectColumnValuesToMatchRegex,
                 "audio_length",
                 "Lengths are whole seconds",
@@ -159,38 +152,40 @@ def episodes(
     return ExpectationSuite(
         name="episodes",
         expectations=[
-            _has_columns(EPISODES.names),
-            *_row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
-            _kept("in quarantine", quarantined, rows_read, max_quarantined_share),
-            _critical(ExpectColumnValuesToNotBeNull, "episode_id", "Every episode has an id"),
-            _critical(ExpectColumnValuesToBeUnique, "episode_id", "No two episodes share an id"),
-            _critical(ExpectColumnValuesToMatchRegex, "episode_id", "Ids are usable as index keys", regex=USABLE_ID),
-            *(_critical(ExpectColumnValuesToNotBeNull, name, f"Every episode has a {name}") for name in required),
-            _critical(
+            checks.has_columns(EPISODES.names),
+            *checks.row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
+            checks.kept("in quarantine", quarantined, rows_read, max_quarantined_share),
+            checks.critical(ExpectColumnValuesToNotBeNull, "episode_id", "Every episode has an id"),
+            checks.critical(ExpectColumnValuesToBeUnique, "episode_id", "No two episodes share an id"),
+            checks.critical(
+                ExpectColumnValuesToMatchRegex, "episode_id", "Ids are usable as index keys", regex=USABLE_ID
+            ),
+            *(checks.critical(ExpectColumnValuesToNotBeNull, name, f"Every episode has a {name}") for name in required),
+            checks.critical(
                 ExpectColumnValuesToMatchRegex, "content_hash", "Content hashes are well formed", regex=CONTENT_HASH
             ),
-            _critical(ExpectColumnValuesToBeBetween, "title_chars", "No title is empty", min_value=1),
-            _critical(
+            checks.critical(ExpectColumnValuesToBeBetween, "title_chars", "No title is empty", min_value=1),
+            checks.critical(
                 ExpectColumnValuesToBeBetween,
                 "description_chars",
                 "No description is empty or longer than the cut",
                 min_value=1,
                 max_value=max_text_chars,
             ),
-            *_length("text_chars", "Texts are long enough to be found", 20, None),
-            _critical(
+            *checks.length("text_chars", "Texts are long enough to be found", 20, None),
+            checks.critical(
                 ExpectColumnValuesToBeBetween,
                 "published_year",
                 "No date is one that preparation refuses",
                 min_value=EARLIEST.year,
                 max_value=LATEST.year - 1,
             ),
-            *_recent(),
-            *_rows(ExpectColumnValuesToNotBeNull, "published_at", "Episodes have a date", mostly=0.9),
-            *_rows(ExpectColumnValuesToNotBeNull, "language", "Episodes name their language", mostly=0.5),
-            *_rows(ExpectColumnValuesToNotBeNull, "show_description", "Shows have a description", mostly=0.1),
-            *_language(),
-            *_rows(
+            *checks.recent(),
+            *checks.rows(ExpectColumnValuesToNotBeNull, "published_at", "Episodes have a date", mostly=0.9),
+            *checks.rows(ExpectColumnValuesToNotBeNull, "language", "Episodes name their language", mostly=0.5),
+            *checks.rows(ExpectColumnValuesToNotBeNull, "show_description", "Shows have a description", mostly=0.1),
+            *checks.language(),
+            *checks.rows(
                 ExpectColumnValuesToBeBetween,
                 "duration_seconds",
                 "Episodes last between a second and two days",
@@ -198,7 +193,7 @@ def episodes(
                 min_value=1,
                 max_value=172_800,
             ),
-            *_rows(
+            *checks.rows(
                 ExpectColumnValuesToBeInSet,
                 "has_markup",
                 "No HTML is left in the text",
@@ -215,89 +210,54 @@ def episodes(
     )
 
 
-def _has_columns(columns: Sequence[str]) -> Expectation:
-    return ExpectTableColumnsToMatchSet(
-        column_set=list(columns),
-        exact_match=False,
-        severity=FailureSeverity.CRITICAL,
-        description="The required columns are there",
-    )
+def queries(*, max_dropped_share: float, least_covered_share: float = 0.2) -> ExpectationSuite:
+    """Suite of :func:`include.quality.frames.queries`: what a model is to be trained on.
 
+    What the filter and the split guarantee is critical: if it does not hold, the code is wrong, and a model that was
+    trained on it would look better than it is.
 
-def _row_count(noun: str, *, previous: int | None, max_shrink: float, max_growth: float) -> list[Expectation]:
-    """The table is not empty and, if there was a snapshot before, neither far smaller nor far larger than it."""
-    count = ExpectTableRowCountToBeBetween
-    checks: list[Expectation] = [count(min_value=1, severity=FailureSeverity.CRITICAL, description=f"There are {noun}")]
-    if previous:
-        checks += [
-            count(
-                min_value=math.ceil(previous * (1 - max_shrink)),
-                severity=FailureSeverity.CRITICAL,
-                description=f"At most {max_shrink:.0%} fewer {noun} than the {previous:,} of the last snapshot",
+    :param max_dropped_share: share of the written queries (0 to 1) that the filter may drop. More means that the
+        generator writes rubbish, or in another language than the catalogue's; from half of them on it is a warning.
+    :param least_covered_share: share of the episodes (0 to 1) that must have a query, or the model would learn from an
+        odd few of them; below half of them it is a warning.
+    """
+    critical, warning = FailureSeverity.CRITICAL, FailureSeverity.WARNING
+    dropped, covered = "Share of the written queries that were dropped", "Share of the episodes that have a query"
+    distinct = "Share of distinct ones among the queries that were kept"
+    return ExpectationSuite(
+        name=QUERIES,
+        expectations=[
+            ExpectTableRowCountToBeBetween(min_value=1, severity=critical, description="There are queries"),
+            checks.figure("dropped", dropped, warning, most=50),
+            checks.figure("dropped", f"{dropped}, no flood", critical, most=100 * max_dropped_share),
+            checks.figure("covered", covered, warning, least=50),
+            checks.figure("covered", f"{covered}, no collapse", critical, least=100 * least_covered_share),
+            checks.figure("per_episode", "Queries an episode, on average", warning, least=1, unit=""),
+            checks.figure("distinct", distinct, warning, least=80),
+            checks.critical(ExpectColumnValuesToNotBeNull, "query", "No query is blank"),
+            checks.critical(ExpectColumnValuesToNotBeNull, "positive", "Every query has a text to find"),
+            *checks.rows(
+                ExpectColumnValuesToBeBetween,
+                "query_words",
+                "Queries are as long as people ask",
+                mostly=0.95,
+                floor=0.5,
+                min_value=2,
+                max_value=30,
             ),
-            count(
-                max_value=math.floor(previous * max_growth),
-                severity=FailureSeverity.WARNING,
-                description=f"At most {max_growth:g} times the {previous:,} {noun} of the last snapshot",
+            checks.critical(ExpectColumnValuesToBeInSet, "split", "Splits are known", value_set=list(SPLITS)),
+            checks.critical(
+                ExpectColumnValuesToBeInSet,
+                "one_split",
+                "All queries of an episode stand on one side of the split",
+                value_set=[True],
             ),
-        ]
-    return checks
-
-
-def _kept(state: str, lost: int, rows_read: int, max_share: float) -> Expectation:
-    """The share of rows lost on the way, put as what it leaves: the form that a check of the rows kept can take."""
-    share = lost / rows_read if rows_read else 0.0
-    return ExpectTableRowCountToBeBetween(
-        min_value=math.ceil(rows_read * (1 - max_share)),
-        severity=FailureSeverity.CRITICAL,
-        description=f"At most {max_share:.0%} of the {rows_read:,} rows read are {state} ({lost:,} are: {share:.1%})",
-    )
-
-
-def _critical(kind: Callable[..., Expectation], column: str, what: str, **kwargs: Any) -> Expectation:
-    return kind(column=column, severity=FailureSeverity.CRITICAL, description=what, **kwargs)
-
-
-def _rows(
-    kind: Callable[..., Expectation],
-    column: str,
-    what: str,
-    *,
-    mostly: float = 1.0,
-    floor: float | None = None,
-    **kwargs: Any,
-) -> list[Expectation]:
-    """A warning below ``mostly`` (share of good values), and a critical failure below ``floor`` if there is one."""
-    checks = [kind(column=column, mostly=mostly, severity=FailureSeverity.WARNING, description=what, **kwargs)]
-    if floor is not None:
-        at_least = f"{what} (at least {floor:.0%} of them)"
-        checks.append(
-            kind(column=column, mostly=floor, severity=FailureSeverity.CRITICAL, description=at_least, **kwargs)
-        )
-    return checks
-
-
-def _true(column: str, what: str, *, mostly: float, floor: float) -> list[Expectation]:
-    return _rows(ExpectColumnValuesToBeInSet, column, what, mostly=mostly, floor=floor, value_set=[True])
-
-
-def _length(column: str, what: str, least: int, most: int | None) -> list[Expectation]:
-    return _rows(ExpectColumnValuesToBeBetween, column, what, mostly=0.99, min_value=least, max_value=most)
-
-
-def _recent() -> list[Expectation]:
-    """Episodes may be announced, but hardly for later than next year."""
-    return _rows(
-        ExpectColumnValuesToBeBetween,
-        "published_year",
-        "Dates are plausible",
-        mostly=0.99,
-        min_value=EARLIEST.year,
-        max_value=datetime.now(UTC).year + 1,
-    )
-
-
-def _language() -> list[Expectation]:
-    return _rows(
-        ExpectColumnValuesToMatchRegex, "language", "Languages are names or codes", mostly=0.99, regex=LANGUAGE_NAME
+            checks.critical(
+                ExpectColumnValuesToBeInSet, "curated", "No query is one that a person measures with", value_set=[False]
+            ),
+            *checks.rows(
+                ExpectColumnValuesToNotBeNull, "language", "Queries are of episodes whose language is known", mostly=0.5
+            ),
+            *checks.language(),
+        ],
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from include.queries.contract import Passage, Query
+from include.queries.logs import LoggedQuery
 from include.storage import digest
 
 PAIRS = pa.schema(
@@ -20,9 +22,11 @@ PAIRS = pa.schema(
         pa.field("origin", pa.string(), nullable=False),
         pa.field("positive", pa.string(), nullable=False),
         pa.field("group", pa.string(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
     ]
 )
-"""`positive` is the text the query must find (see Query); `group` is shared by episodes with nearly one description."""
+"""`positive` is the text the query must find (see Query); `group` is shared by episodes with nearly one description;
+`weight` is 1 for a generated query, and says how often a logged one happened."""
 
 MIN_EVAL_EPISODES = 24
 """On small catalogues the eval share grows until it holds about so many episodes, or its metrics would be dice."""
@@ -51,20 +55,25 @@ def build_pairs(
     train_share: float,
     eval_share: float,
     held_out: Collection[str] = (),
+    logs: Mapping[str, Sequence[LoggedQuery]] | None = None,
 ) -> pa.Table:
     """Pairs of all passages, split by episode.
 
     :param held_out: episodes that answer curated queries; they are only ever tested on.
+    :param logs: queries of search logs by episode; they stand on the side of their episode, as generated ones do. Of
+        episodes that are not among the passages nothing is used.
     :returns: a table in the shape of :data:`PAIRS`.
     """
     eval_share = max(eval_share, min(MIN_EVAL_EPISODES / max(len(passages), 1), (1 - train_share) / 2))
     held_out_groups = {near_duplicate_group(passage) for passage in passages if passage.episode_id in held_out}
-    rows: list[dict[str, str]] = []
+    rows: list[dict[str, Any]] = []
     for passage, own in zip(passages, queries, strict=True):
         group = near_duplicate_group(passage)
         split = split_of(group, train_share=train_share, eval_share=eval_share)
         if group in held_out_groups:
             split = "test"
+        weighted = [(query, 1.0) for query in own]
+        weighted += [(entry.find(passage), entry.weight) for entry in (logs or {}).get(passage.episode_id, ())]
         rows.extend(
             {
                 "query": query.text,
@@ -73,10 +82,18 @@ def build_pairs(
                 "origin": query.origin,
                 "positive": query.positive,
                 "group": group,
+                "weight": weight,
             }
-            for query in own
+            for query, weight in weighted
         )
     return pa.Table.from_pylist(rows, schema=PAIRS)
+
+
+def as_pairs(stored: pa.Table) -> pa.Table:
+    """A stored table in the shape of :data:`PAIRS`; one that is older than weights gets a weight of 1 for each pair."""
+    if "weight" not in stored.column_names:
+        stored = stored.append_column("weight", pa.repeat(1.0, len(stored)))
+    return stored.select(PAIRS.names).cast(PAIRS)
 
 
 def count_by(pairs: pa.Table, column: str) -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel
 
 from include.errors import PermanentError
+from include.retriever.card import license_of, write_card
 from include.storage import MANIFEST, ArtifactStore, digest
 
 if TYPE_CHECKING:
@@ -48,7 +49,15 @@ class ModelManifest(BaseModel):
     """In-batch metrics before and after training."""
     losses: list[dict[str, float]] = []
     """The trainer's log: step, loss, learning rate."""
+    evaluations: list[dict[str, float]] = []
+    """In-batch metrics as the training went: step, MRR@5, Recall@1, with texts cut as in training."""
     seconds: float = 0.0
+    license: str = ""
+    """The base model's licence, as its card states it; empty if it does not."""
+    data: dict[str, Any] = {}
+    """What it was trained on: the dump of a :class:`include.retriever.training_data.TrainingData`."""
+    device_usage: dict[str, Any] = {}
+    """What the training took: the dump of a :class:`include.devices.usage.Usage`."""
 
 
 class ModelError(PermanentError):
@@ -94,6 +103,7 @@ def ensure_base(store: ArtifactStore, name: str, device: str) -> ModelManifest:
             dimension=dimension_of(model),
             max_seq_length=int(model.max_seq_length or 0),
             registered_at=datetime.now(UTC),
+            license=license_of(folder, name),
         )
         register(store, folder, manifest)
     store.write_json({"version": manifest.version}, *marker)
@@ -101,9 +111,10 @@ def ensure_base(store: ArtifactStore, name: str, device: str) -> ModelManifest:
 
 
 def register(store: ArtifactStore, folder: Path, manifest: ModelManifest) -> ModelManifest:
-    """Put a finished model folder into the registry. What is registered is never changed."""
+    """Put a finished model folder into the registry, with its card. What is registered is never changed."""
     if store.is_complete(FOLDER, manifest.version):
         return load_manifest(store, manifest.version)
+    write_card(folder, manifest)
     # Atomic, because the folder may be the store's own copy of a trained model.
     ArtifactStore(folder).write_json(manifest.model_dump(mode="json"), MANIFEST)
     store.publish_directory(folder, FOLDER, manifest.version)
@@ -119,11 +130,20 @@ def load_manifest(store: ArtifactStore, version: str) -> ModelManifest:
     return ModelManifest.model_validate(store.read_json(FOLDER, version, MANIFEST))
 
 
+def registered(store: ArtifactStore) -> list[ModelManifest]:
+    """Every version there is, the one registered last first."""
+    manifests = [load_manifest(store, name) for name in store.names(FOLDER) if store.is_complete(FOLDER, name)]
+    return sorted(manifests, key=lambda manifest: (manifest.registered_at, manifest.version), reverse=True)
+
+
 def newest_trained(store: ArtifactStore) -> ModelManifest | None:
     """The fine-tuned version registered last, if there is one."""
-    manifests = [load_manifest(store, name) for name in store.names(FOLDER) if store.is_complete(FOLDER, name)]
-    trained = [manifest for manifest in manifests if manifest.kind == "fine-tuned"]
-    return max(trained, key=lambda manifest: manifest.registered_at, default=None)
+    return next((manifest for manifest in registered(store) if manifest.kind == "fine-tuned"), None)
+
+
+def model_folder(version: str) -> tuple[str, str]:
+    """Where a version is in the artifact store."""
+    return FOLDER, version
 
 
 def open_model(store: ArtifactStore, version: str, device: str) -> SentenceTransformer:

@@ -6,20 +6,19 @@ import argparse
 import logging
 import os
 import sys
-import unicodedata
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from include.errors import PermanentError
 from include.index.contract import Hit
 from include.settings import get_settings
+from include.terminal import plain
 
 
 def results_table(query: str, hits: list[Hit]) -> Table:
     """The hits of one query: rank, score, title, show, date. Podcast text is shown as it is, never as markup."""
-    table = Table(title=_plain(query, style="bold"), title_justify="left", expand=False)
+    table = Table(title=plain(query, style="bold"), title_justify="left", expand=False)
     for heading, options in (("#", {"justify": "right"}), ("score", {}), ("title", {}), ("show", {}), ("date", {})):
         table.add_column(heading, **options)  # type: ignore[arg-type]
     for rank, hit in enumerate(hits, start=1):
@@ -27,16 +26,11 @@ def results_table(query: str, hits: list[Hit]) -> Table:
         table.add_row(
             str(rank),
             f"{hit.score:.3f}",
-            _plain(hit.metadata.title),
-            _plain(hit.metadata.show_title),
+            plain(hit.metadata.title),
+            plain(hit.metadata.show_title),
             f"{published:%Y-%m-%d}" if published else "",
         )
     return table
-
-
-def _plain(text: str, style: str = "") -> Text:
-    """Text for the terminal, without what could control it."""
-    return Text("".join("\ufffd" if unicodedata.category(sign) in {"Cc", "Cs"} else sign for sign in text), style)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +62,8 @@ def _search(query: str, k: int, language: str | None) -> list[Hit]:
     store = ArtifactStore(settings.artifacts_root)
     live = require_live(store)  # says so at once, before a model is loaded
     index = open_index(settings, backend=live.backend)
-    return SearchService(store, index).search(query, k, {"language": language} if language else None)
+    service = SearchService(store, index, engine="torch")
+    return service.search(query, k, {"language": language} if language else None)
 
 
 if __name__ == "__main__":

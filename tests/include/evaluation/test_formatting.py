@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from include.evaluation.formatting import count, number, seconds, share, signed
+from include.evaluation.formatting import count, number, seconds, share, signed, size
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_a_number_is_a_dash(value: float) -> None:
-    assert {number(value), signed(value), count(value), seconds(value), share(value, 1)} == {"–"}
+    assert {number(value), signed(value), count(value), seconds(value), share(value, 1), size(value)} == {"–"}
 
 
 def test_figures_are_written_for_people() -> None:
@@ -28,3 +28,11 @@ def test_a_little_is_not_called_nothing() -> None:
 )
 def test_durations_carry_over_to_the_next_unit(value: float, text: str) -> None:
     assert seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1, "1 MiB"), (2**29, "512 MiB"), (1023 * 2**20, "1.0 GiB"), (5.1 * 2**30, "5.1 GiB"), (0, "–"), (-1, "–")],
+)
+def test_sizes_are_written_for_people(value: float, text: str) -> None:
+    assert size(value) == text

@@ -19,11 +19,12 @@ from include.evaluation.report import (
     IndexCheck,
     IndexPlan,
     ReportData,
-    TrainingRun,
     Versions,
     headline,
     render,
 )
+from include.evaluation.training_run import DeviceUse, TrainingRun
+from include.queries.samples import QuerySample
 
 MakeResults = Callable[..., pa.Table]
 NOW = datetime(2026, 3, 4, 2, 47, tzinfo=UTC)
@@ -93,6 +94,9 @@ def full(make_results: MakeResults) -> ReportData:
                 losses=[(0, 2.0), (1, math.nan), (2, 1.0)],
                 evaluations=[(2, 0.5)],
                 evaluation_metric=ATTACK,
+                queries_dropped={ATTACK: 4, "wrong_language": 3},
+                samples=[QuerySample(title=ATTACK, query=ATTACK, origin=ATTACK)],
+                device=DeviceUse(device="cuda", names=[ATTACK], gpus=2, gpu_seconds=90.0, memory_peak_bytes=2**33),
             ),
             "plan": IndexPlan(kind="difference", added=1231, changed=200, removed=100, embedded=1400),
             "index_check": IndexCheck(kind=ATTACK, vectors=10, queries=5, k=30, recall=0.987),
@@ -230,6 +234,56 @@ def test_a_candidate_without_a_live_model_is_set_against_the_base_model() -> Non
         }
     )
     assert headline(data).endswith("with the base model, 30\xa0%.")
+
+
+def trained(**changes: Any) -> str:
+    """The text of a page about a training."""
+    return text_of(render(MINIMAL.model_copy(update={"training": TrainingRun(base_model="tiny", **changes)})))
+
+
+def test_a_sample_of_the_queries_is_shown_with_the_episodes_they_must_find() -> None:
+    sample = QuerySample(title="The tired nurse", query="why nurses cannot sleep", origin="key_phrase")
+    page = render(MINIMAL.model_copy(update={"training": TrainingRun(base_model="tiny", samples=[sample])}))
+    (row,) = HTMLParser(page).css('[aria-label="Some of the queries"] tbody tr')
+    assert [cell.text() for cell in row.css("th, td")] == ["why nurses cannot sleep", "key phrase", "The tired nurse"]
+    assert "Some of the queries" not in trained()
+
+
+def test_a_script_in_a_generated_query_is_text() -> None:
+    """A model that has read hostile descriptions may write one."""
+    sample = QuerySample(title="x", query="<script>alert(1)</script>", origin="doc2query")
+    page = render(MINIMAL.model_copy(update={"training": TrainingRun(base_model="tiny", samples=[sample])}))
+    assert not HTMLParser(page).css("script")
+    assert "<script>alert(1)</script>" in text_of(page)
+
+
+def test_queries_that_were_not_used_are_counted_by_reason() -> None:
+    assert "wrong language 30 75.0 %" in trained(queries_dropped={"wrong_language": 30, "repeated": 10})
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (
+            {"device": "cuda", "names": ["NVIDIA H100"], "gpus": 1, "gpu_seconds": 90.0, "memory_peak_bytes": 2**33},
+            "Trained on NVIDIA H100 GPU time 1 min 30 s Memory at the peak 8.0 GiB",
+        ),
+        (
+            {"device": "cuda", "names": ["A100", "A100"], "gpus": 2, "gpu_seconds": 7200, "batch_halvings": 2},
+            "Trained on 2 × A100 GPU time 2 h 00 min Out of memory batch halved 2 times",
+        ),
+        (
+            {"device": "cpu", "seconds": 42, "memory_peak_bytes": 2**29},
+            "Trained on CPU Time 42 s Memory at the peak 512 MiB",
+        ),
+        (
+            {"device": "cpu", "seconds": 42, "fallback": True},
+            "Trained on CPU (CPU fallback: no GPU was there) Time 42 s",
+        ),
+    ],
+)
+def test_the_report_says_what_the_training_took(use: dict[str, Any], said: str) -> None:
+    assert said in trained(device=DeviceUse.model_validate(use))
 
 
 @pytest.mark.parametrize(("passed", "words"), [(True, "Passed the gate."), (False, "Refused by the gate.")])

@@ -14,6 +14,7 @@ from include.episodes.schema import EPISODES, compose_text, content_hash
 from include.quality import frames, suites
 from include.quality.result import QualityResult
 from include.quality.run import validate
+from include.retriever.pairs import PAIRS
 from include.storage import ArtifactStore
 
 ROWS = 200
@@ -92,6 +93,27 @@ def episodes() -> pa.Table:
     return pa.Table.from_pylist(rows, EPISODES)
 
 
+@pytest.fixture
+def pairs() -> pa.Table:
+    """Two training pairs an episode."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "query": f"{word} {n}",
+                "episode_id": f"e{n}",
+                "split": ("train", "train", "eval", "test")[n % 4],
+                "origin": "doc2query",
+                "positive": f"In this one we talk about {n}",
+                "group": f"g{n}",
+                "weight": 1.0,
+            }
+            for n in range(ROWS // 2)
+            for word in ("why is there", "talk about")
+        ],
+        PAIRS,
+    )
+
+
 Check = Callable[..., QualityResult]
 
 
@@ -109,6 +131,8 @@ def check(store: ArtifactStore, podcasts: pd.DataFrame) -> Check:
 def _build(
     suite: str, table: Any, podcasts: pd.DataFrame, limits: dict[str, Any]
 ) -> tuple[pd.DataFrame, gx.ExpectationSuite]:
+    if suite == "queries":
+        return _build_queries(table, limits)
     common = {**SHARES, "rows_read": len(table), "previous_rows": len(table), **limits}
     if suite == "raw_podcasts":
         return frames.raw_podcasts(_as_read(table)), suites.raw_podcasts(**{"malformed": 0, **common})
@@ -117,6 +141,15 @@ def _build(
         return frame, suites.raw_episodes(**{"malformed": 0, **common})
     frame = frames.prepared_episodes(table.to_reader())
     return frame, suites.episodes(**{"quarantined": 0, "max_text_chars": 20_000, **common})
+
+
+def _build_queries(table: pa.Table, limits: dict[str, Any]) -> tuple[pd.DataFrame, gx.ExpectationSuite]:
+    """The limits that are not the suite's own are facts about the table."""
+    ids = table["episode_id"].unique().to_pylist()
+    facts: dict[str, Any] = {"languages": dict.fromkeys(ids, "English"), "episodes": len(ids), "dropped": 0}
+    suite_limits = {"max_dropped_share": 0.8} | {key: value for key, value in limits.items() if key.endswith("_share")}
+    facts |= {key: value for key, value in limits.items() if key not in suite_limits}
+    return frames.queries(table, **facts), suites.queries(**suite_limits)
 
 
 def _as_read(table: pd.DataFrame) -> pa.RecordBatchReader:

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from include.quality.result import QualityError, require
 from tests.include.quality.conftest import Check
 
 ALL = slice(None)
@@ -42,9 +43,10 @@ def without(column: str) -> Mutation:
 
 
 def test_good_data_passes_without_a_warning(
-    check: Check, podcasts: pd.DataFrame, raw_episodes: pd.DataFrame, episodes: pa.Table
+    check: Check, podcasts: pd.DataFrame, raw_episodes: pd.DataFrame, episodes: pa.Table, pairs: pa.Table
 ) -> None:
-    for suite, table in (("raw_podcasts", podcasts), ("raw_episodes", raw_episodes), ("episodes", episodes)):
+    tables = {"raw_podcasts": podcasts, "raw_episodes": raw_episodes, "episodes": episodes, "queries": pairs}
+    for suite, table in tables.items():
         result = check(suite, table)
 
         assert result.success
@@ -110,6 +112,17 @@ EPISODES = [
     (put("language", "%%", SOME), "Languages are names or codes", "warning"),
     (put("duration_seconds", 10**6, SOME), "Episodes last between a second and two days", "warning"),
     (put("show_description", None, slice(0, 195)), "Shows have a description", "warning"),
+]
+
+QUERIES = [
+    (put("query", " ", ONE), "No query is blank", "critical"),
+    (put("query", "why", SOME), "Queries are as long as people ask", "warning"),
+    (put("query", "why", slice(0, 120)), "Queries are as long as people ask (at least 50%", "critical"),
+    (put("query", "word " * 31, SOME), "Queries are as long as people ask", "warning"),
+    (put("query", "why is that so", SOME), "Share of distinct ones", "warning"),
+    (put("query", "Why is  THAT", ONE), "No query is one that a person measures with", "critical"),
+    (put("split", "dev", ONE), "Splits are known", "critical"),
+    (put("split", "eval", ONE), "All queries of an episode stand on one side of the split", "critical"),
 ]
 
 
@@ -182,3 +195,57 @@ def test_an_empty_table_is_refused(check: Check, episodes: pa.Table) -> None:
     result = check("episodes", episodes.slice(0, 0), previous_rows=None)
 
     assert [item.what for item in result.critical] == ["There are episodes"]
+
+
+@pytest.mark.parametrize(("mutate", "what", "severity"), QUERIES)
+def test_queries(check: Check, pairs: pa.Table, mutate: Mutation, what: str, severity: str) -> None:
+    result = check("queries", mutate(pairs), curated=["why is that", "unasked"])
+
+    assert _noticed(result, what, severity)
+    assert result.success == (severity == "warning")
+
+
+@pytest.mark.parametrize(
+    ("facts", "what", "severity", "observed"),
+    [
+        ({"dropped": 201}, "Share of the written queries that were dropped", "warning", "50.12 %"),
+        ({"dropped": 801}, "Share of the written queries that were dropped, no flood", "critical", "80.02 %"),
+        ({"dropped": 240, "max_dropped_share": 0.5}, "Share of the written queries that were dropped, no flood",
+         "critical", "54.55 %"),
+        ({"episodes": 201}, "Queries an episode, on average", "warning", "0.995"),
+        ({"episodes": 201}, "Share of the episodes that have a query", "warning", "49.75 %"),
+        ({"episodes": 600}, "Share of the episodes that have a query, no collapse", "critical", "16.67 %"),
+        ({"languages": {}}, "Queries are of episodes whose language is known", "warning",
+         "200 of 200 values fail (100 %)"),
+        ({"languages": {f"e{n}": "%%" for n in range(100)}}, "Languages are names or codes", "warning",
+         "200 of 200 values fail (100 %)"),
+    ],
+)  # fmt: skip
+def test_figures_of_the_queries(
+    check: Check, pairs: pa.Table, facts: dict[str, Any], what: str, severity: str, observed: str
+) -> None:
+    result = check("queries", pairs, **facts)
+
+    (failed,) = (item for item in result.outcomes if item.what == what)
+    assert (failed.success, failed.severity, failed.observed) == (False, severity, observed)
+
+
+@pytest.mark.parametrize("facts", [{"dropped": 200}, {"dropped": 799}, {"episodes": 200}])
+def test_figures_at_their_limit_pass(check: Check, pairs: pa.Table, facts: dict[str, Any]) -> None:
+    assert check("queries", pairs, **facts).success
+
+
+def test_logged_queries_are_checked_and_count_in_no_figure(check: Check, pairs: pa.Table) -> None:
+    """Many listeners ask the same; and what they asked says nothing about the generator."""
+    logged = put("origin", "log:app", HALF)(put("query", "true crime stories", HALF)(pairs))
+    result = check("queries", logged, episodes=50)
+    assert [item.what for item in result.outcomes if not item.success] == []
+    result = check("queries", put("query", " ", ONE)(logged), episodes=50)
+    assert _noticed(result, "No query is blank", "critical")
+
+
+def test_no_query_left_is_refused_with_what_to_do(check: Check, pairs: pa.Table) -> None:
+    result = check("queries", pairs.slice(0, 0), dropped=300, episodes=100)
+    assert result.critical[0].what == "There are queries"
+    with pytest.raises(QualityError, match="train_retriever"):
+        require(result)

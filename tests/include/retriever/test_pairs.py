@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from include.queries.contract import Passage, Query
-from include.retriever.pairs import MIN_EVAL_EPISODES, PAIRS, build_pairs, count_by, near_duplicate_group, split_of
+from include.queries.logs import LoggedQuery
+from include.retriever.pairs import (
+    MIN_EVAL_EPISODES,
+    PAIRS,
+    as_pairs,
+    build_pairs,
+    count_by,
+    near_duplicate_group,
+    split_of,
+)
 
 
 def passage(number: int, description: str | None = None) -> Passage:
@@ -94,3 +103,37 @@ def test_no_passages_no_pairs() -> None:
     assert pairs.schema == PAIRS
     assert len(pairs) == 0
     assert count_by(pairs, "split") == {}
+
+
+def test_logged_queries_join_the_pairs_on_the_side_of_their_episode() -> None:
+    passages = [passage(n) for n in range(200)]
+    queries = [[Query(f"query {n}", "title", "held out")] for n in range(200)]
+    logs = {own.episode_id: [LoggedQuery("tea", "log:app", 2.5)] for own in passages} | {
+        "gone": [LoggedQuery("tea", "log:app", 9.0)]
+    }
+    pairs = build_pairs(passages, queries, train_share=0.6, eval_share=0.1, held_out={"e3"}, logs=logs)
+    rows = {(row["episode_id"], row["origin"]): row for row in pairs.to_pylist()}
+    assert len(rows) == len(pairs) == 400
+    for own in passages:
+        generated, logged = rows[own.episode_id, "title"], rows[own.episode_id, "log:app"]
+        assert (generated["weight"], logged["weight"]) == (1.0, 2.5)
+        assert logged["split"] == generated["split"]
+        assert logged["positive"] == own.text(), "search finds the whole text"
+        assert logged["query"] == "tea"
+    assert rows["e3", "log:app"]["split"] == "test", "an episode that answers a curated query is only tested on"
+
+
+def test_an_episode_may_have_logged_queries_only() -> None:
+    pairs = build_pairs(
+        [passage(1)], [[]], train_share=0.8, eval_share=0.01, logs={"e1": [LoggedQuery("tea", "log", 1.0)]}
+    )
+    assert pairs["query"].to_pylist() == ["tea"]
+
+
+def test_pairs_that_were_stored_before_there_were_weights_can_be_read() -> None:
+    """The test split of the live model's training is still asked."""
+    pairs = build_pairs([passage(1)], [[Query("tea", "title", "x")]], train_share=0.8, eval_share=0.01)
+    assert as_pairs(pairs) == pairs
+    old = as_pairs(pairs.drop_columns(["weight"]))
+    assert old == pairs
+    assert old.schema == PAIRS

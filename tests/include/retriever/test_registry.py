@@ -21,7 +21,9 @@ from include.retriever.registry import (
     newest_trained,
     open_model,
     register,
+    registered,
 )
+from include.retriever.registry import model_folder as version_folder
 from include.storage import MANIFEST, ArtifactStore
 from tests.models import DIMENSION, build_model
 
@@ -132,6 +134,40 @@ def test_the_newest_trained_model_is_the_one_registered_last(
     newest = newest_trained(store)
     assert newest is not None
     assert newest.version == "tiny-tuned-a"
+
+
+def test_all_versions_are_listed_the_newest_first(store: ArtifactStore, tmp_path: Path) -> None:
+    assert registered(store) == []
+    for version, days in (("b", 2), ("a", 3), ("c", 2)):
+        own = manifest(version, registered_at=START + timedelta(days=days))
+        store.write_json(own.model_dump(mode="json"), *version_folder(version), MANIFEST)
+    store.write_bytes(b"x", *version_folder("unfinished"), "model.safetensors")
+    store.write_json({"version": "a"}, FOLDER, "base-1.json")
+    assert [found.version for found in registered(store)] == ["a", "c", "b"]
+
+
+def test_a_registered_model_has_a_card_with_its_licence_and_metrics(
+    store: ArtifactStore, tmp_path: Path, model_folder: Path
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "one")
+    own = manifest(license="mit", metrics={"after": {"MRR@5": 0.5}})
+    register(store, folder, own)
+    card = store.read_bytes(*version_folder(own.version), "README.md").decode()
+    assert "license: " in card
+    assert "| MRR@5 | after | 0.500 |" in card
+
+
+def test_the_licence_of_a_base_model_is_that_of_its_card(tmp_path: Path, model_folder: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "own")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# Tiny\n")
+    assert ensure_base(ArtifactStore(tmp_path / "1"), str(folder), "cpu").license == "mit"
+    assert ensure_base(ArtifactStore(tmp_path / "2"), str(model_folder), "cpu").license == ""
+
+
+def test_a_manifest_of_an_older_version_of_podsearch_can_be_read(store: ArtifactStore) -> None:
+    old = manifest().model_dump(mode="json", exclude={"license", "data", "device_usage"})
+    store.write_json(old, FOLDER, "tiny-tuned-1", MANIFEST)
+    assert load_manifest(store, "tiny-tuned-1") == manifest()
 
 
 def test_weights_in_a_pickle_are_refused(tmp_path: Path, model_folder: Path) -> None:

@@ -1,0 +1,98 @@
+"""How a model was trained, as the report shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from include.evaluation.formatting import seconds, size
+from include.queries.filtering import Dropped
+from include.queries.samples import QuerySample
+from include.retriever.registry import ModelManifest
+from include.retriever.training.pairing import SUMMARY_FILE
+from include.retriever.training.plan import FOLDER
+from include.storage import ArtifactStore
+
+
+class DeviceUse(BaseModel):
+    """What a training took of its device: what is shown of an :class:`include.devices.usage.Usage`."""
+
+    device: str
+    """``cpu`` or ``cuda``."""
+    names: list[str] = []
+    """Models of the GPUs."""
+    gpus: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    memory_peak_bytes: int = 0
+    """Of one GPU, or of the process on a CPU."""
+    fallback: bool = False
+    """A GPU was wanted and none was there."""
+    batch_halvings: int = 0
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What to show, as names and values."""
+        names = ", ".join(dict.fromkeys(self.names)) or ("GPU" if self.device == "cuda" else "CPU")
+        trained_on = f"{self.gpus} × {names}" if self.gpus > 1 else names
+        facts = [("Trained on", f"{trained_on} (CPU fallback: no GPU was there)" if self.fallback else trained_on)]
+        if self.gpus:
+            facts.append(("GPU time", seconds(self.gpu_seconds)))
+        elif self.seconds:
+            facts.append(("Time", seconds(self.seconds)))
+        if self.memory_peak_bytes:
+            facts.append(("Memory at the peak", size(self.memory_peak_bytes)))
+        if self.batch_halvings:
+            facts.append(("Out of memory", f"batch halved {self.batch_halvings} times"))
+        return facts
+
+
+class TrainingRun(BaseModel):
+    """How the candidate was fine-tuned."""
+
+    base_model: str
+    settings: dict[str, str | int | float] = {}
+    pairs_by_origin: dict[str, int] = {}
+    losses: list[tuple[int, float]] = []
+    """Step and training loss."""
+    evaluations: list[tuple[int, float]] = []
+    """Step and value of ``evaluation_metric``."""
+    evaluation_metric: str = ""
+    queries_dropped: dict[str, int] = {}
+    """Generated queries that were not used, by reason."""
+    samples: list[QuerySample] = []
+    """A few of the generated queries that were."""
+    device: DeviceUse | None = None
+
+
+def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | None:
+    """How a registered version was trained; None if it is a base model."""
+    if model.kind != "fine-tuned":
+        return None
+    queries = _queries(store, model)
+    dropped = dict(queries.get("dropped", {}))
+    if not_found := (queries.get("round_trip") or {}).get("dropped"):
+        dropped[Dropped.NOT_FOUND] = not_found
+    return TrainingRun(
+        base_model=model.base_model,
+        settings={name: _setting(value) for name, value in model.recipe.items() if value not in ("", [], None)},
+        pairs_by_origin=model.pairs,
+        losses=[(int(entry["step"]), entry["loss"]) for entry in model.losses],
+        queries_dropped=dropped,
+        samples=queries.get("samples", []),
+        device=DeviceUse.model_validate(model.device_usage) if model.device_usage else None,
+    )
+
+
+def _queries(store: ArtifactStore, model: ModelManifest) -> dict[str, Any]:
+    """What became of the queries of a training, as it was noted then: an older one has noted less."""
+    path = (FOLDER, model.training_id or "", SUMMARY_FILE)
+    found: dict[str, Any] = store.read_json(*path) if model.training_id and store.exists(*path) else {}
+    return found
+
+
+def _setting(value: Any) -> str | int | float:
+    """A setting of a recipe as the report shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else value

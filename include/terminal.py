@@ -1,0 +1,12 @@
+"""Text of feeds and models in the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from rich.text import Text
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text for the terminal as it is, never as markup, and without what could control it."""
+    return Text("".join("\ufffd" if unicodedata.category(sign) in {"Cc", "Cs"} else sign for sign in text), style)
