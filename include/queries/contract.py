@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, Field
 
 from include.episodes.schema import compose_text
 
@@ -44,6 +47,34 @@ class Query:
     positive: str
 
 
+class GeneratorSpec(BaseModel, frozen=True):
+    """Which generator writes the queries, and how: whatever changes them, and nothing else.
+
+    All but the name are for ``doc2query``. Where it runs (device, threads, batches) is not a part of it, but for the
+    ``engine``: two engines draw different queries from one distribution.
+    """
+
+    name: Literal["extractive", "doc2query"] = "extractive"
+    """Episodes' own words, or a T5 that was trained to ask questions."""
+    model: str = Field(default="doc2query/all-t5-base-v1", min_length=1)
+    """The T5: a hub id, or a folder in transformers' format."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id (default: its main branch, or see ``load.SAFETENSORS_REVISIONS``)."""
+    engine: Literal["auto", "torch", "ctranslate2"] = "auto"
+    """What runs the T5; ``auto`` takes ``torch`` on a GPU and ``ctranslate2`` on a CPU."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Each token is drawn from the fewest likely ones that together have this probability; 1 keeps all."""
+    top_k: int = Field(default=50, ge=0)
+    """And from so many at most; 0 for any number. The article asks for ``top_p`` only, and so silently has the 50 that
+    is transformers' default."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Below 1 likely tokens become likelier still."""
+    max_input_tokens: int = Field(default=256, ge=8)
+    """A longer text is cut."""
+    max_output_tokens: int = Field(default=64, ge=1)
+    """A longer query is cut."""
+
+
 class QueryGenerator(Protocol):
     """Writes the queries a listener might have asked to find an episode.
 
@@ -52,19 +83,29 @@ class QueryGenerator(Protocol):
     """
 
     name: str
+    chunk: int | None
+    """How many passages to hand over a call, so that a killed task loses little; None: all of them at once, because
+    the generator compares the passages of a call."""
 
     def generate(self, passages: Sequence[Passage], n: int, seed: int) -> list[list[Query]]:
         """At most ``n`` distinct queries a passage, in the passages' order; fewer where a text does not carry more."""
         ...
 
 
-def create_generator(name: str) -> QueryGenerator:
-    """The generator that the setting ``query_generator`` names.
+def create_generator(
+    spec: GeneratorSpec, *, device: str = "cpu", threads: int = 0, batch_size: int = 0, cache: Path | None = None
+) -> QueryGenerator:
+    """The generator that a spec names. A model is loaded when it is first needed.
 
-    :raises ValueError: there is no such generator.
+    :param device: ``cpu`` or ``cuda``.
+    :param threads: threads for CPU work; 0 takes every core this process may run on.
+    :param batch_size: texts at a time; 0 for what suits the device.
+    :param cache: folder for what is made of a model (default: beside the hub's own cache).
     """
-    if name == "extractive":
-        from include.queries.extractive import ExtractiveQueryGenerator
+    if spec.name == "doc2query":
+        from include.queries.doc2query.generator import Doc2QueryGenerator
 
-        return ExtractiveQueryGenerator()
-    raise ValueError(f"Unknown query generator {name!r}: set PODSEARCH_QUERY_GENERATOR to 'extractive'.")
+        return Doc2QueryGenerator(spec, device=device, threads=threads, batch_size=batch_size, cache=cache)
+    from include.queries.extractive import ExtractiveQueryGenerator
+
+    return ExtractiveQueryGenerator()

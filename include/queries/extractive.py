@@ -51,6 +51,8 @@ class ExtractiveQueryGenerator:
     """Titles, key phrases and lead sentences of the episodes themselves."""
 
     name = "extractive"
+    chunk: int | None = None
+    """A word tells an episode apart from the others of the call."""
 
     def generate(self, passages: Sequence[Passage], n: int, seed: int) -> list[list[Query]]:
         """See :class:`include.queries.contract.QueryGenerator`; TF-IDF weights come from the passages of the call."""
