@@ -48,6 +48,7 @@ def toy_pairs(*, train: int = 200, evaluation: int = 40, seed: int = 1) -> pa.Ta
                 "origin": chance.choice(["title", "key_phrase"]),
                 "positive": " ".join([*words[1:], str(number)]),
                 "group": f"g{number // 2}",
+                "weight": 1.0,
             }
         )
     return pa.Table.from_pylist(rows, schema=PAIRS)

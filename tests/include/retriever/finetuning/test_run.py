@@ -1,73 +1,20 @@
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
-import torch
-from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 
-from include.retriever import finetune as module
-from include.retriever.finetune import TrainingError, fine_tune, model_version
+from include.retriever.finetuning import run as module
+from include.retriever.finetuning.hardware import Hardware
+from include.retriever.finetuning.run import TrainingError, model_version
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelManifest, ensure_base
-from include.storage import ArtifactStore
+from include.retriever.registry import ModelManifest
 from tests.include.retriever.conftest import toy_pairs
-
-RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=5e-3, seed=3)
-"""200 pairs: 13 steps an epoch or a few more, a checkpoint every 10 steps."""
-PROJECT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> ModelManifest:
-    return ensure_base(ArtifactStore(tmp_path_factory.mktemp("registry")), str(model_folder), "cpu")
-
-
-def tune(
-    work: Path, model_folder: Path, base: ModelManifest, *, pairs: pa.Table | None = None, recipe: Recipe = RECIPE
-) -> ModelManifest:
-    folder, manifest = fine_tune(
-        SentenceTransformer(str(model_folder), device="cpu"),
-        toy_pairs() if pairs is None else pairs,
-        base=base,
-        training_id="t1",
-        snapshot_id="s1",
-        recipe=recipe,
-        work=work,
-    )
-    assert folder == work / "model"
-    return manifest
-
-
-def weights(work: Path) -> dict[str, torch.Tensor]:
-    return load_file(work / "model" / "model.safetensors")
-
-
-def assert_same_weights(one: Path, other: Path) -> None:
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    for name, values in first.items():
-        torch.testing.assert_close(values, second[name], atol=1e-6, rtol=1e-5, msg=name)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, model_folder: Path, base: ModelManifest
-) -> tuple[Path, ModelManifest]:
-    """Where a training that nothing happened to left its work, and its manifest."""
-    work = tmp_path_factory.mktemp("undisturbed")
-    return work, tune(work, model_folder, base)
+from tests.include.retriever.finetuning.workshop import RECIPE, assert_same_weights, tune
 
 
 def test_training_lowers_the_loss_and_lifts_the_metrics(undisturbed: tuple[Path, ModelManifest]) -> None:
@@ -152,74 +99,10 @@ def test_a_batch_holds_no_two_of_a_group_and_no_query_twice(
     assert len(set(seen)) == len(seen) >= 198, "a pair is seen once; hardly one is left over"
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import pyarrow.parquet as pq, torch
-from sentence_transformers import SentenceTransformer
-from include.retriever import finetune
-from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelManifest
-
-torch.set_num_threads(1)
-work, pairs, model, base, recipe = sys.argv[1:]
-
-def die(callback, args, state, control, **kwargs):
-    if state.global_step == 24:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-finetune._ProgressLog.on_step_end = die
-finetune.fine_tune(SentenceTransformer(model, device="cpu"), pq.read_table(pairs), training_id="t1", snapshot_id="s1",
-    base=ModelManifest.model_validate_json(base), recipe=Recipe.model_validate_json(recipe), work=Path(work))
-"""
-
-
-def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
-    tmp_path: Path,
-    model_folder: Path,
-    base: ModelManifest,
-    undisturbed: tuple[Path, ModelManifest],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A real process dies of SIGKILL in its second epoch, after a checkpoint; a whole and a half one are left."""
-    work = tmp_path / "work"
-    pq.write_table(toy_pairs(), tmp_path / "pairs.parquet")
-    arguments = [work, tmp_path / "pairs.parquet", model_folder, base.model_dump_json(), RECIPE.model_dump_json()]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, arguments)], cwd=tmp_path, env=environment, capture_output=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
-    checkpoints = work / "checkpoints"
-    assert sorted(path.name for path in checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-20"]
-    half = shutil.copytree(checkpoints / "checkpoint-20", checkpoints / "checkpoint-24")
-    (half / "trainer_state.json").unlink()
-
-    with caplog.at_level(logging.INFO):
-        manifest = tune(work, model_folder, base)
-    assert "Going on from checkpoint-20." in caplog.messages
-    assert_same_weights(work, undisturbed[0])
-    assert manifest.metrics == undisturbed[1].metrics
-    assert [entry["step"] for entry in manifest.losses] == [entry["step"] for entry in undisturbed[1].losses]
-
-
-@pytest.mark.parametrize("damage", ["no state", "half a state", "empty"])
-def test_a_half_written_checkpoint_is_ignored(tmp_path: Path, damage: str) -> None:
-    for step in (9, 10):  # as numbers: 10 is the newer one
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text('{"global_step": 1}')
-    (tmp_path / "checkpoint-20").mkdir()
-    if damage != "no state":
-        text = '{"global_st' if damage == "half a state" else ""
-        (tmp_path / "checkpoint-20" / "trainer_state.json").write_text(text)
-    assert module._last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-    assert module._last_checkpoint(tmp_path / "nowhere") is None
-
-
 def test_a_finished_training_is_not_repeated(
     undisturbed: tuple[Path, ModelManifest], model_folder: Path, base: ModelManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_trainer", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr(module, "train_model", lambda *_, **__: pytest.fail("it was trained again"))
     assert tune(undisturbed[0], model_folder, base) == undisturbed[1]
 
 
@@ -233,3 +116,54 @@ def test_without_eval_pairs_there_are_no_metrics(tmp_path: Path, model_folder: P
 def test_too_few_pairs_say_what_to_do(tmp_path: Path, model_folder: Path, base: ModelManifest, train: int) -> None:
     with pytest.raises(TrainingError, match="ingest more episodes"):
         tune(tmp_path, model_folder, base, pairs=toy_pairs(train=train))
+
+
+def test_a_batch_that_cannot_be_shared_out_says_what_to_do(
+    tmp_path: Path, model_folder: Path, base: ModelManifest
+) -> None:
+    with pytest.raises(TrainingError, match="multiple of 3"):
+        tune(tmp_path, model_folder, base, hardware=Hardware(gpus=3))
+
+
+def test_the_query_prompt_stands_before_queries_in_training_and_ever_after(
+    tmp_path: Path, model_folder: Path, base: ModelManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = SentenceTransformer(str(model_folder), device="cpu").tokenizer
+    step = SentenceTransformerTrainer.training_step
+    texts: dict[str, str] = {}
+
+    def watch(trainer: Any, model: Any, inputs: dict[str, Any], *more: Any) -> Any:
+        for column in ("anchor", "positive"):
+            texts[column] = tokenizer.decode(inputs[f"{column}_input_ids"][0], skip_special_tokens=True)
+        return step(trainer, model, inputs, *more)
+
+    monkeypatch.setattr(SentenceTransformerTrainer, "training_step", watch)
+    recipe = RECIPE.model_copy(update={"epochs": 1, "query_prompt": "find: "})
+    tune(tmp_path, model_folder, base, recipe=recipe)
+    assert texts["anchor"].startswith("f i n d") or texts["anchor"].startswith("find")
+    assert not texts["positive"].startswith(texts["anchor"][:4])
+    model = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    assert model.encode_query("moon") == pytest.approx(model.encode("find: moon"), abs=1e-6)
+    assert model.encode_document("moon") == pytest.approx(model.encode("moon"), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"teacher": "judge"},
+        {"cross_encoder": "judge"},
+        {"teacher": "judge", "hard_negatives": 1, "guide": "base"},
+        {"sorted_batches": 0},
+        {"negative_margin": 1.0},
+    ],
+    ids=str,
+)
+def test_a_recipe_that_makes_no_sense_is_refused(mistake: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"hard_negatives|guide|sorted_batches|negative_margin"):
+        Recipe(**mistake)
+
+
+def test_a_recipe_is_the_same_after_a_way_through_json() -> None:
+    """The registry compares recipes with those of models that it has on disk."""
+    recipe = Recipe(matryoshka=[16, 8], guide="base")
+    assert Recipe.model_validate_json(recipe.model_dump_json()).model_dump() == recipe.model_dump()

@@ -1,0 +1,41 @@
+"""Loading the models of a training from folders or a hub: safetensors only, never remote code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from include.retriever.registry import ModelError, load_base
+
+SAFETENSORS = {"use_safetensors": True}
+
+
+def open_folder(folder: Path, device: str) -> SentenceTransformer:
+    """A model that the registry or a training has written."""
+    return SentenceTransformer(str(folder), device=device, trust_remote_code=False, model_kwargs=SAFETENSORS)
+
+
+def load_guide(name: str, base_folder: Path, device: str) -> SentenceTransformer:
+    """The guide of a recipe, which itself learns nothing.
+
+    :param name: as a base model is named, or ``base`` for the one that the training begins with.
+    :raises ModelError: it cannot be found or reached.
+    """
+    guide = open_folder(base_folder, device) if name == "base" else load_base(name, device)
+    return guide.eval().requires_grad_(False)
+
+
+def load_cross_encoder(name: str, device: str) -> CrossEncoder:
+    """A cross-encoder from a folder or a hub id.
+
+    :raises ModelError: it cannot be found or reached.
+    """
+    try:
+        model: CrossEncoder = CrossEncoder(name, device=device, trust_remote_code=False, model_kwargs=SAFETENSORS)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The cross-encoder {name!r} could not be loaded ({error}). Name a local folder, or a hub id that this "
+            "machine can reach, or leave it out of the recipe."
+        ) from error
+    return model

@@ -1,0 +1,188 @@
+"""One training on this process's device, as the only process or as one of several."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils.import_utils import is_torch_tf32_available
+
+from include.retriever.finetuning.checkpoints import last_checkpoint
+from include.retriever.finetuning.evaluation import BEST_BY, EarlyStop
+from include.retriever.finetuning.examples import create_sampler, training_texts
+from include.retriever.finetuning.hardware import Hardware
+from include.retriever.finetuning.loading import load_guide, open_folder
+from include.retriever.finetuning.losses import create_loss
+from include.retriever.finetuning.progress import ProgressLog
+from include.retriever.finetuning.sampler import PairBatchSampler
+from include.retriever.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoints"
+EVALUATIONS = 8
+"""Evaluations, and checkpoints, in a training."""
+LOADERS = 2
+"""Processes that tokenise texts ahead for a GPU: what it needs some milliseconds for is tokenised in as many."""
+
+
+def train_model(
+    base_folder: Path,
+    examples: pa.Table,
+    evaluator: InformationRetrievalEvaluator | None,
+    *,
+    recipe: Recipe,
+    hardware: Hardware,
+    mini_batch_size: int,
+    work: Path,
+    device: str,
+) -> tuple[SentenceTransformer, list[dict[str, float]]]:
+    """Train, going on from the last checkpoint if there is one.
+
+    :param base_folder: the model to begin with.
+    :param examples: see :func:`include.retriever.finetuning.examples.prepare_examples`.
+    :param evaluator: measures it as it goes; None where there is nothing to measure with.
+    :param mini_batch_size: see :func:`include.retriever.finetuning.losses.create_loss`.
+    :param work: holds the checkpoints.
+    :param device: this process's, as PyTorch calls it.
+    :returns: the model, and the trainer's history: its entries of losses and evaluations.
+    """
+    model = open_folder(base_folder, device)
+    if recipe.query_prompt:
+        model.prompts["query"] = recipe.query_prompt
+    if hardware.gradient_checkpointing:
+        _checkpoint_gradients(model)
+    guide = load_guide(recipe.guide, base_folder, device) if recipe.guide else None
+    full_length = model.max_seq_length
+    model.max_seq_length = min(recipe.max_seq_length, full_length or recipe.max_seq_length)
+    sampler = create_sampler(examples, model, recipe, parts=hardware.gpus)
+    early_stop = EarlyStop(recipe.patience)
+    trainer = Trainer(
+        sampler=sampler,
+        model=model,
+        args=training_arguments(
+            recipe,
+            hardware,
+            work / CHECKPOINTS,
+            steps=sampler.batches * recipe.epochs,
+            evaluates=evaluator is not None,
+        ),
+        train_dataset=training_texts(examples),
+        loss=create_loss(model, recipe, hardware, mini_batch_size=mini_batch_size, guide=guide),
+        evaluator=evaluator,
+        callbacks=[ProgressLog(), _Epochs(sampler), *([early_stop] if recipe.patience and evaluator else [])],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_checkpoint(work / CHECKPOINTS)
+    if checkpoint:
+        log.info("Going on from %s.", checkpoint.name)
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)) if checkpoint else None
+    if state and recipe.patience and early_stop.has_ended(state):
+        trainer.take_best(state)
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    model.max_seq_length = full_length
+    return model, trainer.state.log_history
+
+
+def training_arguments(
+    recipe: Recipe, hardware: Hardware, folder: Path, *, steps: int, evaluates: bool
+) -> SentenceTransformerTrainingArguments:
+    """The recipe in the trainer's words.
+
+    :param folder: for checkpoints.
+    :param steps: of the whole training.
+    """
+    cuda = hardware.device == "cuda"
+    every = max(10, steps // EVALUATIONS)
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size // hardware.gpus,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup_share,
+        prompts={"anchor": recipe.query_prompt} if recipe.query_prompt else None,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        use_cpu=not cuda,
+        ddp_backend=("nccl" if cuda else "gloo") if hardware.gpus > 1 else None,
+        bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
+        tf32=True if cuda and is_torch_tf32_available() else None,
+        dataloader_num_workers=LOADERS if cuda else 0,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=evaluates and recipe.keeps_best,
+        metric_for_best_model=BEST_BY if evaluates and recipe.keeps_best else None,
+        greater_is_better=True,
+        logging_strategy="steps",
+        logging_steps=max(1, steps // 40),
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+class Trainer(SentenceTransformerTrainer):
+    """The library's trainer with batches of our own, which keeps the best in earnest.
+
+    :param sampler: the batches; of all devices, one part after another.
+    """
+
+    def __init__(self, *, sampler: PairBatchSampler, **arguments: Any) -> None:
+        self._sampler = sampler
+        super().__init__(**arguments)
+
+    def get_batch_sampler(self, dataset: Any, *arguments: Any, **options: Any) -> PairBatchSampler:
+        return self._sampler
+
+    def take_best(self, state: TrainerState) -> None:
+        """Be as if a training had ended in this state."""
+        self.state = state
+        self._load_best_model()
+
+    def _load_best_model(self) -> None:
+        """The library's own only logs that it failed, and goes on with the last weights."""
+        assert self.state.best_model_checkpoint  # there was an evaluation
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+class _Epochs(TrainerCallback):
+    """Tells the sampler its epoch, which the library's loaders, sharded or resumed, do not always pass on."""
+
+    def __init__(self, sampler: PairBatchSampler) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.sampler.set_epoch(state.global_step // self.sampler.batches)
+
+
+def _checkpoint_gradients(model: SentenceTransformer) -> None:
+    """Have the model compute activations anew in the backward pass.
+
+    Not by the trainer's own argument: it asks the whole, which only knows how under a name that is going away.
+    """
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})

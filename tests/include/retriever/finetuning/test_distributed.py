@@ -1,0 +1,175 @@
+"""Several processes train one model: here two on the CPU, as elsewhere one on each GPU."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from include.devices.usage import Usage
+from include.retriever.finetuning import distributed as module
+from include.retriever.finetuning.distributed import WorkersError
+from include.retriever.finetuning.hardware import Hardware
+from include.retriever.finetuning.run import fine_tune
+from include.retriever.registry import ModelManifest
+from tests.include.retriever.conftest import toy_pairs
+from tests.include.retriever.finetuning.workshop import PROJECT, RECIPE, assert_same_weights, tune
+
+TWO = Hardware(gpus=2, threads=2)
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, calm_folder: Path, base: ModelManifest
+) -> tuple[Path, ModelManifest, Usage, list[str]]:
+    """Where a training in two processes left its work, its manifest, its usage, and what it wrote."""
+    work, usage, heard = tmp_path_factory.mktemp("shared"), Usage(device="cpu"), Listener()
+    logger = logging.getLogger("include.retriever.finetuning")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(heard)
+    try:
+        _, manifest = fine_tune(
+            calm_folder,
+            toy_pairs(),
+            base=base,
+            training_id="t1",
+            snapshot_id="s1",
+            recipe=RECIPE,
+            hardware=TWO,
+            work=work,
+            usage=usage,
+        )
+    finally:
+        logger.removeHandler(heard)
+        logger.setLevel(logging.NOTSET)
+    return work, manifest, usage, heard.messages
+
+
+class Listener(logging.Handler):
+    """Keeps messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_two_processes_train_the_model_that_one_would(
+    shared: tuple[Path, ModelManifest, Usage, list[str]], calm: tuple[Path, ModelManifest]
+) -> None:
+    """Each query is told apart from the texts of the whole batch, wherever they are embedded: the same batches, losses
+    and, up to rounding, weights."""
+    work, manifest, usage, messages = shared
+    one = calm[1]
+    assert_same_weights(work, calm[0], atol=1e-3, rtol=1e-2)
+    assert manifest.version == one.version
+    assert [entry["loss"] for entry in manifest.losses] == pytest.approx(
+        [entry["loss"] for entry in one.losses], rel=1e-2
+    )
+    assert [entry["step"] for entry in manifest.evaluations] == [10, 20, 26]
+    assert manifest.metrics["after"]["MRR@5"] == pytest.approx(one.metrics["after"]["MRR@5"], abs=0.05)
+    assert usage.memory_peak_bytes > 2**20
+    assert any("Step 20 of 26: loss" in message for message in messages)
+    assert sum("Training: 26 steps." in message for message in messages) == 1, "one of them speaks"
+
+
+def children(process: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_killed_they_leave_nobody_behind_and_are_gone_on_from(
+    tmp_path: Path,
+    calm_folder: Path,
+    base: ModelManifest,
+    shared: tuple[Path, ModelManifest, Usage, list[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The one who started them dies of SIGKILL, in the second epoch; so do they, and a second attempt goes on."""
+    work = tmp_path / "work"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(work), str(calm_folder), base.model_dump_json()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    checkpoint = work / "checkpoints" / "checkpoint-20" / "trainer_state.json"
+    try:
+        deadline = time.monotonic() + 300
+        while not checkpoint.is_file() and time.monotonic() < deadline and starter.poll() is None:
+            time.sleep(0.02)
+        family = children(starter.pid)
+    finally:
+        os.kill(starter.pid, signal.SIGKILL)
+        starter.wait()
+    assert checkpoint.is_file()
+    assert len(family) >= 3, "torchrun and two that train"
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
+
+    with caplog.at_level(logging.INFO):
+        manifest = tune(work, calm_folder, base, hardware=TWO)
+    assert any("Going on from checkpoint-20." in message for message in caplog.messages)
+    assert_same_weights(work, shared[0], atol=1e-5, rtol=1e-4)
+    assert manifest.evaluations == shared[1].evaluations
+
+
+STARTER = """
+import sys
+from pathlib import Path
+from include.retriever.finetuning.hardware import Hardware
+from include.retriever.registry import ModelManifest
+from tests.include.retriever.finetuning.workshop import tune
+work, model, base = sys.argv[1:]
+tune(Path(work), Path(model), ModelManifest.model_validate_json(base), hardware=Hardware(gpus=2, threads=2))
+"""
+
+
+def test_where_one_runs_out_of_memory_all_begin_again_with_half(
+    tmp_path: Path, model_folder: Path, base: ModelManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def run(work: Path, hardware: Hardware) -> tuple[int, list[str]]:
+        sizes.append(json.loads((work / module.JOB).read_text())["mini_batch_size"])
+        if len(sizes) == 3:
+            return 1, ["Traceback", "ValueError: no"]
+        (work / module.OUT_OF_MEMORY).write_text("CUDA out of memory.")
+        return 1, []
+
+    monkeypatch.setattr(module, "_run", run)
+    with pytest.raises(WorkersError, match="ValueError: no"):
+        tune(tmp_path, model_folder, base, hardware=TWO)
+    assert sizes == [0, 4, 2]
+
+
+def test_one_that_runs_out_of_memory_leaves_word_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate a great deal.")
+
+    job = {"base_folder": "base", "recipe": RECIPE.model_dump(), "hardware": asdict(TWO), "mini_batch_size": 0}
+    (tmp_path / module.JOB).write_text(json.dumps(job))
+    for name in (module.EXAMPLES, module.EVAL_PAIRS):
+        pq.write_table(toy_pairs(), tmp_path / name)
+    for name in ("RANK", "LOCAL_RANK", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr("include.retriever.finetuning.trainer.train_model", run_out)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        module.train(tmp_path)
+    assert (tmp_path / module.OUT_OF_MEMORY).read_text() == "CUDA out of memory."
