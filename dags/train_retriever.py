@@ -1,27 +1,32 @@
 """### Train the retriever
 
-Writes queries for a sample of the episodes, fine-tunes the base model on them, and registers the result. Runs
-monthly, and when episodes arrive; a run ends at once, green, if the newest model is young enough and of the current
-recipe.
+Writes queries for a sample of the episodes, checks them, fine-tunes the base model on them, and registers the result.
+Runs monthly, and when episodes arrive; a run ends at once, green, if the newest model is young enough and of the
+current recipe.
 
 **Owner:** podsearch. **If it fails:** search goes on with the live model. A killed or failed `fine_tune` goes on
-from its last checkpoint when it is cleared; finished shards of queries are not written again.
+from its last checkpoint when it is cleared, and `generate_queries` from the last of its batches. If `validate_queries`
+fails, its Data Docs say what is wrong with the queries.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, XComArg
 
 from operators.alerts import RunFailed, RunSucceeded
-from operators.names import DEFAULT_ARGS, EPISODES, Pool, Tag
+from operators.names import DEFAULT_ARGS, EPISODES, Tag
 from operators.training import (
     BuildPairsOperator,
     FineTuneOperator,
     GenerateQueriesOperator,
     PlanTrainingOperator,
     RegisterModelOperator,
+    RoundTripOperator,
+    ValidateQueriesOperator,
+    generator_gpus,
+    training_gpus,
 )
 
 with DAG(
@@ -43,10 +48,19 @@ with DAG(
 
     plan_training = PlanTrainingOperator(task_id="plan_training", force="{{ params.force }}")
     generate_queries = GenerateQueriesOperator.partial(
-        task_id="generate_queries", training_id=training_id, map_index_template="shard {{ task.shard }}"
+        task_id="generate_queries",
+        training_id=training_id,
+        gpus=generator_gpus(),
+        map_index_template="shard {{ task.shard }}",
     ).expand_kwargs(plan_training.output)
     build_pairs = BuildPairsOperator(task_id="build_pairs", training_id=training_id)
-    fine_tune = FineTuneOperator(task_id="fine_tune", training_id=training_id, pool=Pool.GPU)
-    register_model = RegisterModelOperator(task_id="register_model", training_id=training_id)
+    validate_queries = ValidateQueriesOperator(
+        task_id="validate_queries", training_id=training_id, run_name=f"training-{training_id}"
+    )
+    round_trip = RoundTripOperator(task_id="round_trip", training_id=training_id)
+    fine_tune = FineTuneOperator(task_id="fine_tune", training_id=training_id, gpus=training_gpus())
+    register_model = RegisterModelOperator(
+        task_id="register_model", training_id=training_id, device_usage=XComArg(fine_tune, key="device_usage")
+    )
 
-    generate_queries >> build_pairs >> fine_tune >> register_model
+    generate_queries >> build_pairs >> validate_queries >> round_trip >> fine_tune >> register_model

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -23,6 +23,9 @@ from include.errors import PermanentError
 from include.index.pinecone.credentials import CONTROL_PLANE
 from include.retriever.recipe import Recipe
 
+if TYPE_CHECKING:
+    from include.queries.contract import GeneratorSpec
+
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLE_DIR = PROJECT / "include" / "sample"
 
@@ -30,6 +33,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "local": {"source": "directory", "dataset_dir": SAMPLE_DIR, "base_model": "all-MiniLM-L6-v2", "device": "auto"},
     "production": {
         "source": "kaggle",
+        "query_generator": "doc2query",
+        "max_training_episodes": 83_000,  # three queries each make 250,000, beyond which nothing is gained (GPL, table 3)
         "base_model": "distiluse-base-multilingual-cased-v2",
         "device": "cuda",
         "index": "pinecone",
@@ -112,9 +117,30 @@ class Settings(BaseSettings):
     drift_min_episodes: int = Field(default=100, ge=0)
     """A change that concerns fewer episodes is no drift: it keeps small catalogues from crying wolf."""
 
-    # Training
-    query_generator: Literal["extractive"] = "extractive"
+    # Training queries
+    query_generator: Literal["extractive", "doc2query"] = "extractive"
+    """What writes them: the episodes' own words, or a T5 model."""
     queries_per_episode: int = Field(default=3, ge=1, le=50)
+    generator_model: str = "doc2query/all-t5-base-v1"
+    """Hub id or local path of the T5 model of doc2query."""
+    generator_revision: str | None = None
+    """Its commit on the hub (default: the newest)."""
+    generator_english_only: bool = True
+    """It knows no other language: what it writes for episodes in others is dropped."""
+    generator_engine: Literal["auto", "torch", "ctranslate2"] = "auto"
+    """What runs it; `auto` takes the faster one for the device."""
+    generator_batch_size: int = Field(default=0, ge=0)
+    """Episodes it works on at a time (0: what suits the device)."""
+    query_shard_episodes: int = Field(default=2_000, ge=1)
+    """Episodes that one task writes queries for: minutes of work on a GPU."""
+    round_trip: int = Field(default=0, ge=0)
+    """Train only on queries whose episode the base model finds among so many (0: on all)."""
+    max_dropped_share: float = Field(default=0.8, gt=0, le=1)
+    """Share of the written queries that the filter may drop before the training stops."""
+    search_logs: Path | None = None
+    """CSV of `query,episode_id,weight,source`: what people searched and then played; it joins the pairs."""
+
+    # Training
     base_model: str = ""
     """Packaged model, hub id or local path of the model that fine-tuning starts from."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -130,8 +156,30 @@ class Settings(BaseSettings):
     batch_size: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=2e-5, gt=0)
     seed: int = 20171201
+    patience: int = Field(default=0, ge=0)
+    """End the training after so many evaluations without a better one, and keep the best (0: train to the end)."""
+    hard_negatives: int = Field(default=0, ge=0, le=50)
+    """Texts to each pair that look like answers and are none."""
+    cross_encoder: str = ""
+    """Model that chooses them, in place of the base model."""
+    guide: str = ""
+    """Model that says which other texts of a batch may be answers, too; `base` is the base model."""
+    teacher: str = ""
+    """Cross-encoder whose scores of hard negatives are learnt in place of yes and no."""
+    matryoshka: Annotated[tuple[int, ...], NoDecode] = ()
+    """Dimensions to which vectors may be cut afterwards; separated by commas."""
+    query_prompt: str = ""
+    """Stands before each query."""
     retrain_after_days: int = Field(default=30, ge=0)
     """A model older than this is trained anew when episodes arrive."""
+    training_gpus: int = Field(default=1, ge=1, le=64)
+    """GPUs that fine-tuning takes; the batch is divided among them."""
+    mini_batch_size: int = Field(default=0, ge=0)
+    """Pairs of a batch that are in memory at a time (0: what suits the device); the model is the same whatever it is."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, more time, the same model."""
+    keep_models: int = Field(default=5, ge=1)
+    """Trained models kept beside those that are, or were just, live."""
 
     # Index
     index: Literal["lancedb", "pinecone"] = "lancedb"
@@ -199,7 +247,7 @@ class Settings(BaseSettings):
         profile = next((values["profile"] for source in sources if (values := source()).get("profile")), "local")
         return (*sources, InitSettingsSource(settings_cls, PROFILES.get(profile, {})))
 
-    @field_validator("home", "dataset_dir", "feeds", "curated_queries", mode="before")
+    @field_validator("home", "dataset_dir", "feeds", "curated_queries", "search_logs", mode="before")
     @classmethod
     def _relative_to_project(cls, value: Any) -> Any:
         """A relative path means the same in every process: it starts at the project's folder."""
@@ -211,7 +259,7 @@ class Settings(BaseSettings):
         """The same for what may also be a URL."""
         return str(PROJECT / Path(value).expanduser()) if value and "://" not in value else value
 
-    @field_validator("alerts_critical", "alerts_warning", "alert_emails", mode="before")
+    @field_validator("alerts_critical", "alerts_warning", "alert_emails", "matryoshka", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """A list as people write it: separated by commas."""
@@ -223,6 +271,10 @@ class Settings(BaseSettings):
             raise SettingsError(
                 "PODSEARCH_TRAIN_SHARE and PODSEARCH_EVAL_SHARE leave nothing to test on: lower one of them."
             )
+        try:
+            Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
+        except ValidationError as error:
+            raise SettingsError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         if self.source == "directory" and self.dataset_dir is None:
             raise SettingsError(
                 "No episodes to read: set PODSEARCH_DATASET_DIR to a folder with podcasts.csv and episodes.csv."
@@ -250,9 +302,21 @@ class Settings(BaseSettings):
         return self.feeds
 
     @property
+    def generator(self) -> GeneratorSpec:
+        """What writes the training queries."""
+        from include.queries.contract import GeneratorSpec
+
+        return GeneratorSpec(
+            name=self.query_generator,
+            model=self.generator_model,
+            revision=self.generator_revision,
+            engine=self.generator_engine,
+        )
+
+    @property
     def recipe(self) -> Recipe:
         """How models are trained."""
-        return Recipe(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, seed=self.seed)
+        return Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
 
     @property
     def work_root(self) -> Path:

@@ -1,23 +1,27 @@
-"""Tasks of ``train_retriever``: plan, write queries, make pairs, fine-tune, register."""
+"""Tasks of ``train_retriever``: plan, write queries, make pairs, check them, fine-tune, register."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from include.settings import get_settings
 from operators.base import PodsearchOperator
+from operators.gpu import GpuOperator
 from operators.names import RETRIEVER
+from operators.quality import ValidateOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.retriever.training import TrainingPlan
+    from include.devices.device import Device
+    from include.retriever.training.plan import TrainingPlan
 
 
 class PlanTrainingOperator(PodsearchOperator):
     """Decides whether a model is due, and names the training; skips the run when the newest model will do.
 
-    Returns one ``{"shard": …}`` for each shard; the training's id is pushed under ``training_id``.
+    Returns one ``{"shard": …}`` for each shard of queries; the training's id is pushed under ``training_id``.
 
     :param force: train in any case (templated; a DAG parameter).
     """
@@ -30,7 +34,7 @@ class PlanTrainingOperator(PodsearchOperator):
 
     def execute(self, context: Context) -> list[dict[str, int]]:
         from include.episodes import snapshot
-        from include.retriever.training import plan_training, why_due
+        from include.retriever.training.plan import plan_training, why_due
 
         settings, recipe = self.settings, self.settings.recipe
         reason = "it was asked for" if str(self.force) == "True" else None
@@ -46,9 +50,12 @@ class PlanTrainingOperator(PodsearchOperator):
             self.skip_run("The newest model will do; trigger the DAG with `force` to train all the same.")
         plan = plan_training(
             self.store,
-            generator=settings.query_generator,
+            generator=settings.generator,
             queries_per_episode=settings.queries_per_episode,
+            query_shard_episodes=settings.query_shard_episodes,
             max_episodes=settings.max_training_episodes,
+            round_trip=settings.round_trip,
+            search_logs=settings.search_logs,
             train_share=settings.train_share,
             eval_share=settings.eval_share,
             base_model=settings.base_model,
@@ -56,7 +63,7 @@ class PlanTrainingOperator(PodsearchOperator):
         )
         self.log.info("Training %s on snapshot %s: %s.", plan.training_id, plan.snapshot_id, reason)
         context["ti"].xcom_push(key="training_id", value=plan.training_id)
-        return [{"shard": shard} for shard in plan.shards]
+        return [{"shard": shard} for shard in range(len(plan.query_shards))]
 
 
 class TrainingStepOperator(PodsearchOperator):
@@ -73,69 +80,177 @@ class TrainingStepOperator(PodsearchOperator):
 
     @property
     def plan(self) -> TrainingPlan:
-        from include.retriever.training import load_plan
+        from include.retriever.training.plan import load_plan
 
         return load_plan(self.store, self.training_id)
 
+    def curated(self) -> dict[str, list[str]]:
+        """The queries that people wrote to measure with, and the ids of the episodes that answer each."""
+        from include.evaluation.queries import read_curated
 
-class GenerateQueriesOperator(TrainingStepOperator):
+        path = self.settings.curated_queries_path
+        return read_curated(path) if path else {}
+
+
+class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
     """Writes the training queries of one shard; mapped over the shards. Returns how many.
 
-    :param shard: the shard's number.
+    On a GPU if the generator is a model. A retry goes on where a killed task stopped.
+
+    :param shard: the shard's number in the plan.
     """
 
     def __init__(self, *, shard: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shard = shard
 
-    def execute(self, context: Context) -> int:
-        from include.retriever.training import generate_queries
+    def before_lease(self, context: Context) -> int | None:
+        from include.retriever.training.queries import queries_written
 
-        return generate_queries(self.store, self.plan, self.shard)
+        return queries_written(self.store, self.plan, self.shard)
+
+    def execute_on(self, device: Device, context: Context) -> int:
+        from include.queries.contract import create_generator
+        from include.retriever.training.queries import generate_queries
+
+        settings = self.settings
+        generator = create_generator(
+            self.plan.generator,
+            device=device.torch,
+            threads=settings.threads,
+            batch_size=settings.generator_batch_size,
+            cache=settings.work_root / "generators",
+        )
+        return generate_queries(self.store, self.plan, self.shard, generator)
 
 
 class BuildPairsOperator(TrainingStepOperator):
     """Filters the queries and splits them by episode. Returns the counts."""
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from include.retriever.training.pairing import write_pairs
+
+        english_only = self.settings.generator_english_only
+        summary = write_pairs(self.store, self.plan, curated=self.curated(), english_only=english_only)
+        return summary.model_dump(exclude={"samples"})
+
+
+class ValidateQueriesOperator(TrainingStepOperator, ValidateOperator):
+    """Validates the pairs before anything is trained on them.
+
+    Returns what :meth:`operators.quality.ValidateOperator.check` does.
+
+    :param run_name: names the folder of the results (templated).
+    """
+
+    template_fields: Sequence[str] = ("training_id", "run_name")
+    suite = "queries"
+
+    def execute(self, context: Context) -> dict[str, Any]:
         from include.episodes import snapshot
-        from include.evaluation.queries import load_curated
-        from include.retriever.training import write_pairs
+        from include.quality import frames, suites
+        from include.retriever.training.pairing import read_pairs, read_summary
 
-        held_out: set[str] = set()
-        if path := self.settings.curated_queries_path:
-            known = snapshot.read(self.store, self.plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
-            held_out = {key for ids in load_curated(path, set(known)).query_set.relevant for key in ids}
-        return write_pairs(self.store, self.plan, held_out=held_out).model_dump()
+        summary = read_summary(self.store, self.training_id)
+        table = snapshot.read(self.store, self.plan.snapshot_id, columns=["episode_id", "language"]).to_pydict()
+        frame = frames.queries(
+            read_pairs(self.store, self.training_id),
+            languages=dict(zip(table["episode_id"], table["language"], strict=True)),
+            episodes=summary.episodes,
+            dropped=sum(summary.dropped.values()),
+            curated=self.curated(),
+        )
+        return self.check(frame, suites.queries(max_dropped_share=self.settings.max_dropped_share))
 
 
-class FineTuneOperator(TrainingStepOperator):
+class RoundTripOperator(GpuOperator, TrainingStepOperator):
+    """Leaves out the training queries whose episode the base model does not find, if the plan says so.
+
+    Returns how many were asked and how many of them were dropped.
+    """
+
+    def before_lease(self, context: Context) -> dict[str, int] | None:
+        from include.retriever.training.pairing import read_summary
+
+        if not self.plan.round_trip:
+            self.log.info("Every query is trained on (PODSEARCH_ROUND_TRIP=0).")
+            return {"asked": 0, "dropped": 0}
+        return read_summary(self.store, self.training_id).round_trip
+
+    def execute_on(self, device: Device, context: Context) -> dict[str, int]:
+        from include.retriever.registry import ensure_base, open_model
+        from include.retriever.training.pairing import make_round_trip
+
+        base = ensure_base(self.store, self.plan.base_model, device.torch)
+        return make_round_trip(
+            self.store,
+            self.plan,
+            open_model(self.store, base.version, device.torch),
+            model_version=base.version,
+            catalogue_size=self.settings.evaluation_catalogue,
+            batch_size=self.settings.encode_batch_size,
+        )
+
+
+class FineTuneOperator(GpuOperator, TrainingStepOperator):
     """Fine-tunes the base model, measured in-batch before and after. A retry goes on from the last checkpoint.
 
     Returns the in-batch metrics.
     """
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        from include.retriever.device import prepare_device
-        from include.retriever.training import train
+    def before_lease(self, context: Context) -> dict[str, Any] | None:
+        from include.retriever.training.model import trained
 
-        device = prepare_device(self.settings.device, self.settings.threads)
-        return train(self.store, self.plan, device=device, work_root=self.settings.work_root).metrics
+        manifest = trained(self.store, self.plan)
+        return manifest.metrics if manifest else None
+
+    def execute_on(self, device: Device, context: Context) -> dict[str, Any]:
+        from include.retriever.finetuning.hardware import Hardware
+        from include.retriever.training.model import train
+
+        settings = self.settings
+        hardware = Hardware(
+            device=device.kind,
+            gpus=max(1, len(device.gpus)),
+            mini_batch_size=settings.mini_batch_size,
+            gradient_checkpointing=settings.gradient_checkpointing,
+            threads=settings.threads,
+        )
+        manifest = train(self.store, self.plan, hardware=hardware, work_root=settings.work_root, usage=self.usage)
+        return manifest.metrics
 
 
 class RegisterModelOperator(TrainingStepOperator):
-    """Puts the trained model into the registry and announces it. Returns its version."""
+    """Puts the trained model into the registry and announces it. Returns its version.
 
-    def __init__(self, **kwargs: Any) -> None:
+    :param device_usage: what fine-tuning used of its device (templated).
+    """
+
+    template_fields: Sequence[str] = ("training_id", "device_usage")
+
+    def __init__(self, *, device_usage: Any = None, **kwargs: Any) -> None:
         super().__init__(outlets=[RETRIEVER], **kwargs)
+        self.device_usage = device_usage
 
     def execute(self, context: Context) -> str:
-        from include.retriever.training import register_trained
+        from include.retriever.training.model import register_trained
 
-        manifest = register_trained(self.store, self.plan, work_root=self.settings.work_root)
+        manifest = register_trained(
+            self.store, self.plan, device_usage=self.device_usage or {}, work_root=self.settings.work_root
+        )
         self.announce(
             context,
             RETRIEVER,
             {"model_version": manifest.version, "training_id": manifest.training_id, "metrics": manifest.metrics},
         )
         return manifest.version
+
+
+def generator_gpus() -> int:
+    """How many GPUs a task takes that writes queries: one for a model, none for the episodes' own words."""
+    return 0 if get_settings().query_generator == "extractive" else 1
+
+
+def training_gpus() -> int:
+    """How many GPUs fine-tuning takes."""
+    return get_settings().training_gpus

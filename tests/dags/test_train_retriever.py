@@ -21,6 +21,8 @@ def test_a_model_is_registered_last_and_announced(train: DAG) -> None:
         "plan_training",
         "generate_queries",
         "build_pairs",
+        "validate_queries",
+        "round_trip",
         "fine_tune",
     }
 
@@ -28,3 +30,7 @@ def test_a_model_is_registered_last_and_announced(train: DAG) -> None:
 def test_a_person_can_ask_for_a_training(train: DAG) -> None:
     assert train.params.get_param("force").value is False
     assert train.params.get_param("force").schema["type"] == "boolean"
+
+
+def test_nothing_is_trained_on_queries_that_were_not_validated(train: DAG) -> None:
+    assert "validate_queries" in train.task_dict["fine_tune"].get_flat_relative_ids(upstream=True)

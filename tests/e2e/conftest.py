@@ -1,4 +1,4 @@
-"""A small catalogue, a tiny base model, and podsearch on one machine as a user runs it: real Airflow, real executor."""
+"""A small catalogue, tiny models, and podsearch on one machine as a user runs it: real Airflow, real executor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ import pytest
 
 from deploy.local.api import AirflowApi, ApiError
 from include.settings import PROJECT, SAMPLE_DIR, Settings
-from tests.models import build_model
+from tests.models import build_distiluse
+from tests.t5 import build_t5
 
 EPISODES = 150
 
@@ -49,7 +50,7 @@ class Installation:
             text=True,
         )
 
-    def call(self, *command: str, timeout: float = 420) -> tuple[int, str]:
+    def call(self, *command: str, timeout: float = 900) -> tuple[int, str]:
         """Run a command to its end; exit status and output."""
         process = self.start(*command)
         try:
@@ -61,8 +62,11 @@ class Installation:
         return process.returncode, output
 
 
-def install(root: Path, model: Path) -> Installation:
-    """An installation that nothing was run in yet."""
+def install(root: Path, *, base_model: str, **settings: str) -> Installation:
+    """An installation that nothing was run in yet.
+
+    :param settings: other settings than the tests' own, by name.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -75,12 +79,13 @@ def install(root: Path, model: Path) -> Installation:
         "PODSEARCH_HOME": str(root / "home"),
         "PODSEARCH_PORT": str(port),
         "PODSEARCH_DATASET_DIR": str(dataset),
-        "PODSEARCH_BASE_MODEL": str(model),
+        "PODSEARCH_BASE_MODEL": base_model,
         "PODSEARCH_SHARDS": "2",
         "PODSEARCH_BATCH_SIZE": "16",
         "PODSEARCH_RETRY_SECONDS": "1",
         # The tiny model knows nothing: it is not to be judged, only moved through the pipeline.
         "PODSEARCH_GATE_TOLERANCE": "1",
+        **{f"PODSEARCH_{name.upper()}": value for name, value in settings.items()},
     }
     return Installation(root / "home", dataset, environment)
 
@@ -150,14 +155,24 @@ class Killer(threading.Thread):
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("model") / "tiny")
+def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings that have the models of production, of the same classes and tiny: a T5 v1.1 that writes the queries, and
+    a retriever of distiluse's shape."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "base_model": str(build_distiluse(folder / "distiluse")),
+        "query_generator": "doc2query",
+        "generator_model": str(build_t5(folder / "t5")),
+        # So tiny a model does not survive being rounded to eight bits.
+        "generator_engine": "torch",
+        "query_shard_episodes": "40",
+    }
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Installation]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, str]) -> Iterator[Installation]:
     """An installation whose Airflow is left running (`make up`) while tests use it."""
-    installation = install(tmp_path_factory.mktemp("undisturbed"), tiny_model)
+    installation = install(tmp_path_factory.mktemp("undisturbed"), **production_models)
     code, output = installation.call("deploy.local", "up")
     assert code == 0, output
     yield installation
@@ -165,7 +180,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> I
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, tiny_model: Path) -> Iterator[Installation]:
-    installation = install(tmp_path, tiny_model)
+def fresh(tmp_path: Path, production_models: dict[str, str]) -> Iterator[Installation]:
+    installation = install(tmp_path, **production_models)
     yield installation
     installation.call("deploy.local", "down")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from include.episodes import snapshot
 from include.index.contract import Metadata, open_index
 from include.index.live import LivePointer, require_live
 from include.index.plan import read_journal
+from include.retriever.registry import load_manifest
+from include.retriever.training.pairing import read_pairs
 from include.settings import Settings
 from include.storage import ArtifactStore
 
@@ -25,6 +28,8 @@ class State:
     states: list[str | None]
     """Snapshots whose records the live namespace may hold."""
     namespaces: list[str]
+    pairs: pa.Table
+    """What the live model was trained and tested on."""
 
 
 def read_state(settings: Settings) -> State:
@@ -38,7 +43,8 @@ def read_state(settings: Settings) -> State:
     probe = np.stack([vectors[ids[0]]])
     records = {hit.episode_id: hit.metadata for hit in index.query(pointer.namespace, probe, len(ids))[0]}
     states = read_journal(store, pointer.namespace).states
-    return State(latest, pointer, records, vectors, states, index.namespaces())
+    pairs = read_pairs(store, load_manifest(store, pointer.model_version).training_id or "")
+    return State(latest, pointer, records, vectors, states, index.namespaces(), pairs)
 
 
 def assert_same(one: State, other: State) -> None:
@@ -50,5 +56,6 @@ def assert_same(one: State, other: State) -> None:
     assert one.states == other.states == [one.snapshot.snapshot_id]
     assert one.namespaces == other.namespaces
     assert one.records == other.records
+    assert one.pairs.equals(other.pairs)
     for key, vector in one.vectors.items():
         np.testing.assert_allclose(vector, other.vectors[key], atol=1e-4, err_msg=key)

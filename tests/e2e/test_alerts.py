@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -44,7 +43,7 @@ def airflow(
     tmp_path_factory: pytest.TempPathFactory, mail: MailStandIn, webhook: WebhookStandIn
 ) -> Iterator[Installation]:
     """Airflow with nothing but ingestion running; each run of it misses its deadline of a second."""
-    installation = install(tmp_path_factory.mktemp("alerts"), Path("no-model"))
+    installation = install(tmp_path_factory.mktemp("alerts"), base_model="no-model")
     installation.environment |= {
         "PODSEARCH_ALERTS_CRITICAL": "alerts_mail,alerts_webhook",
         "PODSEARCH_ALERTS_WARNING": "alerts_webhook",

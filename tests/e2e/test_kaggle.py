@@ -37,7 +37,7 @@ def kaggle() -> Iterator[KaggleStandIn]:
 @pytest.fixture(scope="module")
 def airflow(kaggle: KaggleStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Airflow with nothing but ingestion running, and the key in the environment alone."""
-    installation = install(tmp_path_factory.mktemp("kaggle"), Path("no-model"))
+    installation = install(tmp_path_factory.mktemp("kaggle"), base_model="no-model")
     installation.environment |= {
         "PODSEARCH_SOURCE": "kaggle",
         "PODSEARCH_KAGGLE_DATASET": kaggle.dataset,

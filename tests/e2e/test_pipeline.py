@@ -26,7 +26,7 @@ pytestmark = pytest.mark.airflow
 
 KILLED = {
     "prepare_snapshot": 0.05,
-    "generate_queries": 0.5,
+    "generate_queries": 5,
     "fine_tune": 2,
     "evaluate_model": 1,
     "encode_shard": 0.1,
@@ -49,6 +49,7 @@ def test_a_first_run_ends_with_a_verified_index_of_the_trained_model(first_run: 
     assert len(state.records) == state.snapshot.episodes > 100
     assert {metadata.model_version for metadata in state.records.values()} == {state.pointer.model_version}
     assert state.namespaces == [state.pointer.namespace], "nothing was indexed with a model that training replaces"
+    assert set(state.pairs["origin"].to_pylist()) == {"doc2query"}
     for part in ("Ingested", "quarantined", "Trained", "Recall@30", "Gate", "Report", "eat better during the holidays"):
         assert part in output
 

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from include.retriever.training import load_plan
+from include.quality.result import QualityError
+from include.retriever.training.pairing import read_summary
+from include.retriever.training.plan import load_plan
+from include.retriever.training.queries import queries_written
+from include.settings import get_settings
 from operators.names import RETRIEVER
 from operators.training import (
     BuildPairsOperator,
@@ -15,6 +19,9 @@ from operators.training import (
     GenerateQueriesOperator,
     PlanTrainingOperator,
     RegisterModelOperator,
+    RoundTripOperator,
+    ValidateQueriesOperator,
+    generator_gpus,
 )
 from tests.operators.conftest import FakeContext, Installation
 
@@ -38,7 +45,7 @@ def test_the_first_training_is_due_and_mapped_over_the_shards_that_have_episodes
     shards = plan().execute(context)  # type: ignore[arg-type]
 
     planned = load_plan(installation.store, context.ti.pushed["training_id"])
-    assert shards == [{"shard": shard} for shard in planned.shards]
+    assert shards == [{"shard": number} for number in range(len(planned.query_shards))]
     assert shards
     assert planned.snapshot_id == snapshot_id
     assert planned.base_model == installation.base_model
@@ -92,13 +99,56 @@ def test_queries_are_written_for_each_shard_and_become_pairs(installation: Insta
     shards = plan().execute(context)  # type: ignore[arg-type]
     training_id = context.ti.pushed["training_id"]
     for own in shards:
-        operator = GenerateQueriesOperator(task_id="generate_queries", training_id=training_id, **own)
+        operator = GenerateQueriesOperator(task_id="generate_queries", training_id=training_id, gpus=0, **own)
         written = operator.execute(context)  # type: ignore[arg-type]
         assert operator.execute(context) == written, "a shard that is there is left alone"  # type: ignore[arg-type]
-        stored = installation.store.read_table("training", training_id, "queries", f"shard-{own['shard']:04d}.parquet")
-        assert len(stored) == written
+        assert queries_written(installation.store, load_plan(installation.store, training_id), own["shard"]) == written
     counts = BuildPairsOperator(task_id="build_pairs", training_id=training_id).execute(context)  # type: ignore[arg-type]
     assert counts["pairs"] == sum(counts["by_split"].values())
+
+
+def test_pairs_are_validated_before_they_are_trained_on(installation: Installation, context: FakeContext) -> None:
+    training_id = write_pairs(installation, context)
+    operator = ValidateQueriesOperator(task_id="validate_queries", training_id=training_id, run_name="t")
+    found = operator.execute(context)  # type: ignore[arg-type]
+    assert (found["suite"], found["success"]) == ("queries", True)
+    assert installation.store.exists(found["docs"])
+
+    summary = read_summary(installation.store, training_id)
+    flood = summary.model_copy(update={"dropped": {"not_words": 1000}})
+    installation.store.write_json(flood.model_dump(), "training", training_id, "pairs.json")
+    with pytest.raises(QualityError, match="no flood"):
+        operator.execute(context)  # type: ignore[arg-type]
+
+
+def test_without_a_round_trip_nothing_is_asked_and_no_gpu_is_waited_for(
+    installation: Installation, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training_id = write_pairs(installation, context)
+    monkeypatch.setattr("include.devices.device.borrow", lambda *_, **__: pytest.fail("a device was borrowed"))
+    operator = RoundTripOperator(task_id="round_trip", training_id=training_id)
+    assert operator.execute(context) == {"asked": 0, "dropped": 0}  # type: ignore[arg-type]
+
+
+def write_pairs(installation: Installation, context: FakeContext) -> str:
+    """Plan a training, write its queries and pairs; its id."""
+    installation.publish_snapshot()
+    shards = plan().execute(context)  # type: ignore[arg-type]
+    training_id: str = context.ti.pushed["training_id"]
+    for own in shards:
+        operator = GenerateQueriesOperator(task_id="generate_queries", training_id=training_id, gpus=0, **own)
+        operator.execute(context)  # type: ignore[arg-type]
+    BuildPairsOperator(task_id="build_pairs", training_id=training_id).execute(context)  # type: ignore[arg-type]
+    return training_id
+
+
+@pytest.mark.parametrize(("generator", "gpus"), [("extractive", 0), ("doc2query", 1)])
+def test_only_a_model_that_writes_queries_takes_a_gpu(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, generator: str, gpus: int
+) -> None:
+    monkeypatch.setenv("PODSEARCH_QUERY_GENERATOR", generator)
+    get_settings.cache_clear()
+    assert generator_gpus() == gpus
 
 
 def test_a_registered_model_is_announced() -> None:
@@ -106,8 +156,16 @@ def test_a_registered_model_is_announced() -> None:
 
 
 @pytest.mark.parametrize(
-    "operator", [GenerateQueriesOperator, BuildPairsOperator, FineTuneOperator, RegisterModelOperator]
+    ("operator", "more"),
+    [
+        (GenerateQueriesOperator, ()),
+        (BuildPairsOperator, ()),
+        (ValidateQueriesOperator, ("run_name",)),
+        (RoundTripOperator, ()),
+        (FineTuneOperator, ()),
+        (RegisterModelOperator, ("device_usage",)),
+    ],
 )
-def test_what_differs_between_runs_can_be_templated(operator: Any) -> None:
-    assert tuple(operator.template_fields) == ("training_id",)
+def test_what_differs_between_runs_can_be_templated(operator: Any, more: tuple[str, ...]) -> None:
+    assert tuple(operator.template_fields) == ("training_id", *more)
     assert tuple(PlanTrainingOperator.template_fields) == ("force",)

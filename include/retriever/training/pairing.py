@@ -1,0 +1,194 @@
+"""Making training pairs of the queries that were written and of those that people have typed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.queries.contract import Passage, Query
+from include.queries.filtering import Dropped, filter_queries
+from include.queries.logs import LoggedQuery, load_logs
+from include.queries.roundtrip import Catalogue, round_trip
+from include.queries.samples import QuerySample, draw_samples
+from include.retriever.encode import EmbeddingCache, Vectors, encode, shard_part
+from include.retriever.pairs import as_pairs, build_pairs, count_by
+from include.retriever.training.plan import FOLDER, LOGS_FILE, TrainingPlan
+from include.retriever.training.queries import PASSAGE_COLUMNS, read_queries
+from include.storage import ArtifactStore
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+log = logging.getLogger(__name__)
+
+PAIRS_FILE = "pairs.parquet"
+KEPT_FILE = "pairs-kept.parquet"
+"""What the round trip leaves of the pairs."""
+SUMMARY_FILE = "pairs.json"
+
+
+class PairsSummary(BaseModel):
+    """What became of the queries."""
+
+    episodes: int
+    """Episodes that queries were written for."""
+    written: int
+    """Queries that the generator wrote."""
+    pairs: int
+    by_split: dict[str, int]
+    by_origin: dict[str, int]
+    dropped: dict[str, int]
+    """Written queries that were not used, by reason."""
+    logs_unused: dict[str, int] = {}
+    """Rows of the search logs that were not used, by reason."""
+    round_trip: dict[str, int] | None = None
+    """How many training queries were asked of the base model and how many of them dropped; None if it was not made."""
+    samples: list[QuerySample] = []
+
+
+def write_pairs(
+    store: ArtifactStore, plan: TrainingPlan, *, curated: Mapping[str, Collection[str]], english_only: bool = False
+) -> PairsSummary:
+    """Filter the queries of all shards, split them by episode, and write the pairs.
+
+    :param curated: the queries that people wrote to measure with, and the ids of the episodes that answer each: the
+        queries are never trained on, and the episodes are only tested on.
+    :param english_only: the generator knows no other language.
+    """
+    passages: list[Passage] = []
+    queries: list[list[Query]] = []
+    for passage, own in read_queries(store, plan):
+        passages.append(passage)
+        queries.append(own)
+    written, episodes = sum(map(len, queries)), len(passages)
+    kept, dropped = filter_queries(queries, passages, english_only=english_only, curated=curated)
+    logs, logs_unused = _logs(store, plan, curated)
+    played = _other_passages(store, plan, logs, {passage.episode_id for passage in passages})
+    pairs = build_pairs(
+        [*passages, *played],
+        [*kept, *([] for _ in played)],
+        train_share=plan.train_share,
+        eval_share=plan.eval_share,
+        held_out={key for ids in curated.values() for key in ids},
+        logs=logs,
+    )
+    store.write_table(pairs, FOLDER, plan.training_id, PAIRS_FILE)
+    summary = PairsSummary(
+        episodes=episodes,
+        written=written,
+        pairs=len(pairs),
+        by_split=count_by(pairs, "split"),
+        by_origin=count_by(pairs, "origin"),
+        dropped=dict(dropped),
+        logs_unused=logs_unused,
+        samples=draw_samples(passages, kept, seed=plan.recipe.seed),
+    )
+    _write_summary(store, plan, summary)
+    log.info("%d pairs %s; dropped %s.", summary.pairs, summary.by_split, summary.dropped)
+    return summary
+
+
+def read_pairs(store: ArtifactStore, training_id: str) -> pa.Table:
+    """All pairs of a training, in the shape of :data:`include.retriever.pairs.PAIRS`."""
+    return as_pairs(store.read_table(FOLDER, training_id, PAIRS_FILE))
+
+
+def read_training_pairs(store: ArtifactStore, plan: TrainingPlan) -> pa.Table:
+    """The pairs that a model is trained and measured on while it is trained."""
+    if not plan.round_trip:
+        return read_pairs(store, plan.training_id)
+    return as_pairs(store.read_table(FOLDER, plan.training_id, KEPT_FILE))
+
+
+def read_summary(store: ArtifactStore, training_id: str) -> PairsSummary:
+    return PairsSummary.model_validate(store.read_json(FOLDER, training_id, SUMMARY_FILE))
+
+
+def make_round_trip(
+    store: ArtifactStore,
+    plan: TrainingPlan,
+    model: SentenceTransformer,
+    *,
+    model_version: str,
+    catalogue_size: int,
+    batch_size: int,
+) -> dict[str, int]:
+    """Leave out the training queries whose episode the base model does not find; the rest is trained on.
+
+    :param model_version: names the base model's vectors, which are kept for indexing and evaluation.
+    :param catalogue_size: so many episodes are searched, those of the pairs among them.
+    :returns: how many queries were ``asked``, and how many of them ``dropped``.
+    """
+    pairs = read_pairs(store, plan.training_id)
+    needed = set(pairs["episode_id"].to_pylist())
+    ids: list[str] = []
+    hashes: list[str] = []
+    vectors: list[Vectors] = []
+    for table, cache in _company(store, plan, needed, model_version, catalogue_size):
+        own = table["content_hash"].to_pylist()
+        cache.encode_missing(dict(zip(own, table["text"].to_pylist(), strict=True)), model, batch_size=batch_size)
+        ids += table["episode_id"].to_pylist()
+        hashes += own
+        vectors.append(cache.vectors(own))
+    ask = partial(encode, model, batch_size=batch_size)
+    result = round_trip(pairs, Catalogue(ids, hashes, np.concatenate(vectors)), ask, k=plan.round_trip)
+    store.write_table(pairs.filter(pa.array(result.keep)), FOLDER, plan.training_id, KEPT_FILE)
+    counts = {"asked": result.asked, "dropped": result.dropped}
+    _write_summary(store, plan, read_summary(store, plan.training_id).model_copy(update={"round_trip": counts}))
+    return counts
+
+
+def _company(
+    store: ArtifactStore, plan: TrainingPlan, needed: set[str], model_version: str, size: int
+) -> Iterator[tuple[pa.Table, EmbeddingCache]]:
+    """The needed episodes and, up to a size, others of the catalogue, which are the same in every run; by shard."""
+    manifest = snapshot.load(store, plan.snapshot_id)
+    share = max(0, size - len(needed)) / max(1, manifest.episodes - len(needed))
+    columns = ["episode_id", "text", "content_hash"]
+    for part in manifest.parts:
+        table = snapshot.read(store, plan.snapshot_id, columns=columns, shards=[part.shard])
+        chosen = [key in needed or plan.draws(key, "company") < share for key in table["episode_id"].to_pylist()]
+        if any(chosen):
+            yield table.filter(pa.array(chosen)), EmbeddingCache(store, model_version, shard_part(part.shard))
+
+
+def _logs(
+    store: ArtifactStore, plan: TrainingPlan, curated: Collection[str]
+) -> tuple[dict[str, list[LoggedQuery]], dict[str, int]]:
+    """The logged queries by episode, and how many rows were not used by reason."""
+    if plan.search_logs is None:
+        return {}, {}
+    known = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
+    with store.local_copy(FOLDER, plan.training_id, LOGS_FILE) as file:
+        logs = load_logs(file, set(known), curated=curated)
+    log.info(
+        "Search logs: queries of %d episodes; %d rows of episodes that are not there, %d of curated queries.",
+        len(logs.by_episode),
+        logs.unknown,
+        logs.curated,
+    )
+    return logs.by_episode, {"unknown_episode": logs.unknown, str(Dropped.CURATED): logs.curated}
+
+
+def _other_passages(
+    store: ArtifactStore, plan: TrainingPlan, logs: Mapping[str, Sequence[LoggedQuery]], sampled: Collection[str]
+) -> list[Passage]:
+    """The episodes with logged queries that no query was written for."""
+    wanted = [key for key in logs if key not in sampled]
+    if not wanted:
+        return []
+    table = snapshot.read(store, plan.snapshot_id, columns=PASSAGE_COLUMNS)
+    table = table.filter(pc.is_in(table["episode_id"], value_set=pa.array(wanted)))
+    return [Passage(**row) for row in table.to_pylist()]
+
+
+def _write_summary(store: ArtifactStore, plan: TrainingPlan, summary: PairsSummary) -> None:
+    store.write_json(summary.model_dump(), FOLDER, plan.training_id, SUMMARY_FILE)

@@ -1,0 +1,151 @@
+"""What a training starts from, and whether one is due."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.queries.contract import GeneratorSpec
+from include.retriever.recipe import Recipe
+from include.retriever.registry import newest_trained
+from include.storage import ArtifactStore, digest
+
+FOLDER = "training"
+PLAN_VERSION = 2
+"""Raise it when a step changes what it writes, so that an unchanged plan is trained anew."""
+MAX_QUERY_SHARDS = 1_000
+"""Airflow maps a task over so many at most (``[core] max_map_length`` is 1,024)."""
+LOGS_FILE = "search_logs.csv"
+
+
+class QueryShard(BaseModel, frozen=True):
+    """What one task writes queries for: the sampled episodes of a shard of the snapshot, or a part of them."""
+
+    shard: int
+    part: int
+    parts: int
+
+    @property
+    def name(self) -> str:
+        return f"shard-{self.shard:04d}-{self.part:04d}"
+
+    def holds(self, episode_id: str) -> bool:
+        """Whether an episode of the snapshot's shard belongs to this part of it."""
+        return self.parts == 1 or _place("part", episode_id) * self.parts // 1 == self.part
+
+
+class TrainingPlan(BaseModel):
+    """What a training starts from; its name follows from it, so that a repeated plan is the same training."""
+
+    training_id: str
+    version: int
+    snapshot_id: str
+    query_shards: list[QueryShard]
+    generator: GeneratorSpec
+    queries_per_episode: int
+    sampled_share: float
+    """Share of the catalogue that queries are written for."""
+    round_trip: int
+    """Queries train only if the base model finds their episode among so many; 0: all do."""
+    search_logs: str | None
+    """SHA-256 of the search logs, which lie beside the plan; None without."""
+    train_share: float
+    eval_share: float
+    base_model: str
+    recipe: Recipe
+
+    def samples(self, episode_id: str) -> bool:
+        """Whether queries are written for an episode."""
+        return self.draws(episode_id, "sample") < self.sampled_share
+
+    def draws(self, episode_id: str, purpose: str) -> float:
+        """A stable draw between 0 and 1: an episode that is in a sample of some share is in every larger one."""
+        return _place(f"{self.recipe.seed}:{purpose}", episode_id)
+
+
+def why_due(
+    store: ArtifactStore, *, base_model: str, recipe: Recipe, retrain_after_days: int, now: datetime | None = None
+) -> str | None:
+    """Why a model should be trained now; None if the newest one will do."""
+    newest = newest_trained(store)
+    if newest is None:
+        return "no model was trained yet"
+    if newest.base_model != base_model or Recipe.model_validate(newest.recipe) != recipe:
+        return f"the base model or the recipe changed since {newest.version}"
+    age = (now or datetime.now(UTC)) - newest.registered_at
+    if age >= timedelta(days=retrain_after_days):
+        return f"{newest.version} is {age.days} days old (PODSEARCH_RETRAIN_AFTER_DAYS={retrain_after_days})"
+    return None
+
+
+def plan_training(
+    store: ArtifactStore,
+    *,
+    generator: GeneratorSpec,
+    queries_per_episode: int,
+    query_shard_episodes: int,
+    max_episodes: int,
+    round_trip: int,
+    search_logs: Path | None,
+    train_share: float,
+    eval_share: float,
+    base_model: str,
+    recipe: Recipe,
+) -> TrainingPlan:
+    """Name a training on the latest snapshot.
+
+    :param query_shard_episodes: about how many episodes one task writes queries for.
+    :param search_logs: kept as it is now beside the plan, so that every task reads the same.
+    :raises FileNotFoundError: no snapshot was published, or there are no such logs.
+    """
+    latest = snapshot.latest(store)
+    if latest is None:
+        raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
+    share = min(1.0, max_episodes / max(latest.episodes, 1))
+    logs = search_logs.read_bytes() if search_logs else None
+    plan = TrainingPlan(
+        training_id="",
+        version=PLAN_VERSION,
+        snapshot_id=latest.snapshot_id,
+        query_shards=_query_shards(latest, share, query_shard_episodes),
+        generator=generator,
+        queries_per_episode=queries_per_episode,
+        sampled_share=share,
+        round_trip=round_trip,
+        search_logs=hashlib.sha256(logs).hexdigest() if logs is not None else None,
+        train_share=train_share,
+        eval_share=eval_share,
+        base_model=base_model,
+        recipe=recipe,
+    )
+    plan.training_id = digest(plan.model_dump_json())
+    if logs is not None:
+        store.write_bytes(logs, FOLDER, plan.training_id, LOGS_FILE)
+    store.write_json(plan.model_dump(), FOLDER, plan.training_id, "plan.json")
+    return plan
+
+
+def load_plan(store: ArtifactStore, training_id: str) -> TrainingPlan:
+    return TrainingPlan.model_validate(store.read_json(FOLDER, training_id, "plan.json"))
+
+
+def _query_shards(catalogue: snapshot.Manifest, share: float, size: int) -> list[QueryShard]:
+    """Parts of about ``size`` sampled episodes, none of which crosses a shard of the snapshot."""
+    size = max(size, ceil(catalogue.episodes * share / (MAX_QUERY_SHARDS - catalogue.shards)))
+    shards = []
+    for part in catalogue.parts:
+        if part.rows:
+            parts = max(1, ceil(part.rows * share / size))
+            shards += [QueryShard(shard=part.shard, part=number, parts=parts) for number in range(parts)]
+    return shards
+
+
+def _place(purpose: str, episode_id: str) -> float:
+    """Where an episode stands between 0 and 1, for good."""
+    hashed = hashlib.sha256(f"{purpose}:{episode_id}".encode()).digest()
+    return int.from_bytes(hashed[:8], "big") / 2**64
