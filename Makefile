@@ -16,10 +16,10 @@ export PYTHONPYCACHEPREFIX := $(abspath $(PODSEARCH_HOME))/cache/pycache
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search test lint format check bench-ingest clean
+.PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed ## Set up, then run the whole pipeline once and show what search answers
 	@$(RUN) -m deploy.local run
@@ -48,6 +48,15 @@ format: $(VENV)/installed-dev ## Format the code
 
 bench-ingest: $(VENV)/installed ## Measure ingestion against pandas at 881,000 and 4 million episodes (15 GB of disk)
 	@$(RUN) -m benchmarks.ingest
+
+bench-query-generation: $(VENV)/installed ## Measure query generation against the article's loop
+	@$(RUN) -m benchmarks.query_generation
+
+bench-fine-tuning: $(VENV)/installed ## Measure fine-tuning against the article's settings
+	@$(RUN) -m benchmarks.fine_tuning
+
+bench-encoding: $(VENV)/installed ## Measure encoding against the article's calls
+	@$(RUN) -m benchmarks.encoding
 
 clean: ## Stop Airflow and remove everything that was generated
 	@if [ -x $(RUN) ]; then $(RUN) -m deploy.local down; fi
