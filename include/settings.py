@@ -203,7 +203,8 @@ class Settings(BaseSettings):
     pinecone_cloud: str = "aws"
     pinecone_region: str = "us-east-1"
     """Where an index is made that is not there yet."""
-    encode_batch_size: int = Field(default=16, ge=1)
+    encode_batch_size: int = Field(default=0, ge=0)
+    """Texts of the greatest length that are encoded at a time, and more of shorter ones (0: what suits the device)."""
     keep_namespaces: int = Field(default=2, ge=1)
     """Namespaces kept for rollback, the live one included."""
 

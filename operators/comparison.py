@@ -106,10 +106,10 @@ class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
     def execute_on(self, device: Device, context: Context) -> dict[str, Any]:
         from include.evaluation.publish import headline_metrics
         from include.evaluation.run import evaluate_model
-        from include.retriever.registry import open_model
+        from include.retriever.encoders.opening import open_encoder
 
         _, evaluation = self.load_comparison()
-        model = open_model(self.store, self.model_version, device.torch)
+        model = open_encoder(self.store, self.model_version, device.torch)
         batch_size = self.settings.encode_batch_size
         evaluate_model(self.store, evaluation, model, self.model_version, batch_size=batch_size)
         return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)

@@ -134,9 +134,9 @@ class EncodeShardOperator(GpuReindexStepOperator):
 
     def step_on(self, device: Device, plan: Plan) -> int:
         from include.index.write import encode_shard
-        from include.retriever.registry import open_model
+        from include.retriever.encoders.opening import open_encoder
 
-        model = open_model(self.store, plan.model_version, device.torch)
+        model = open_encoder(self.store, plan.model_version, device.torch)
         batch_size = self.settings.encode_batch_size
         return encode_shard(self.store, plan, self.shard, self.texts, model, batch_size=batch_size)
 
@@ -187,8 +187,7 @@ class VerifyIndexOperator(GpuReindexStepOperator):
         from include.evaluation.run import read_query_sets
         from include.index.recall import MAX_QUERIES, require_recall
         from include.index.write import verify
-        from include.retriever.encode import encode
-        from include.retriever.registry import open_model
+        from include.retriever.encoders.opening import open_encoder
         from operators.pinecone import open_index
 
         index = open_index(self.settings)
@@ -197,8 +196,8 @@ class VerifyIndexOperator(GpuReindexStepOperator):
         queries = [query for one in read_query_sets(self.store, comparison.evaluation_id) for query in one.queries]
         if queries:
             chosen = queries[:: max(1, len(queries) // MAX_QUERIES)][:MAX_QUERIES]
-            model = open_model(self.store, plan.model_version, device.torch)
-            vectors = encode(model, chosen, batch_size=self.settings.encode_batch_size)
+            model = open_encoder(self.store, plan.model_version, device.torch)
+            vectors = model.encode(chosen, batch_size=self.settings.encode_batch_size, kind="query")
             least = self.settings.min_index_recall
             verification.queries = len(chosen)
             verification.recall = require_recall(self.store, index, plan, vectors, least=least)

@@ -178,14 +178,15 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
         return read_summary(self.store, self.training_id).round_trip
 
     def execute_on(self, device: Device, context: Context) -> dict[str, int]:
-        from include.retriever.registry import ensure_base, open_model
+        from include.retriever.encoders.opening import open_encoder
+        from include.retriever.registry import ensure_base
         from include.retriever.training.pairing import make_round_trip
 
         base = ensure_base(self.store, self.plan.base_model, device.torch)
         return make_round_trip(
             self.store,
             self.plan,
-            open_model(self.store, base.version, device.torch),
+            open_encoder(self.store, base.version, device.torch),
             model_version=base.version,
             catalogue_size=self.settings.evaluation_catalogue,
             batch_size=self.settings.encode_batch_size,

@@ -43,9 +43,7 @@ def build_t5(folder: Path, kind: Kind = "v1.1", *, seed: int = 7, steps: int = 0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: Any = model_class(config)
-        if (
-            kind != "first"
-        ):  # transformers ties them whatever the configuration says, and leaves those of files as they are
+        if kind != "first":  # transformers ties them whatever the configuration says, but not those of a file
             model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
         if steps:
             _train(model, tokenizer, steps)

@@ -25,6 +25,7 @@ from include.index.plan import (
     require_current,
 )
 from include.retriever.encode import EmbeddingCache, shard_part
+from include.retriever.encoders.contract import Encoder
 from include.storage import ArtifactStore
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def encode_shard(
     plan: Plan,
     shard: int,
     texts: Mapping[str, str],
-    model: SentenceTransformer,
+    model: Encoder | SentenceTransformer,
     *,
     batch_size: int,
 ) -> int:

@@ -78,7 +78,9 @@ class RoundTrip:
         return 1 - self.dropped / self.asked if self.asked else 1.0
 
 
-def round_trip(pairs: pa.Table, catalogue: Catalogue, encode: Encode, *, k: int) -> RoundTrip:
+def round_trip(
+    pairs: pa.Table, catalogue: Catalogue, encode: Encode, *, k: int, encode_queries: Encode | None = None
+) -> RoundTrip:
     """Ask each generated query of the train split, by exact search, and keep it if its episode is among the first k.
 
     As in evaluation, the text that the query must find stands in for its episode, or a title would find itself. An
@@ -87,6 +89,7 @@ def round_trip(pairs: pa.Table, catalogue: Catalogue, encode: Encode, *, k: int)
 
     :param pairs: in the shape of :data:`include.retriever.pairs.PAIRS`.
     :param encode: the base model.
+    :param encode_queries: the same for queries, where it treats them otherwise.
     :raises ValueError: an episode of the pairs is not in the catalogue, or ``k`` is less than 1.
     """
     if k < 1:
@@ -107,7 +110,7 @@ def round_trip(pairs: pa.Table, catalogue: Catalogue, encode: Encode, *, k: int)
             raise ValueError(f"The episode {unknown[0]} of a pair is not in the catalogue.")
         targets = np.array([place[key] for key in block["episode_id"]], np.int64)
         positives = _positives(block["positive"], targets, catalogue, encode)
-        ranks[rows] = _ranks(encode(block["query"]), targets, positives, catalogue.vectors)
+        ranks[rows] = _ranks((encode_queries or encode)(block["query"]), targets, positives, catalogue.vectors)
         log.info("Asked %d of %d training queries.", start + len(rows), len(asked))
     result = RoundTrip(keep=(ranks <= k), ranks=ranks)
     log.info(

@@ -1,40 +1,63 @@
 """Encoding texts, each at most once for a model: vectors are cached by (model version, content hash).
 
 A cache is a folder of Parquet files, each written atomically after a chunk of work, so that a killed task loses at most
-one chunk and a repeated one encodes nothing.
+one chunk and a repeated one encodes nothing. Files are merged as they become many, for to find a vector all are read.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.retriever.encoders.contract import Encoder, Kind, Vectors
 from include.storage import ArtifactStore, digest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-log = logging.getLogger(__name__)
+__all__ = ["EmbeddingCache", "Vectors", "encode", "shard_part"]
 
-Vectors = npt.NDArray[np.float32]
+log = logging.getLogger(__name__)
 
 FOLDER = "embeddings"
 CHUNK = 1024
+"""Texts that are encoded between two writes, at first."""
+CHUNK_SECONDS = 20
+"""A chunk that took less is followed by one of twice the size, up to :data:`LARGEST_CHUNK`."""
+LARGEST_CHUNK = 32_768
+SMALL = 8_192
+"""A file with fewer vectors is small."""
+FEW = 8
+"""So many small files are merged into one, of 130 MB at most for 512 dimensions."""
+_SMALL_PREFIX = "small-"
 
 
-def encode(model: SentenceTransformer, texts: list[str], *, batch_size: int) -> Vectors:
-    """L2-normalised vectors of some texts, shape (n, dimension), float32."""
-    vectors = model.encode(
-        texts, batch_size=batch_size, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-    )
-    return np.asarray(vectors, dtype=np.float32)
+def encode(
+    model: Encoder | SentenceTransformer, texts: Sequence[str], *, batch_size: int, kind: Kind = "document"
+) -> Vectors:
+    """L2-normalised vectors of some texts, shape (n, dimension), float32.
+
+    :param batch_size: see :class:`include.retriever.encoders.contract.Encoder`.
+    :param kind: models may treat queries otherwise than documents.
+    """
+    return as_encoder(model).encode(texts, batch_size=batch_size, kind=kind)
+
+
+def as_encoder(model: Encoder | SentenceTransformer) -> Encoder:
+    """The model as an encoder, on the device where it is."""
+    from sentence_transformers import SentenceTransformer
+
+    if not isinstance(model, SentenceTransformer):
+        return model
+    from include.retriever.encoders.torch_encoder import TorchEncoder
+
+    return TorchEncoder(model)
 
 
 def shard_part(shard: int) -> str:
@@ -56,30 +79,35 @@ class EmbeddingCache:
     def missing(self, hashes: set[str]) -> set[str]:
         """Which of some texts have no vector yet."""
         left = set(hashes)
-        for file in self._files():
+        for _, keys in self._keys():
+            left.difference_update(keys.to_pylist())
             if not left:
                 break
-            left.difference_update(self.store.read_table(*file, columns=["content_hash"])["content_hash"].to_pylist())
         return left
 
     def add(self, hashes: list[str], vectors: Vectors) -> None:
         values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), vectors.shape[1])
-        table = pa.table({"content_hash": pa.array(hashes), "vector": values})
-        self.store.write_table(table, *self.folder, f"{digest(*hashes)}.parquet")
+        self._write(pa.table({"content_hash": pa.array(hashes), "vector": values}), digest(*hashes))
+        self._merge()
 
-    def encode_missing(self, texts: Mapping[str, str], model: SentenceTransformer, *, batch_size: int) -> int:
+    def encode_missing(self, texts: Mapping[str, str], model: Encoder | SentenceTransformer, *, batch_size: int) -> int:
         """Encode what has no vector yet, longest texts first, and log the progress.
 
         :param texts: text by content hash.
         :returns: how many texts were encoded.
         """
         todo = sorted(self.missing(set(texts)), key=lambda key: (-len(texts[key]), key))
+        encoder = as_encoder(model)
         started = time.monotonic()
-        for start in range(0, len(todo), CHUNK):
-            chunk = todo[start : start + CHUNK]
-            self.add(chunk, encode(model, [texts[key] for key in chunk], batch_size=batch_size))
-            done = start + len(chunk)
-            rate = done / max(time.monotonic() - started, 1e-9)
+        done, size = 0, CHUNK
+        while done < len(todo):
+            chunk, chunk_started = todo[done : done + size], time.monotonic()
+            self.add(chunk, encode(encoder, [texts[key] for key in chunk], batch_size=batch_size))
+            done += len(chunk)
+            now = time.monotonic()
+            if now - chunk_started < CHUNK_SECONDS:
+                size = min(2 * size, LARGEST_CHUNK)
+            rate = done / max(now - started, 1e-9)
             log.info(
                 "Encoded %d of %d texts (%.0f a second, %.0f s left at most).",
                 done,
@@ -94,17 +122,46 @@ class EmbeddingCache:
 
         :raises KeyError: one of them was never encoded.
         """
-        found: dict[str, Vectors] = {}
-        left = set(hashes)
-        for file in self._files():
-            if not left:
+        if not hashes:
+            return np.empty((0, 0), np.float32)
+        wanted = pa.array(hashes, pa.string())
+        unique = wanted.unique()
+        found = np.zeros(len(unique), bool)
+        vectors: Vectors | None = None
+        for file, keys in self._keys():
+            rows = pc.index_in(keys, value_set=unique)
+            column = self._read(file, "vector") if rows.null_count < len(rows) else None
+            if column is None:
+                continue
+            own = _matrix(column)
+            if vectors is None:
+                vectors = np.empty((len(unique), own.shape[1]), np.float32)
+            known = rows.is_valid().to_numpy(zero_copy_only=False)
+            at = rows.drop_null().to_numpy(zero_copy_only=False)
+            vectors[at], found[at] = own[known], True
+            if found.all():
                 break
-            table = self.store.read_table(*file)
-            table = table.filter(pc.is_in(table["content_hash"], value_set=pa.array(sorted(left), pa.string())))
-            keys = table["content_hash"].to_pylist()
-            found.update(zip(keys, _matrix(table), strict=True))
-            left.difference_update(keys)
-        return np.stack([found[key] for key in hashes]) if hashes else np.empty((0, 0), np.float32)
+        if vectors is None or not found.all():
+            raise KeyError(unique[int(np.argmin(found))].as_py())
+        return vectors if len(unique) == len(wanted) else vectors[pc.index_in(wanted, value_set=unique).to_numpy()]
+
+    def _keys(self) -> Iterator[tuple[tuple[str, ...], pa.Array]]:
+        """The model's files and the hashes in each, those of this part first."""
+        seen: set[tuple[str, ...]] = set()
+        # Again and again, for files that were in the list may have been merged into one that was not.
+        while files := [file for file in self._files() if file not in seen]:
+            for file in files:
+                seen.add(file)
+                keys = self._read(file, "content_hash")
+                if keys is not None:
+                    yield file, keys
+
+    def _read(self, file: tuple[str, ...], column: str) -> pa.Array | None:
+        """A column of a file; None if another task has just merged the file."""
+        try:
+            return self.store.read_table(*file, columns=[column])[column].combine_chunks()
+        except FileNotFoundError:
+            return None
 
     def _files(self) -> Iterator[tuple[str, ...]]:
         """Paths of the model's files, those of this part first."""
@@ -113,8 +170,24 @@ class EmbeddingCache:
             for name in self.store.names(*model, part):
                 yield (*model, part, name)
 
+    def _write(self, table: pa.Table, name: str) -> None:
+        prefix = _SMALL_PREFIX if len(table) < SMALL else ""
+        self.store.write_table(table, *self.folder, f"{prefix}{name}.parquet")
 
-def _matrix(table: pa.Table) -> Vectors:
-    """The vectors of a cache file, shape (n, dimension)."""
-    column = table["vector"].combine_chunks()
-    return np.asarray(column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), column.type.list_size))
+    def _merge(self) -> None:
+        """Merge this part's small files where they are many. Interrupted, it leaves some vectors in two files."""
+        names = [name for name in self.store.names(*self.folder) if name.startswith(_SMALL_PREFIX)]
+        if len(names) < FEW:
+            return
+        try:
+            tables = [self.store.read_table(*self.folder, name) for name in names]
+        except FileNotFoundError:
+            return  # another attempt at this task is still at work
+        self._write(pa.concat_tables(tables), digest(*names))
+        for name in names:
+            self.store.remove(*self.folder, name)
+
+
+def _matrix(column: pa.Array) -> Vectors:
+    """A column of vectors, shape (n, dimension)."""
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size))

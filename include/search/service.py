@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from include.index.contract import Filter, Hit, VectorIndex
 from include.index.live import LivePointer, require_live
-from include.retriever.encode import encode
-from include.retriever.registry import open_model
+from include.retriever.encoders.opening import Engine, open_encoder
 from include.storage import ArtifactStore
 
 MAX_QUERY_CHARS = 1_000
@@ -16,13 +15,16 @@ MAX_QUERY_CHARS = 1_000
 class SearchService:
     """Answers queries from what was live when it was opened.
 
+    :param engine: what encodes queries; ``auto`` takes a second to open and answers sooner then.
     :raises NothingLiveError: nothing is live yet.
     """
 
-    def __init__(self, store: ArtifactStore, index: VectorIndex, *, device: str = "cpu") -> None:
+    def __init__(
+        self, store: ArtifactStore, index: VectorIndex, *, device: str = "cpu", engine: Engine = "auto"
+    ) -> None:
         self.live: LivePointer = require_live(store)
         self._index = index
-        self._model = open_model(store, self.live.model_version, device)
+        self._encoder = open_encoder(store, self.live.model_version, device, engine=engine)
 
     def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]:
         """The k best episodes, best first.
@@ -37,5 +39,5 @@ class SearchService:
         texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
         if not all(texts):
             raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
-        vectors = encode(self._model, texts, batch_size=32)
+        vectors = self._encoder.encode(texts, kind="query")
         return self._index.query(self.live.namespace, vectors, k, filter)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +17,12 @@ from include.queries.filtering import Dropped, filter_queries
 from include.queries.logs import LoggedQuery, load_logs
 from include.queries.roundtrip import Catalogue, round_trip
 from include.queries.samples import QuerySample, draw_samples
-from include.retriever.encode import EmbeddingCache, Vectors, encode, shard_part
+from include.retriever.encode import EmbeddingCache, Vectors, shard_part
+from include.retriever.encoders.contract import Encoder
 from include.retriever.pairs import as_pairs, build_pairs, count_by
 from include.retriever.training.plan import FOLDER, LOGS_FILE, TrainingPlan
 from include.retriever.training.queries import PASSAGE_COLUMNS, read_queries
 from include.storage import ArtifactStore
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +112,7 @@ def read_summary(store: ArtifactStore, training_id: str) -> PairsSummary:
 def make_round_trip(
     store: ArtifactStore,
     plan: TrainingPlan,
-    model: SentenceTransformer,
+    model: Encoder,
     *,
     model_version: str,
     catalogue_size: int,
@@ -138,8 +135,13 @@ def make_round_trip(
         ids += table["episode_id"].to_pylist()
         hashes += own
         vectors.append(cache.vectors(own))
-    ask = partial(encode, model, batch_size=batch_size)
-    result = round_trip(pairs, Catalogue(ids, hashes, np.concatenate(vectors)), ask, k=plan.round_trip)
+    result = round_trip(
+        pairs,
+        Catalogue(ids, hashes, np.concatenate(vectors)),
+        partial(model.encode, batch_size=batch_size),
+        k=plan.round_trip,
+        encode_queries=partial(model.encode, batch_size=batch_size, kind="query"),
+    )
     store.write_table(pairs.filter(pa.array(result.keep)), FOLDER, plan.training_id, KEPT_FILE)
     counts = {"asked": result.asked, "dropped": result.dropped}
     _write_summary(store, plan, read_summary(store, plan.training_id).model_copy(update={"round_trip": counts}))

@@ -83,6 +83,25 @@ def test_a_cpu_embeds_texts_of_like_length_together(
     assert padding < before / 3
 
 
+def test_the_whole_vocabulary_has_its_gradient_written_once(
+    student: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a model of many words, once for each piece took longer than some of its layers."""
+    (table,) = (values for name, values in student.named_parameters() if name.endswith("word_embeddings.weight"))
+    embedding = torch.nn.functional.embedding
+    asked: list[int] = []
+
+    def watch(ids: torch.Tensor, weight: torch.Tensor, *more: Any, **options: Any) -> torch.Tensor:
+        asked.append(1) if weight is table else None
+        return embedding(ids, weight, *more, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "embedding", watch)
+    gradient(create_loss(student, Recipe(), CPU, mini_batch_size=0), student)
+    assert len(asked) == 1
+    gradient(MultipleNegativesRankingLoss(student), student)
+    assert len(asked) == 3, "the table is as it was"
+
+
 def test_matryoshka_trains_the_whole_vector_and_its_beginnings(student: SentenceTransformer) -> None:
     recipe = Recipe(matryoshka=[8, 4])
     loss = create_loss(student, recipe, CPU, mini_batch_size=0)

@@ -1,0 +1,31 @@
+"""The contract of what turns texts into vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from include.errors import PermanentError
+
+Vectors = npt.NDArray[np.float32]
+Kind = Literal["query", "document"]
+"""What a text is: a model may put another prompt before a query than before a document."""
+
+
+class EncoderError(PermanentError):
+    """The model cannot be used as it was asked for; the message says what to do."""
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors."""
+
+    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: Kind = "document") -> Vectors:
+        """L2-normalised vectors in the texts' order, shape (n, dimension).
+
+        :param batch_size: how many texts of the greatest length the model reads are computed at a time, and of shorter
+            ones as many as have the same number of tokens; 0 takes what suits the device.
+        """
+        ...

@@ -1,0 +1,95 @@
+"""Encoding with CTranslate2 on a CPU: the same vectors as PyTorch's sooner, or nearly the same with 8 bits much sooner.
+
+The transformer is CTranslate2's; the tokenizer, and what follows the transformer (pooling, a dense layer), are the
+model's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ctranslate2
+import numpy as np
+import torch
+from torch import Tensor
+
+from include.retriever.encoders.batches import Features
+from include.retriever.encoders.contract import EncoderError, Kind
+from include.retriever.encoders.conversion import converted, transformer_of
+from include.retriever.encoders.parity import LEAST_COSINE, PROBES, least_cosine
+from include.retriever.encoders.precision import Precision
+from include.retriever.encoders.torch_encoder import TorchEncoder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class CTranslate2Encoder(TorchEncoder):
+    """A model whose transformer CTranslate2 computes.
+
+    :param model: on a CPU.
+    :param folder: the converted transformer.
+    :param threads: batches at a time. Several threads for one batch would share its small matrices, and wait for each
+        other more than they work.
+    """
+
+    def __init__(self, model: SentenceTransformer, folder: Path, *, precision: Precision, threads: int) -> None:
+        super().__init__(model)
+        self._threads = threads
+        self._transformer = ctranslate2.Encoder(
+            str(folder), device="cpu", compute_type=precision, inter_threads=threads, intra_threads=1
+        )
+        _, *self._after = model.children()
+
+    def _forward(self, batches: Iterable[Features], kind: Kind) -> Iterator[Tensor]:
+        waiting = iter(batches)
+        with ThreadPoolExecutor(self._threads) as pool:
+            while group := list(islice(waiting, 2 * self._threads)):
+                for features, tokens in zip(group, pool.map(self._tokens, group), strict=True):
+                    features["token_embeddings"] = tokens
+                    for module in self._after:
+                        features = module(features)
+                    yield features["sentence_embedding"]
+
+    def _tokens(self, features: Features) -> Tensor:
+        """The transformer's output, shape (texts, length, width)."""
+        ids, lengths = (
+            ctranslate2.StorageView.from_array(np.ascontiguousarray(tensor.numpy(), dtype=np.int32))
+            for tensor in (features["input_ids"], features["attention_mask"].sum(dim=1))
+        )
+        return torch.from_numpy(np.array(self._transformer.forward_batch(ids, lengths).last_hidden_state))
+
+
+def ctranslate2_encoder(
+    model: SentenceTransformer, *, precision: Precision, threads: int, cache: Path
+) -> CTranslate2Encoder:
+    """Hand a model over to CTranslate2; the first time it is converted and its vectors are compared.
+
+    :param model: on a CPU. The weights of its transformer are let go of: it is good for this encoder only.
+    :raises EncoderError: it cannot be converted, or its vectors would be too different. The model is as it was.
+    """
+    transformer = transformer_of(model)
+    if transformer is None:
+        raise EncoderError("CTranslate2 does not know this kind of model")
+
+    def check(folder: Path) -> dict[str, float]:
+        reference = TorchEncoder(model).encode(PROBES)
+        vectors = CTranslate2Encoder(model, folder, precision=precision, threads=1).encode(PROBES)
+        cosine = least_cosine(vectors, reference)
+        if cosine < LEAST_COSINE[precision]:
+            raise EncoderError(
+                f"a vector computed by CTranslate2 in {precision} has a cosine of {cosine:.3f} to its own"
+            )
+        return {"least_cosine": cosine}
+
+    try:
+        folder = converted(transformer, precision=precision, cache=cache, check=check)
+    except (AttributeError, KeyError, ValueError) as error:
+        raise EncoderError(f"CTranslate2 cannot convert the model ({error})") from error
+    encoder = CTranslate2Encoder(model, folder, precision=precision, threads=threads)
+    transformer.to(device="meta")  # type: ignore[call-arg]
+    return encoder
