@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     generator_model: str = "doc2query/all-t5-base-v1"
     """Hub id or local path of the T5 model of doc2query."""
     generator_revision: str | None = None
-    """Its commit on the hub (default: the newest)."""
+    """Its commit on the hub (default: the newest that has safetensors)."""
     generator_english_only: bool = True
     """It knows no other language: what it writes for episodes in others is dropped."""
     generator_engine: Literal["auto", "torch", "ctranslate2"] = "auto"

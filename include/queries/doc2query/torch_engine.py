@@ -16,8 +16,6 @@ from include.queries.doc2query.sampling import Sampling, draw, uniforms
 
 USUAL_SAMPLES = 3
 """Batch sizes are meant for so many samples a text; where more are wanted, fewer texts are taken at a time."""
-
-
 STRIDES = {"cpu": 1, "cuda": 8}
 """Steps between two looks at what is finished. A CPU gains from every row that it need not compute; a GPU waits for the
 host at each look, and is quicker if it goes on with some rows for nothing."""
