@@ -13,6 +13,8 @@ VENV := $(PODSEARCH_HOME)/venv
 RUN := $(VENV)/bin/python
 
 export PYTHONPYCACHEPREFIX := $(abspath $(PODSEARCH_HOME))/cache/pycache
+# Each task is a process of its own: without compiled libraries, it would compile them for seconds before it works.
+unexport PYTHONDONTWRITEBYTECODE
 export Q
 
 .DEFAULT_GOAL := help

@@ -66,6 +66,7 @@ def clean_descriptions(
     frame = pl.DataFrame([pl.Series("raw", raw, pl.String), pl.Series("title", titles, pl.String)])
     frame = frame.select(*_without_markup(max_chars))
     frame = frame.select(*_decoded())
+    frame = frame.select(*_in_lines())
     frame = frame.select(*_on_one_line())
     frame = frame.select("text", pl.col("special") | _repeats_itself())
     special = frame["special"].arg_true().to_list()
@@ -96,14 +97,20 @@ def _decoded() -> tuple[pl.Expr, ...]:
     return pl.col("title"), special.alias("special"), decoded.alias("text")
 
 
-def _on_one_line() -> tuple[pl.Expr, ...]:
+def _in_lines() -> tuple[pl.Expr, ...]:
     text = pl.col("text")
     # Markup or references that were escaped twice, and show only now.
     special = pl.col("special") | text.str.contains("<", literal=True) | text.str.contains(_REFERENCE)
     lines = text.str.replace_all(_LINE_END, "\n").str.strip_chars(" \t\n\u00a0")
+    return pl.col("title"), special.alias("special"), lines.alias("text")
+
+
+def _on_one_line() -> tuple[pl.Expr, ...]:
+    lines = pl.col("text")
     parts = lines.str.split("\n").list
     line = lines.str.replace_all(r"[\n\t\x{a0}]", " ").str.replace_all(" {2,}", " ")
-    return pl.col("title"), (special | (parts.n_unique() < parts.len())).alias("special"), line.alias("text")
+    special = pl.col("special") | (parts.n_unique() < parts.len())
+    return pl.col("title"), special.alias("special"), line.alias("text")
 
 
 def _repeats_itself() -> pl.Expr:

@@ -77,13 +77,12 @@ class Cleaner:
         self._folder, self._shards, self._max_chars, self._number = folder, shards, max_text_chars, number
         self._writers: dict[str, RunWriter] = {}
 
-    def shows(self, columns: Sequence[Sequence[Any]]) -> Outcome:
-        """Clean shows: columns of numbers, uuids, titles, descriptions, languages, categories; none for no rows."""
-        if not columns:
+    def shows(self, rows: pa.Table) -> Outcome:
+        """Clean shows: the columns that are kept of ``podcasts.csv``, and ``row``, the number of each row."""
+        if not len(rows):
             return Outcome()
-        numbers, uuids, titles, descriptions, languages, categories = columns
-        titles = [clean_line(title) for title in titles]
-        about, _ = clean_descriptions(descriptions, titles, max_chars=self._max_chars)
+        titles = [clean_line(title) for title in rows["title"].to_pylist()]
+        about, _ = clean_descriptions(rows["description"].combine_chunks(), titles, max_chars=self._max_chars)
         outcome, kept = Outcome(), []
         for position, (title, length) in enumerate(zip(titles, pc.binary_length(about).to_pylist(), strict=True)):
             if not title:
@@ -92,18 +91,18 @@ class Cleaner:
             kept.append(position)
             if not length:
                 outcome.warn(position, "shows_without_description")
-        lines = [[clean_line(value) or None for value in column] for column in (languages, categories)]
-        values = (uuids, titles, pc.if_else(pc.equal(about, ""), None, about), *lines, numbers)
-        self._keep("shows", _table(values, _SHOWS), kept, uuids)
+        lines = [[clean_line(value) or None for value in rows[name].to_pylist()] for name in ("language", "categories")]
+        values = (rows["uuid"], titles, pc.if_else(pc.equal(about, ""), None, about), *lines, rows["row"])
+        self._keep("shows", _table(values, _SHOWS), kept, rows["uuid"].to_pylist())
         return outcome
 
-    def episodes(self, columns: Sequence[Sequence[Any]]) -> Outcome:
-        """Clean episodes: a column of numbers, then those of ``episodes.csv``; none for no rows."""
-        if not columns:
+    def episodes(self, rows: pa.Table) -> Outcome:
+        """Clean episodes: the columns of ``episodes.csv``, and ``row``, the number of each row."""
+        if not len(rows):
             return Outcome()
-        numbers, uuids, titles, audio, lengths, pub_dates, descriptions, podcast_uuids = columns
-        titles = [clean_line(title) for title in titles]
-        about, cut = clean_descriptions(descriptions, titles, max_chars=self._max_chars)
+        titles = [clean_line(title) for title in rows["title"].to_pylist()]
+        about, cut = clean_descriptions(rows["description"].combine_chunks(), titles, max_chars=self._max_chars)
+        pub_dates, lengths = rows["pub_date"].to_pylist(), rows["audio_length"].to_pylist()
         dates = [parse_date(stripped) if (stripped := date.strip()) else None for date in pub_dates]
         durations = [parse_duration(length) if length else None for length in lengths]
         outcome, kept = Outcome(), []
@@ -126,9 +125,9 @@ class Cleaner:
         for position in set(cut).difference(outcome.rejected):
             outcome.warn(position, "description_cut")
         seconds = [int(date.timestamp()) if date else None for date in dates]
-        addresses = [address.strip() or None for address in audio]
-        values = (uuids, podcast_uuids, titles, about, seconds, durations, addresses, numbers)
-        self._keep("episodes", _table(values, _CLEANED), kept, podcast_uuids)
+        addresses = [address.strip() or None for address in rows["audio"].to_pylist()]
+        values = (rows["uuid"], rows["podcast_uuid"], titles, about, seconds, durations, addresses, rows["row"])
+        self._keep("episodes", _table(values, _CLEANED), kept, rows["podcast_uuid"].to_pylist())
         return outcome
 
     def _keep(self, kind: str, table: pa.Table, kept: list[int], podcast_ids: Sequence[str]) -> None:
@@ -230,7 +229,7 @@ def _with_full_stop(field: pa.StringArray) -> pa.StringArray:
 
 def _table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
     arrays = [
-        column if isinstance(column, pa.Array) else pa.array(column, field.type)
+        column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, field.type)
         for column, field in zip(columns, schema, strict=True)
     ]
     return pa.table(arrays, schema=pa.schema([field.with_nullable(True) for field in schema]))

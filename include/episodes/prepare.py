@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.episodes.cleaning import EARLIEST, LATEST, Cleaner, Outcome, parse_date, parse_duration
@@ -48,13 +49,10 @@ WARNINGS = (
 )
 """What is counted and kept all the same. A description with a "<" counts as HTML."""
 LOG_EVERY = 50_000
-JOB_BATCHES = 8
-"""Batches of the reader that are cleaned at a time: about two MiB."""
 SMALL_BYTES = 4 * 2**20
 """A file of episodes smaller than this is cleaned before another process has started."""
 
 _USABLE_ID = re.compile(USABLE_ID)
-_DESCRIPTION = COLUMNS["episodes"].index("description")
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +138,11 @@ def prepare(
 
 @dataclass
 class _Job:
-    """Rows that are cleaned together: as read, what of them is sent, and those that are rejected already."""
+    """Rows that are cleaned together: as read, their ids, which of them are sent, and which are rejected already."""
 
     batch: Batch
+    ids: list[str]
     positions: list[int] = field(default_factory=list)
-    values: list[tuple[Any, ...]] = field(default_factory=list)
     rejected: dict[int, tuple[Reason, str | None]] = field(default_factory=dict)
 
 
@@ -180,79 +178,81 @@ class _Preparation:
 
     def _cleaned(self, folder: Folder, file: str, method: str) -> Iterator[None]:
         """Have a file read and cleaned, and its rows judged, job by job."""
-        judge = self._show if file == "podcasts" else self._episode
+        judge = self._shows if file == "podcasts" else self._episodes
         jobs: deque[_Job] = deque()
 
-        def calls() -> Iterator[tuple[Any, ...]]:
-            for batch in _grouped(batches(folder, file, max_file_bytes=self.max_file_bytes), JOB_BATCHES):
-                job = _Job(batch)
-                for position, row in enumerate(batch.rows):
-                    judge(job, position, row)
+        def calls() -> Iterator[tuple[pa.Table]]:
+            for batch in batches(folder, file, max_file_bytes=self.max_file_bytes):
+                job = _Job(batch, _stripped(batch.table["uuid"]))
+                table = batch.table.set_column(0, "uuid", pa.array(job.ids, pa.string()))
+                table = judge(job, table.append_column("row", pa.array(batch.numbers)))
                 jobs.append(job)
-                yield (_columns(job.values, description=3 if file == "podcasts" else 6),)
+                yield (table.take(pa.array(job.positions, pa.int32())) if job.rejected else table,)
 
         for _, outcome in self.workers.map(method, calls()):
             self._settle(file, jobs.popleft(), outcome)
             yield
 
-    def _show(self, job: _Job, position: int, row: tuple[str, ...]) -> None:
-        uuid, title, _, description, language, categories, *_ = row
-        uuid = uuid.strip()
-        if not uuid:
-            job.rejected[position] = (Reason.MISSING_ID, None)
-        else:
-            job.positions.append(position)
-            job.values.append((job.batch.numbers[position], uuid, title, description, language, categories))
+    def _shows(self, job: _Job, table: pa.Table) -> pa.Table:
+        """Reject shows that need not be cleaned; the table, with what is not wanted left out."""
+        for position, uuid in enumerate(job.ids):
+            if uuid:
+                job.positions.append(position)
+            else:
+                job.rejected[position] = (Reason.MISSING_ID, None)
+        return table.select(["row", "uuid", "title", "description", "language", "categories"])
 
-    def _episode(self, job: _Job, position: int, row: tuple[str, ...]) -> None:
-        uuid, *others, podcast_uuid = row
-        uuid, podcast_uuid = uuid.strip(), podcast_uuid.strip()
-        show = hash(podcast_uuid)
-        if not uuid:
-            job.rejected[position] = (Reason.MISSING_ID, None)
-        elif not _USABLE_ID.match(uuid):
-            job.rejected[position] = (Reason.BAD_ID, None)
-        elif show not in self.shows:
-            reason = Reason.SHOW_WITHOUT_TITLE if show in self.untitled_shows else Reason.ORPHAN
-            job.rejected[position] = (reason, None)
-        else:
-            job.positions.append(position)
-            job.values.append((job.batch.numbers[position], uuid, *others, podcast_uuid))
+    def _episodes(self, job: _Job, table: pa.Table) -> pa.Table:
+        """Reject episodes that need not be cleaned; the table, with the ids of their shows stripped."""
+        owners = _stripped(table["podcast_uuid"])
+        for position, (uuid, owner) in enumerate(zip(job.ids, owners, strict=True)):
+            show = hash(owner)
+            if not uuid:
+                job.rejected[position] = (Reason.MISSING_ID, None)
+            elif not _USABLE_ID.match(uuid):
+                job.rejected[position] = (Reason.BAD_ID, None)
+            elif show not in self.shows:
+                reason = Reason.SHOW_WITHOUT_TITLE if show in self.untitled_shows else Reason.ORPHAN
+                job.rejected[position] = (reason, None)
+            else:
+                job.positions.append(position)
+        place = table.column_names.index("podcast_uuid")
+        return table.set_column(place, "podcast_uuid", pa.array(owners, pa.string()))
 
     def _settle(self, file: str, job: _Job, outcome: Outcome) -> None:
         """Take in what became of a job's rows; jobs come here in the order of the file."""
-        batch, rejected = job.batch, job.rejected
+        table, numbers, rejected = job.batch.table, job.batch.numbers.tolist(), job.rejected
         rejected |= {job.positions[place]: why for place, why in outcome.rejected.items()}
         if file == "podcasts":
-            untitled = [job.values[place][1] for place in outcome.rejected]
-            self.untitled_shows.update(map(hash, untitled))
-        kept = [place for place in range(len(job.values)) if place not in outcome.rejected]
-        ids = [job.values[place][1] for place in kept]
-        rows = [batch.rows[job.positions[place]] for place in kept]
-        fingerprints = [hash(row) for row in rows]
+            self.untitled_shows.update(hash(job.ids[job.positions[place]]) for place in outcome.rejected)
+        kept = [place for place in range(len(job.positions)) if place not in outcome.rejected]
+        ids = [job.ids[job.positions[place]] for place in kept]
+        of_rows = pl.DataFrame(table).hash_rows().reinterpret(signed=True).to_list()
+        fingerprints = [of_rows[job.positions[place]] for place in kept]
         repeated = self.seen[file].add(ids, fingerprints)
         for index, first in repeated.items():
             same = first == fingerprints[index]
             detail = "identical to the row that is kept" if same else "differs from the row that is kept"
             position = job.positions[kept[index]]
             rejected[position] = (Reason.DUPLICATE_ID, detail)
-            self.dropped[file].append(batch.numbers[position])
+            self.dropped[file].append(numbers[position])
             outcome.warnings.pop(kept[index], None)
         if file == "podcasts":
             self.shows.update(map(hash, ids))
         for names in outcome.warnings.values():
             self.counts.update(names)
         if file == "episodes":
-            used = (row for place, row in zip(kept, rows, strict=True) if job.positions[place] not in rejected)
-            self.counts["description_in_html"] += sum("<" in row[_DESCRIPTION] for row in used)
-        self.counts[f"{file}_read"] += len(batch.rows) + len(batch.broken)
-        self.counts[f"{file}_kept"] += len(batch.rows) - len(rejected)
-        self.quarantine.add_broken(file, batch.broken)
-        for position in sorted(rejected):
+            in_html = pc.match_substring(table["description"], "<").to_pylist()
+            self.counts["description_in_html"] += sum(in_html) - sum(in_html[position] for position in rejected)
+        self.counts[f"{file}_read"] += len(table) + len(job.batch.broken)
+        self.counts[f"{file}_kept"] += len(table) - len(rejected)
+        self.quarantine.add_broken(file, job.batch.broken)
+        unusable = sorted(rejected)
+        columns = table.take(pa.array(unusable, pa.int32())).to_pydict().values()
+        for position, row in zip(unusable, zip(*columns, strict=True), strict=True):
             reason, why = rejected[position]
-            row = batch.rows[position]
-            key = row[0].strip()[:100]
-            self.quarantine.add(file, batch.numbers[position], reason, key=key, detail=why, raw=_as_csv(row))
+            key = job.ids[position][:100]
+            self.quarantine.add(file, numbers[position], reason, key=key, detail=why, raw=_as_csv(row))
 
     def _make_parts(self, shards: int) -> None:
         runs: dict[tuple[str, int], list[Run]] = defaultdict(list)
@@ -276,27 +276,8 @@ class _Preparation:
         )
 
 
-def _columns(rows: list[tuple[Any, ...]], *, description: int) -> list[Any]:
-    """Rows as columns; that of the descriptions as an Arrow array, which is quick to send."""
-    columns: list[Any] = list(zip(*rows, strict=True))
-    if columns:
-        columns[description] = pa.array(columns[description], pa.string())
-    return columns
-
-
-def _grouped(small: Iterator[Batch], count: int) -> Iterator[Batch]:
-    """The rows of so many batches as one."""
-    held, parts = Batch(), 0
-    for batch in small:
-        held.rows += batch.rows
-        held.numbers += batch.numbers
-        held.broken += batch.broken
-        parts += 1
-        if parts == count:
-            yield held
-            held, parts = Batch(), 0
-    if parts:
-        yield held
+def _stripped(column: pa.ChunkedArray) -> list[str]:
+    return [value.strip() for value in column.to_pylist()]
 
 
 def _as_csv(row: Sequence[str]) -> str:

@@ -46,16 +46,16 @@ class RawFile:
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         self.rows_read = self.malformed = 0
-        rows: list[tuple[str, ...]] = []
+        held: list[pa.Table] = []
         for batch in batches(self._folder, self._name, max_file_bytes=self._limit):
             self.malformed += len(batch.broken)
-            self.rows_read += len(batch.rows) + len(batch.broken)
-            rows += batch.rows
-            if len(rows) >= BATCH_ROWS:
-                yield _record_batch(rows, schema)
-                rows = []
-        if rows:
-            yield _record_batch(rows, schema)
+            self.rows_read += len(batch.table) + len(batch.broken)
+            held.append(batch.table)
+            if sum(map(len, held)) >= BATCH_ROWS:
+                yield _record_batch(held, schema)
+                held = []
+        if any(map(len, held)):
+            yield _record_batch(held, schema)
 
 
 def batches(folder: Folder, name: str, *, max_file_bytes: int) -> Iterator[Batch]:
@@ -69,6 +69,6 @@ def batches(folder: Folder, name: str, *, max_file_bytes: int) -> Iterator[Batch
         yield from read_batches(stream, columns=COLUMNS[name], path=path)
 
 
-def _record_batch(rows: list[tuple[str, ...]], schema: pa.Schema) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True)
-    return pa.record_batch([pa.array(column, pa.string()) for column in columns], schema)
+def _record_batch(tables: list[pa.Table], schema: pa.Schema) -> pa.RecordBatch:
+    table = pa.concat_tables(tables)
+    return pa.record_batch([column.combine_chunks() for column in table.columns], schema)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from include.episodes.cleaning import Cleaner
 from include.episodes.quarantine import Reason
+from include.episodes.raw import COLUMNS
 from include.episodes.schema import compose_text, content_hash
 
 FIELDS = (
@@ -29,19 +30,24 @@ FIELDS = (
 SHOWS = [*itertools.product(FIELDS, ("", *FIELDS[::3]))]
 
 
+def table(rows: Sequence[tuple[object, ...]]) -> pa.Table:
+    """Rows of a number and the columns of ``episodes.csv``."""
+    return pa.table(list(map(pa.array, zip(*rows, strict=True))), ["row", *COLUMNS["episodes"]])
+
+
 def test_texts_and_hashes_are_those_of_the_fields(tmp_path: Path) -> None:
     """Every title and description with shows of every kind: fields that repeat others, are empty, end in a stop."""
     cleaner = Cleaner(tmp_path, shards=1, max_text_chars=1_000, number=0)
     uuids = [f"s{number}" for number in range(len(SHOWS))]
     blank = [""] * len(SHOWS)
     titles, about = zip(*SHOWS, strict=True)
-    cleaner.shows([list(range(len(SHOWS))), uuids, titles, pa.array(about, pa.string()), blank, blank])
+    shows = {"uuid": uuids, "title": titles, "description": about, "language": blank, "categories": blank}
+    cleaner.shows(pa.table({**shows, "row": range(len(SHOWS))}))
     rows = [
         (number, f"e{number:04d}", title, "", "", "", description, uuids[number % len(uuids)])
         for number, (title, description, _) in enumerate(itertools.product(FIELDS, FIELDS, range(8)))
     ]
-    columns = list(zip(*rows, strict=True))
-    cleaner.episodes([*columns[:6], pa.array(columns[6], pa.string()), columns[7]])
+    cleaner.episodes(table(rows))
     runs = cleaner.finish()
     part, _ = cleaner.part(0, runs["shows"], [], runs["episodes"], [])
     found = pq.ParquetFile(part.path).read().to_pylist()
@@ -60,8 +66,7 @@ def test_reasons_and_warnings_are_told_by_position(tmp_path: Path) -> None:
         (4, "e4", "T", "", "long", "soon", "D", "s1"),
         (5, "e5", "T", "", "long", "2017-12-01", "word " * 40, "s1"),
     ]
-    columns = list(zip(*rows, strict=True))
-    outcome = cleaner.episodes([*columns[:6], pa.array(columns[6], pa.string()), columns[7]])
+    outcome = cleaner.episodes(table(rows))
     assert outcome.rejected == {
         1: (Reason.MISSING_TITLE, None),
         2: (Reason.MISSING_DESCRIPTION, None),
@@ -72,6 +77,7 @@ def test_reasons_and_warnings_are_told_by_position(tmp_path: Path) -> None:
 
 def test_no_rows_are_no_work(tmp_path: Path) -> None:
     cleaner = Cleaner(tmp_path, shards=1, max_text_chars=100, number=0)
-    assert (cleaner.shows([]).rejected, cleaner.episodes([]).rejected) == ({}, {})
+    nothing = pa.table({})
+    assert (cleaner.shows(nothing).rejected, cleaner.episodes(nothing).rejected) == ({}, {})
     part, without_description = cleaner.part(0, [], [], [], [])
     assert (part.rows, without_description) == (0, 0)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from include.episodes import csv_reader, runs, snapshot
@@ -309,7 +310,8 @@ def test_durations(value: str, seconds: int | None) -> None:
 
 
 def rows_of(folder: Path) -> list[tuple[str, ...]]:
-    return [row for batch in batches(folder, "episodes", max_file_bytes=2**30) for row in batch.rows]
+    tables = [batch.table for batch in batches(folder, "episodes", max_file_bytes=2**30)]
+    return list(zip(*pa.concat_tables(tables).to_pydict().values(), strict=True))
 
 
 @pytest.mark.dataset
