@@ -65,7 +65,7 @@ def create_sampler(
     """
     keys = np.stack([_numbered(examples[name]) for name in APART], axis=1)
     columns = ["positive", *_negatives(examples)]
-    lengths = np.max([token_counts(model, examples[name].to_pylist()) for name in columns], axis=0)
+    lengths = np.max([_lengths(model, examples[name].to_pylist(), recipe) for name in columns], axis=0)
     weights = examples["weight"].to_numpy().astype(np.float64) if "weight" in examples.column_names else None
     if weights is not None and np.ptp(weights) == 0:
         weights = None
@@ -91,6 +91,11 @@ def token_counts(model: SentenceTransformer, texts: list[str]) -> Integers:
         encoded = model.tokenizer([text[:room] for text in some], truncation=longest is not None, max_length=longest)
         counts.update(zip(some, map(len, encoded["input_ids"]), strict=True))
     return np.array([counts[text] for text in texts], dtype=np.int64)
+
+
+def _lengths(model: SentenceTransformer, texts: list[str], recipe: Recipe) -> Integers:
+    """In tokens, or where pairs are only put in order within a batch, in characters: far quicker to tell."""
+    return token_counts(model, texts) if recipe.sorted_batches > 1 else np.array(list(map(len, texts)), dtype=np.int64)
 
 
 def _negatives(examples: pa.Table) -> list[str]:

@@ -23,7 +23,7 @@ class PairBatchSampler(BatchSampler):
     full batches are made and would stand nearly alone, with nothing to be told apart from.
 
     :param keys: shape (rows, kinds): numbers of what must not meet in a batch (query, text, near-duplicate group).
-    :param lengths: shape (rows,): tokens; within a batch the longest come first.
+    :param lengths: shape (rows,), in tokens or what goes with them; within a batch the longest come first.
     :param batch_size: rows.
     :param sorted_batches: rows of so many batches are sorted by length before they are dealt out; 1: none are. The very
         first batch is then one of the longest: if it does not fit into memory, that shows at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def train_model(
     :returns: the model, and the trainer's history: its entries of losses and evaluations.
     """
     model = open_folder(base_folder, device)
+    model.model_card_data.generate_widget_examples = False
     if recipe.query_prompt:
         model.prompts["query"] = recipe.query_prompt
     if hardware.gradient_checkpointing:
@@ -113,7 +115,7 @@ def training_arguments(
     """
     cuda = hardware.device == "cuda"
     every = max(10, steps // EVALUATIONS)
-    return SentenceTransformerTrainingArguments(
+    arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size // hardware.gpus,
@@ -126,7 +128,7 @@ def training_arguments(
         ddp_backend=("nccl" if cuda else "gloo") if hardware.gpus > 1 else None,
         bf16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
         tf32=True if cuda and is_torch_tf32_available() else None,
-        dataloader_num_workers=LOADERS if cuda else 0,
+        dataloader_num_workers=LOADERS if cuda and not multiprocessing.current_process().daemon else 0,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=every,
         save_strategy="steps",
@@ -140,6 +142,8 @@ def training_arguments(
         disable_tqdm=True,
         report_to="none",
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # a process takes one GPU, even where it sees several
+    return arguments
 
 
 class Trainer(SentenceTransformerTrainer):
@@ -159,6 +163,10 @@ class Trainer(SentenceTransformerTrainer):
         """Be as if a training had ended in this state."""
         self.state = state
         self._load_best_model()
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save a checkpoint without a model card, which takes as long as the weights."""
+        self.model.save_pretrained(str(output_dir or self.args.output_dir), create_model_card=False)
 
     def _load_best_model(self) -> None:
         """The library's own only logs that it failed, and goes on with the last weights."""

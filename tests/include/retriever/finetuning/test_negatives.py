@@ -13,8 +13,6 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from include.retriever.finetuning import examples as module
-from include.retriever.finetuning.examples import create_sampler, prepare_examples, training_texts
 from include.retriever.finetuning.loading import load_cross_encoder, load_guide
 from include.retriever.finetuning.negatives import add_hard_negatives, add_labels
 from include.retriever.recipe import Recipe
@@ -159,27 +157,6 @@ def test_each_option_trains_and_makes_another_model(
     with pytest.raises(AssertionError):
         assert_same_weights(tmp_path, undisturbed[0])
     assert weights(tmp_path).keys() == weights(undisturbed[0]).keys(), "no guide is saved with it"
-
-
-def test_what_was_mined_is_not_mined_again(
-    tmp_path: Path, model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = prepare_examples(model, toy_pairs(), TWO, device="cpu", work=tmp_path)
-    monkeypatch.setattr(module, "add_hard_negatives", lambda *_, **__: pytest.fail("it was mined again"))
-    assert prepare_examples(model, toy_pairs(), TWO, device="cpu", work=tmp_path).equals(first)
-    assert training_texts(first).column_names == ["anchor", "positive", "negative_1", "negative_2"]
-
-
-def test_weights_of_pairs_reach_the_sampler(tmp_path: Path, model: SentenceTransformer) -> None:
-    pairs = toy_pairs()
-    plain = prepare_examples(model, pairs, RECIPE, device="cpu", work=tmp_path / "plain")
-    assert create_sampler(plain, model, RECIPE).weights is None
-    position = pairs.column_names.index("weight")
-    heavier = pairs.set_column(position, "weight", pa.array([2.0] + [1.0] * (len(pairs) - 1)))
-    examples = prepare_examples(model, heavier, RECIPE, device="cpu", work=tmp_path / "heavier")
-    drawn = create_sampler(examples, model, RECIPE).weights
-    assert drawn is not None
-    assert drawn.tolist() == heavier["weight"].to_pylist()
 
 
 def test_a_guide_is_frozen(model_folder: Path) -> None:
