@@ -68,7 +68,7 @@ clean: ## Stop Airflow and remove everything that was generated
 
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then echo "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=/path/to/python3.11"; exit 1; fi
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"podsearch needs Python 3.11 or 3.12; $(PYTHON) is {v[0]}.{v[1]}.")'
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"podsearch needs Python 3.11 or 3.12; $(PYTHON) is {v[0]}.{v[1]}.")'
 	@$(PYTHON) -m venv $(VENV)
 	@touch $(PODSEARCH_HOME)/made-by-podsearch
 
