@@ -39,6 +39,7 @@ class CTranslate2Encoder(TorchEncoder):
 
     def __init__(self, model: SentenceTransformer, folder: Path, *, precision: Precision, threads: int) -> None:
         super().__init__(model)
+        self._device = torch.device("cpu")
         self._threads = threads
         self._transformer = ctranslate2.Encoder(
             str(folder), device="cpu", compute_type=precision, inter_threads=threads, intra_threads=1
@@ -90,6 +91,6 @@ def ctranslate2_encoder(
         folder = converted(transformer, precision=precision, cache=cache, check=check)
     except (AttributeError, KeyError, ValueError) as error:
         raise EncoderError(f"CTranslate2 cannot convert the model ({error})") from error
-    encoder = CTranslate2Encoder(model, folder, precision=precision, threads=threads)
+    # First, so that the weights are not in memory twice.
     transformer.to(device="meta")  # type: ignore[call-arg]
-    return encoder
+    return CTranslate2Encoder(model, folder, precision=precision, threads=threads)
