@@ -7,9 +7,9 @@ contenders take turns. ``make bench-encoding``, or ``python -m benchmarks.encodi
 one JSON object of all figures.
 
 ONNX Runtime was measured in CTranslate2's place and left out. On one core without VNNI, as multiples of the article's
-rate on 96 real episodes: all-MiniLM-L6-v2 PyTorch 1.5, ONNX Runtime 1.3 and with 8 bits (per channel, reduced range)
-1.9, CTranslate2 1.8 and with 8 bits 2.7; distiluse's architecture 1.2, 1.1, 2.0, 1.4 and 2.4. The cosine to PyTorch's
-vectors with 8 bits was 0.991 for ONNX Runtime, 0.995 for CTranslate2.
+rate on 48 to 96 real episodes: all-MiniLM-L6-v2 PyTorch 1.5, ONNX Runtime 1.3 and with 8 bits (per channel, reduced
+range) 1.9, CTranslate2 1.8 and with 8 bits 2.7; distiluse's architecture 1.2, 1.1, 2.0, 1.4 and 2.4. The cosine to
+PyTorch's vectors with 8 bits was 0.991 for ONNX Runtime, 0.995 for CTranslate2.
 """
 
 from __future__ import annotations
