@@ -205,8 +205,13 @@ class Settings(BaseSettings):
     """Where an index is made that is not there yet."""
     encode_batch_size: int = Field(default=0, ge=0)
     """Texts of the greatest length that are encoded at a time, and more of shorter ones (0: what suits the device)."""
+    encoder_precision: Literal["float32", "float16", "int8"] = "float32"
+    """With how many bits episodes and queries are encoded: 16 are for GPUs, 8 for CPUs. Another precision is another
+    model version: it is measured, passes the gate and gets a namespace like one."""
     keep_namespaces: int = Field(default=2, ge=1)
     """Namespaces kept for rollback, the live one included."""
+    max_deleted_share: float = Field(default=0.1, ge=0, le=1)
+    """Part of the live index that a re-index may delete without asking a person first."""
 
     # Evaluation
     curated_queries: Path | None = None

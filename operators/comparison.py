@@ -29,6 +29,7 @@ class PlanComparisonOperator(PodsearchOperator):
         from include.evaluation.comparison import find_candidate, plan_comparison
         from include.index.live import read_live
         from include.index.plan import plan_reindex
+        from include.retriever.encoders.variants import ensure_precision
         from include.retriever.registry import ensure_base, newest_trained
         from operators.pinecone import open_index
 
@@ -42,8 +43,13 @@ class PlanComparisonOperator(PodsearchOperator):
                 "No model was trained yet: train_retriever starts this DAG again when it has one. "
                 "Trigger it by hand to index with the base model now."
             )
-        base = ensure_base(self.store, settings.base_model, "cpu").version
-        candidate = find_candidate(self.store, base=base, live=live, tolerance=settings.gate_tolerance)
+        precision = settings.encoder_precision
+        base = ensure_precision(
+            self.store, ensure_base(self.store, settings.base_model, "cpu").version, precision
+        ).version
+        candidate = find_candidate(
+            self.store, base=base, live=live, tolerance=settings.gate_tolerance, precision=precision
+        )
         incumbent = live.model_version if live else base
         plan = plan_reindex(self.store, model_version=incumbent, live=live)
         if candidate is None and plan.action == "nothing" and plan.namespace in open_index(settings).namespaces():

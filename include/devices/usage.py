@@ -7,12 +7,12 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import BaseModel
 
-from include.devices.device import Device
-from include.devices.halving import halvings
+if TYPE_CHECKING:
+    from include.devices.device import Device
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,9 @@ class Usage(BaseModel):
 @contextmanager
 def measure(device: Device) -> Iterator[Usage]:
     """Measure the block, and log what it used, however it ends."""
+    # Reports read what was used, and need no PyTorch for it.
+    from include.devices.halving import halvings
+
     usage = Usage(device=device.kind, names=list(device.names), gpus=len(device.gpus), fallback=device.fallback)
     started, halved = time.monotonic(), halvings()
     try:
@@ -69,6 +72,8 @@ def _memory_peak(device: Device) -> int:
     """Bytes."""
     if device.kind == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    import torch
+
     if not torch.cuda.is_initialized():
         return 0
     return max(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count()))

@@ -12,6 +12,8 @@ from include.evaluation.gate import Decision, decide
 from include.evaluation.report import Role
 from include.evaluation.run import EvaluationPlan, load_evaluation_plan, load_results, plan_evaluation
 from include.index.live import LivePointer
+from include.retriever.encoders.precision import Precision
+from include.retriever.encoders.variants import ensure_precision
 from include.retriever.registry import newest_trained
 from include.storage import ArtifactStore, digest
 
@@ -52,18 +54,26 @@ class ModelComparison(BaseModel):
         return roles
 
 
-def find_candidate(store: ArtifactStore, *, base: str, live: LivePointer | None, tolerance: float) -> str | None:
-    """The newest trained model, unless it is live, or was refused against what is live at no smaller a tolerance."""
+def find_candidate(
+    store: ArtifactStore, *, base: str, live: LivePointer | None, tolerance: float, precision: Precision = "float32"
+) -> str | None:
+    """The newest trained model, unless it is live, or was refused against what is live at no smaller a tolerance.
+
+    :param precision: with how many bits it is to compute; another than what is live has makes it a candidate, too.
+    """
     newest = newest_trained(store)
-    incumbent = live.model_version if live else base
-    if newest is None or newest.version == incumbent:
+    if newest is None:
         return None
-    path = _decision_path(newest.version, incumbent)
+    candidate = ensure_precision(store, newest.version, precision).version
+    incumbent = live.model_version if live else base
+    if candidate == incumbent:
+        return None
+    path = _decision_path(candidate, incumbent)
     if store.exists(*path):
         decision = Decision.model_validate(store.read_json(*path))
         if not decision.passed and decision.tolerance >= tolerance:
             return None
-    return newest.version
+    return candidate
 
 
 def plan_comparison(

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from include.devices.usage import Usage
 from include.evaluation.formatting import seconds, size
 from include.queries.filtering import Dropped
 from include.queries.samples import QuerySample
@@ -13,38 +14,6 @@ from include.retriever.registry import ModelManifest
 from include.retriever.training.pairing import SUMMARY_FILE
 from include.retriever.training.plan import FOLDER
 from include.storage import ArtifactStore
-
-
-class DeviceUse(BaseModel):
-    """What a training took of its device: what is shown of an :class:`include.devices.usage.Usage`."""
-
-    device: str
-    """``cpu`` or ``cuda``."""
-    names: list[str] = []
-    """Models of the GPUs."""
-    gpus: int = 0
-    seconds: float = 0.0
-    gpu_seconds: float = 0.0
-    memory_peak_bytes: int = 0
-    """Of one GPU, or of the process on a CPU."""
-    fallback: bool = False
-    """A GPU was wanted and none was there."""
-    batch_halvings: int = 0
-
-    def facts(self) -> list[tuple[str, str]]:
-        """What to show, as names and values."""
-        names = ", ".join(dict.fromkeys(self.names)) or ("GPU" if self.device == "cuda" else "CPU")
-        trained_on = f"{self.gpus} × {names}" if self.gpus > 1 else names
-        facts = [("Trained on", f"{trained_on} (CPU fallback: no GPU was there)" if self.fallback else trained_on)]
-        if self.gpus:
-            facts.append(("GPU time", seconds(self.gpu_seconds)))
-        elif self.seconds:
-            facts.append(("Time", seconds(self.seconds)))
-        if self.memory_peak_bytes:
-            facts.append(("Memory at the peak", size(self.memory_peak_bytes)))
-        if self.batch_halvings:
-            facts.append(("Out of memory", f"batch halved {self.batch_halvings} times"))
-        return facts
 
 
 class TrainingRun(BaseModel):
@@ -62,7 +31,26 @@ class TrainingRun(BaseModel):
     """Generated queries that were not used, by reason."""
     samples: list[QuerySample] = []
     """A few of the generated queries that were."""
-    device: DeviceUse | None = None
+    device: Usage | None = None
+
+    @property
+    def device_facts(self) -> list[tuple[str, str]]:
+        """What the training took of its device, as names and values."""
+        if self.device is None:
+            return []
+        used = self.device
+        names = ", ".join(dict.fromkeys(used.names)) or ("GPU" if used.device == "cuda" else "CPU")
+        trained_on = f"{used.gpus} × {names}" if used.gpus > 1 else names
+        facts = [("Trained on", f"{trained_on} (CPU fallback: no GPU was there)" if used.fallback else trained_on)]
+        if used.gpus:
+            facts.append(("GPU time", seconds(used.gpu_seconds)))
+        elif used.seconds:
+            facts.append(("Time", seconds(used.seconds)))
+        if used.memory_peak_bytes:
+            facts.append(("Memory at the peak", size(used.memory_peak_bytes)))
+        if used.batch_halvings:
+            facts.append(("Out of memory", f"batch halved {used.batch_halvings} times"))
+        return facts
 
 
 def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | None:
@@ -80,7 +68,7 @@ def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | No
         losses=[(int(entry["step"]), entry["loss"]) for entry in model.losses],
         queries_dropped=dropped,
         samples=queries.get("samples", []),
-        device=DeviceUse.model_validate(model.device_usage) if model.device_usage else None,
+        device=Usage.model_validate(model.device_usage) if model.device_usage else None,
     )
 
 

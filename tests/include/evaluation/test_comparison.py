@@ -69,3 +69,12 @@ def test_a_refused_model_is_tried_again_only_against_another_model_or_a_larger_t
     assert find_candidate(store, base="base", live=live, tolerance=0.01) is None
     assert find_candidate(store, base="base", live=live, tolerance=0.10) == "weak"
     assert find_candidate(store, base="base", live=live_with(store, "another"), tolerance=0.05) == "weak"
+
+
+def test_another_precision_makes_the_live_model_a_candidate_again(store: ArtifactStore, tmp_path: Path) -> None:
+    trained(store, tmp_path, "tuned", 1)
+    live = live_with(store, "tuned")
+    assert find_candidate(store, base="base", live=live, tolerance=0.05, precision="int8") == "tuned-int8"
+    live = live_with(store, "tuned-int8")
+    assert find_candidate(store, base="base", live=live, tolerance=0.05, precision="int8") is None
+    assert find_candidate(store, base="base", live=live, tolerance=0.05) == "tuned", "and there is a way back"

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
+from include.devices.usage import Usage
 from include.evaluation.examples import Example, ExampleChoice, Hit
 from include.evaluation.gate import Decision, decide
 from include.evaluation.metrics import Interval, ModelEvaluation, differences, summarise
@@ -23,7 +24,7 @@ from include.evaluation.report import (
     headline,
     render,
 )
-from include.evaluation.training_run import DeviceUse, TrainingRun
+from include.evaluation.training_run import TrainingRun
 from include.queries.samples import QuerySample
 
 MakeResults = Callable[..., pa.Table]
@@ -96,7 +97,7 @@ def full(make_results: MakeResults) -> ReportData:
                 evaluation_metric=ATTACK,
                 queries_dropped={ATTACK: 4, "wrong_language": 3},
                 samples=[QuerySample(title=ATTACK, query=ATTACK, origin=ATTACK)],
-                device=DeviceUse(device="cuda", names=[ATTACK], gpus=2, gpu_seconds=90.0, memory_peak_bytes=2**33),
+                device=Usage(device="cuda", names=[ATTACK], gpus=2, gpu_seconds=90.0, memory_peak_bytes=2**33),
             ),
             "plan": IndexPlan(kind="difference", added=1231, changed=200, removed=100, embedded=1400),
             "index_check": IndexCheck(kind=ATTACK, vectors=10, queries=5, k=30, recall=0.987),
@@ -283,7 +284,7 @@ def test_queries_that_were_not_used_are_counted_by_reason() -> None:
     ],
 )
 def test_the_report_says_what_the_training_took(use: dict[str, Any], said: str) -> None:
-    assert said in trained(device=DeviceUse.model_validate(use))
+    assert said in trained(device=Usage.model_validate(use))
 
 
 @pytest.mark.parametrize(("passed", "words"), [(True, "Passed the gate."), (False, "Refused by the gate.")])
