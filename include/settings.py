@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     """Its commit on the hub (default: the newest that has safetensors)."""
     generator_english_only: bool = True
     """It knows no other language: what it writes for episodes in others is dropped."""
+    generator_multilingual_model: str = ""
+    """Hub id or local path of a T5 that writes for the episodes in other languages (default: none does)."""
+    generator_multilingual_revision: str | None = None
     generator_engine: Literal["auto", "torch", "ctranslate2"] = "auto"
     """What runs it; `auto` takes the faster one for the device."""
     generator_batch_size: int = Field(default=0, ge=0)
@@ -322,6 +325,8 @@ class Settings(BaseSettings):
             name=self.query_generator,
             model=self.generator_model,
             revision=self.generator_revision,
+            multilingual_model=self.generator_multilingual_model,
+            multilingual_revision=self.generator_multilingual_revision,
             engine=self.generator_engine,
         )
 

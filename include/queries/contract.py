@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, Field
 
 from include.episodes.schema import compose_text
+
+DOC2QUERY = "doc2query"
+MULTILINGUAL = "doc2query_multilingual"
+"""Origins of the queries that a T5 has written."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Passage:
 class Query:
     """One generated query.
 
-    :param origin: how it was made (``title``, ``key_phrase``, ``lead``, ``doc2query``).
+    :param origin: how it was made (``title``, ``key_phrase``, ``lead``, :data:`DOC2QUERY`, :data:`MULTILINGUAL`).
     :param positive: the text it must find. Where the query was taken from the episode's own words, that part is held
         out of it: else training and evaluation would only learn and measure copying.
     """
@@ -60,6 +65,9 @@ class GeneratorSpec(BaseModel, frozen=True):
     """The T5: a hub id, or a folder in transformers' format."""
     revision: str | None = None
     """Commit, branch or tag of the hub id (default: its main branch, or see ``load.SAFETENSORS_REVISIONS``)."""
+    multilingual_model: str = ""
+    """The T5 that writes for episodes that are not in English; empty: the one above writes for all."""
+    multilingual_revision: str | None = None
     engine: Literal["auto", "torch", "ctranslate2"] = "auto"
     """What runs the T5; ``auto`` takes ``torch`` on a GPU and ``ctranslate2`` on a CPU."""
     top_p: float = Field(default=0.95, gt=0, le=1)
@@ -104,8 +112,13 @@ def create_generator(
     """
     if spec.name == "doc2query":
         from include.queries.doc2query.generator import Doc2QueryGenerator
+        from include.queries.routing import RoutedQueryGenerator
 
-        return Doc2QueryGenerator(spec, device=device, threads=threads, batch_size=batch_size, cache=cache)
+        open_generator = partial(Doc2QueryGenerator, device=device, threads=threads, batch_size=batch_size, cache=cache)
+        if not spec.multilingual_model:
+            return open_generator(spec)
+        other = spec.model_copy(update={"model": spec.multilingual_model, "revision": spec.multilingual_revision})
+        return RoutedQueryGenerator(open_generator(spec), open_generator(other, name=MULTILINGUAL))
     from include.queries.extractive import ExtractiveQueryGenerator
 
     return ExtractiveQueryGenerator()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from include.queries.contract import Passage, Query
-from include.queries.scripts import LATIN, fits, script_shares
+from include.queries.contract import DOC2QUERY, MULTILINGUAL, Passage, Query
+from include.queries.languages import is_english
+from include.queries.scripts import fits, script_shares
 from include.queries.titles import bare_title
 
 MIN_LETTERS = 6
@@ -19,7 +20,7 @@ MAX_WORDS = 30
 MIN_LETTER_SHARE = 0.6
 MAX_COPIED_WORDS = 12
 """A model that writes more words in a row as they stand in its text has copied them; a person asks in a few."""
-GENERATED = frozenset({"doc2query"})
+GENERATED = frozenset({DOC2QUERY, MULTILINGUAL})
 """Origins whose queries a model has written: it may write in another language than the text, and copy."""
 LANGUAGE_CHARS = 2_000
 """So much of a text is looked at for its script: more than a generator reads."""
@@ -63,7 +64,7 @@ def filter_queries(
     :param queries: the queries of each episode.
     :param passages: the episodes, in the same order; without them nothing is known of languages and titles.
     :param max_sharing: most episodes that may share one query.
-    :param english_only: the model that wrote the queries of :data:`GENERATED` origins knows English alone: letters that
+    :param english_only: the model that wrote the queries of the origin ``doc2query`` knows English alone: letters that
         are unknown to it come out as broken words, so what it wrote for other languages is dropped.
     :param curated: queries that people wrote to measure with.
     :returns: the kept queries of each episode, and the number dropped by reason.
@@ -117,9 +118,8 @@ class _Rules:
         scripts = script_shares(query.text)
         if not fits(scripts, _scripts_of(query.positive)):
             return Dropped.WRONG_LANGUAGE
-        language = passage.language if passage else None
-        # Languages that feeds give are often wrong, and often "English": letters tell, too.
-        if self.english_only and (scripts.get(LATIN, 0.0) < 0.5 or (language and not is_english(language))):
+        english_only = self.english_only and query.origin == DOC2QUERY
+        if english_only and not is_english(passage.language if passage else None, scripts):
             return Dropped.WRONG_LANGUAGE
         words = _words(query.text)
         if passage and _copies_title(words, passage):
@@ -135,11 +135,6 @@ class _Rules:
         if len(query.positive) < 1.5 * len(query.text) and key in query_key(query.positive):
             return Dropped.COPIED
         return Dropped.GENERIC if self.sharing[key] > self.max_sharing else None
-
-
-def is_english(language: str) -> bool:
-    """Whether a language, given by its name or code ("English", "en-GB"), is English."""
-    return re.split(r"[\W_]", language.strip().casefold(), maxsplit=1)[0] in {"english", "en", "eng"}
 
 
 def _copies_title(words: str, passage: Passage) -> bool:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,7 +110,9 @@ def write_dataset(folder: Path, episodes: list[dict[str, str]]) -> None:
 
 
 class Killer(threading.Thread):
-    """Kills (SIGKILL) the process of each named task once, so many seconds after it began.
+    """Kills (SIGKILL) the process of each named task once: so many seconds after it began, or when it wrote a file.
+
+    :param tasks: seconds, or the pattern of a file in the installation's home.
 
     A task's process is held (SIGSTOP) from when it first shows until the API has said which task it is: however quick
     the task and slow the machine, it cannot be over by then.
@@ -118,7 +120,7 @@ class Killer(threading.Thread):
 
     TITLE = "airflow worker -- "
 
-    def __init__(self, installation: Installation, tasks: dict[str, float]) -> None:
+    def __init__(self, installation: Installation, tasks: Mapping[str, float | str]) -> None:
         super().__init__(daemon=True)
         self.installation = installation
         self.left = dict(tasks)
@@ -149,7 +151,12 @@ class Killer(threading.Thread):
 
     def _meet(self, process: psutil.Process, task_id: str | None) -> None:
         if task_id in self.left:
-            time.sleep(self.left.pop(task_id))
+            moment = self.left.pop(task_id)
+            if isinstance(moment, str):
+                while process.is_running() and not any(self.installation.home.glob(moment)):
+                    time.sleep(0.005)
+            else:
+                time.sleep(moment)
             process.kill()
             self.killed.add(task_id)
 
@@ -166,6 +173,8 @@ def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         # So tiny a model does not survive being rounded to eight bits.
         "generator_engine": "torch",
         "query_shard_episodes": "40",
+        # Long enough to be killed in the middle.
+        "epochs": "3",
     }
 
 

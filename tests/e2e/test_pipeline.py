@@ -24,15 +24,15 @@ from tests.e2e.state import State, assert_same, read_state
 
 pytestmark = pytest.mark.airflow
 
-KILLED = {
+KILLED: dict[str, float | str] = {
     "prepare_snapshot": 0.05,
     "generate_queries": 5,
-    "fine_tune": 2,
+    "fine_tune": "work/*/checkpoints/checkpoint-*/trainer_state.json",
     "evaluate_model": 1,
     "encode_shard": 0.1,
     "upsert_shard": 0.5,
 }
-"""Seconds after which a task is killed: while it works, on this small catalogue."""
+"""When a task is killed: after seconds, in which it works on this small catalogue, or when such a file is there."""
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +85,8 @@ def test_a_killed_run_ends_in_the_same_state(first_run: tuple[str, State], fresh
     killer.stopped.set()
     assert code == 0, output
     assert killer.killed == set(KILLED), "every stage was killed once"
+    retried = (fresh.home / "airflow" / "logs").glob("**/task_id=fine_tune/attempt=2.log")
+    assert any("Going on from checkpoint" in log.read_text() for log in retried), "training was killed in the middle"
     assert_same(first_run[1], read_state(fresh.settings))
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.queries.contract import GeneratorSpec, Passage, Query
+from include.queries.contract import DOC2QUERY, GeneratorSpec, Passage, Query
 from include.queries.doc2query.engine import Engine, Source
 from include.queries.doc2query.open_engine import default_batch_size, open_engine
 from include.queries.doc2query.progress import Progress
@@ -33,13 +33,20 @@ class Doc2QueryGenerator:
     :param threads: threads for CPU work; 0 takes every core this process may run on.
     :param batch_size: texts at a time; 0 for what suits the device.
     :param cache: folder for converted models (default: beside the hub's own cache).
+    :param name: the origin of its queries.
     """
 
-    name = "doc2query"
-
     def __init__(
-        self, spec: GeneratorSpec, *, device: str, threads: int = 0, batch_size: int = 0, cache: Path | None = None
+        self,
+        spec: GeneratorSpec,
+        *,
+        device: str,
+        threads: int = 0,
+        batch_size: int = 0,
+        cache: Path | None = None,
+        name: str = DOC2QUERY,
     ) -> None:
+        self.name = name
         self._spec = spec
         self._device = device
         self._threads = threads or len(os.sched_getaffinity(0))

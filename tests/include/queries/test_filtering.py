@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from include.queries.contract import Passage, Query
-from include.queries.filtering import Dropped, filter_queries, is_english
+from include.queries.filtering import Dropped, filter_queries
 
 POSITIVE = "A nurse cannot sleep after her shift, and nothing she reads about melatonin and darkness helps her."
 
@@ -128,23 +128,6 @@ def test_a_generator_of_english_writes_for_english_texts_only(
 def test_words_of_the_episode_itself_are_never_of_a_wrong_language(origin: str) -> None:
     """An English title over a Russian description is what people there will search for."""
     assert judge("Star Wars explained", RUSSIAN, "Russian", origin=origin, english_only=True) is None
-
-
-@pytest.mark.parametrize(
-    ("language", "english"),
-    [
-        ("English", True),
-        ("en", True),
-        ("EN-us", True),
-        ("en_GB", True),
-        ("English (UK)", True),
-        ("Englisch", False),
-        ("enz", False),
-        ("German", False),
-    ],
-)
-def test_english_by_name_or_code(language: str, english: bool) -> None:
-    assert is_english(language) is english
 
 
 @pytest.mark.parametrize(
