@@ -1,8 +1,8 @@
 """### Re-index the episodes
 
 Runs when a snapshot was published or a model registered. Compares a new model with the live one and lets it pass
-the gate or not; then writes to the chosen model's namespace what it lacks, verifies it, reports, and flips the live
-pointer.
+the gate or not; plans what the chosen model's namespace lacks, shows the plan with its cost, and asks a person (under
+*Required Actions*) if it withdraws much; then writes it, verifies it, reports, and flips the live pointer.
 
 **Owner:** podsearch. **If it fails:** search goes on with what was live; the pointer moves last. Clear the failed
 task: every step can be repeated, and what was encoded is not encoded again.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from operators.alerts import RunFailed, RunSucceeded
+from operators.approval import ApproveDeletionsOperator
 from operators.comparison import EvaluateModelOperator, GateOperator, PlanComparisonOperator
 from operators.names import DEFAULT_ARGS, EPISODES, RETRIEVER, Pool, Tag
 from operators.reindex import (
@@ -20,6 +21,7 @@ from operators.reindex import (
     DeleteWithdrawnOperator,
     EncodeShardOperator,
     PlanReindexOperator,
+    PrepareNamespaceOperator,
     PublishReportOperator,
     RetireOperator,
     UpsertShardOperator,
@@ -51,6 +53,8 @@ with DAG(
     plan_reindex = PlanReindexOperator(
         task_id="plan_reindex", model_version="{{ ti.xcom_pull(task_ids='gate') }}", pool=Pool.INDEX
     )
+    approve_deletions = ApproveDeletionsOperator(task_id="approve_deletions", plan_id=plan_id)
+    prepare_namespace = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, pool=Pool.INDEX)
     encode_shard = EncodeShardOperator.partial(
         task_id="encode_shard", plan_id=plan_id, map_index_template="shard {{ task.shard }}"
     ).expand_kwargs(plan_reindex.output)
@@ -67,9 +71,10 @@ with DAG(
         plan_id=plan_id,
         comparison_id=comparison_id,
         report="{{ ti.xcom_pull(task_ids='publish_report') }}",
+        pool=Pool.INDEX,
     )
     retire = RetireOperator(task_id="retire", pool=Pool.INDEX)
 
-    evaluate_model >> gate >> plan_reindex
-    encode_shard >> upsert_shard >> delete_withdrawn >> verify_index
+    evaluate_model >> gate >> plan_reindex >> approve_deletions >> prepare_namespace
+    prepare_namespace >> encode_shard >> upsert_shard >> delete_withdrawn >> verify_index
     publish_report >> activate >> retire

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from include.alerts.announce import Announcer
     from include.alerts.book import Fault
     from include.evaluation.gate import Decision
+    from include.index.rollback import Rollback
     from include.quality.result import QualityResult
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,31 @@ class RunSucceeded(AlertNotifier):
         announcer().over(lambda fault: fault.alert.dag_id == dag_id and fault.alert.kind in kinds, ended_at)
 
 
+class ApprovalAwaited(AlertNotifier):
+    """For the ``notifiers`` of an operator that asks a person: its question is open."""
+
+    def report(self, context: Context) -> None:
+        from include.alerts.alert import Kind
+
+        ti, question = context["ti"], str(getattr(context["task"], "subject", "Approve?"))
+        link = _link("Answer", ti.dag_id, ti.run_id, ti.task_id)
+        announcer().met(
+            _alert(
+                Kind.APPROVAL,
+                ti.dag_id,
+                ti.run_id,
+                task_id=ti.task_id,
+                cause=question,
+                headline=f"Waits for approval: {question}",
+                next_step=(
+                    "Approve or reject it in Airflow (Required Actions). Until then, and if it is rejected, search "
+                    "goes on with what is live; later runs of the DAG wait."
+                ),
+                links=[link.model_copy(update={"url": f"{link.url}/required_actions"})],
+            )
+        )
+
+
 class DeadlineMissed(AlertNotifier):
     """For the callback of a :class:`~airflow.sdk.DeadlineAlert`: a run did not end in time."""
 
@@ -190,6 +216,53 @@ def report_gate(candidate: str, decision: Decision) -> None:
                 links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
             )
         )
+
+
+def report_answered(task_id: str) -> None:
+    """Report that a question of a task of this DAG was answered, or is not asked any more."""
+    from include.alerts.alert import Kind, fault_id
+
+    with harmless():
+        over(fault_id(get_current_context()["ti"].dag_id, task_id, Kind.APPROVAL))
+
+
+def report_rollback(rollback: Rollback, *, by: str) -> None:
+    """Report that search answers with an earlier model again, until another goes live.
+
+    :param by: who approved it.
+    """
+    from include.alerts.alert import Kind
+
+    with harmless():
+        ti = get_current_context()["ti"]
+        left, live = rollback.current.model_version, rollback.target.model_version
+        announcer().met(
+            _alert(
+                Kind.ROLLBACK,
+                ti.dag_id,
+                ti.run_id,
+                task_id=ti.task_id,
+                cause=f"{left} → {live}",
+                headline=f"Search went back to {live}, as approved by {by}",
+                detail=f"{left} does not go live again by itself.",
+                next_step=(
+                    f"Trigger reindex_episodes to bring {live} up to the latest snapshot, or rollback_index to go "
+                    f"forward to {left} again."
+                ),
+                links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
+            )
+        )
+
+
+def report_live(model_version: str) -> None:
+    """Report what went live: a rollback is over once it is another model than was gone back to."""
+    from include.alerts.alert import Kind
+
+    def ended(fault: Fault) -> bool:
+        return fault.alert.kind is Kind.ROLLBACK and not fault.alert.cause.endswith(f" → {model_version}")
+
+    with harmless():
+        announcer().over(ended, datetime.now(UTC))
 
 
 def report_freshness(age: timedelta, limit: timedelta | None) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from operators.alerts import report_live
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.links import ReportLink
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 class PlanReindexOperator(PodsearchOperator):
-    """Plans nothing, a difference or a full build for the chosen model, and makes its namespace.
+    """Plans nothing, a difference or a full build for the chosen model, and shows it with what it will cost.
 
-    Returns one ``{"shard": …}`` for each shard with something to write; the plan's id is pushed under ``plan_id``.
+    Returns one ``{"shard": …}`` for each shard with something to write; the plan's id is pushed under ``plan_id``, its
+    cost under ``cost``.
 
     :param model_version: the model to index with (templated).
     """
@@ -36,27 +37,18 @@ class PlanReindexOperator(PodsearchOperator):
         self.model_version = model_version
 
     def execute(self, context: Context) -> list[dict[str, int]]:
+        from include.index.estimate import estimate
         from include.index.live import read_live
-        from include.index.plan import plan_reindex
-        from include.index.write import prepare_namespace
-        from include.retriever.registry import load_manifest
+        from include.index.plan import forget_lost, namespace_of, plan_reindex
         from operators.pinecone import open_index
 
-        live = read_live(self.store)
-        plan = plan_reindex(self.store, model_version=self.model_version, live=live)
-        dimension = load_manifest(self.store, self.model_version).dimension
-        prepare_namespace(self.store, open_index(self.settings), plan, dimension)
-        self.log.info(
-            "%s of %s: %d added, %d changed (%d to embed anew), %d removed, %d unchanged.",
-            plan.action.capitalize(),
-            plan.namespace,
-            plan.added,
-            plan.changed,
-            plan.reembedded,
-            plan.removed,
-            plan.unchanged,
-        )
+        forget_lost(self.store, namespace_of(self.model_version), open_index(self.settings))
+        plan = plan_reindex(self.store, model_version=self.model_version, live=read_live(self.store))
+        cost = estimate(self.store, plan)
+        self.log.info("Plan: %s.", plan.summary)
+        self.log.info("Estimated cost: %s.", cost)
         context["ti"].xcom_push(key="plan_id", value=plan.plan_id)
+        context["ti"].xcom_push(key="cost", value=cost.model_dump())
         # A mapped task over nothing would be skipped, and what follows with it: one idle shard is simpler.
         return [{"shard": shard} for shard in plan.shards or [0]]
 
@@ -80,34 +72,45 @@ class ReindexStepOperator(PodsearchOperator):
         return load_plan(self.store, self.plan_id)
 
     def execute(self, context: Context) -> Any:
-        with self.timed(context):
-            return self.step(self.plan, context)
+        return self.timed(context, lambda: self.step(self.plan, context))
 
     def step(self, plan: Plan, context: Context) -> Any:
         """Do the step; the value is the task's result."""
         raise TypeError(f"{type(self).__name__} must say what its step is.")
 
-    @contextmanager
-    def timed(self, context: Context) -> Iterator[None]:
-        """Keep how long the block took, if it ends well."""
+    def timed(self, context: Context, work: Callable[[], Any]) -> Any:
+        """Do some work and keep how long it took, if it ends well; a number that it returns is one of vectors."""
         from include.index.plan import note_seconds
 
         started = time.monotonic()
-        yield
-        index = context["ti"].map_index or 0
-        note_seconds(self.store, self.plan_id, self.task_id, max(index, 0), time.monotonic() - started)
+        result = work()
+        seconds, index = time.monotonic() - started, max(context["ti"].map_index or 0, 0)
+        vectors = result if isinstance(result, int) else None
+        note_seconds(self.store, self.plan_id, self.task_id, index, seconds, vectors=vectors)
+        return result
 
 
 class GpuReindexStepOperator(GpuOperator, ReindexStepOperator):
     """A step that computes on a GPU; the time that it waits for one does not count."""
 
     def execute_on(self, device: Device, context: Context) -> Any:
-        with self.timed(context):
-            return self.step_on(device, self.plan)
+        return self.timed(context, lambda: self.step_on(device, self.plan))
 
     @abstractmethod
     def step_on(self, device: Device, plan: Plan) -> Any:
         """Do the step; the value is the task's result."""
+
+
+class PrepareNamespaceOperator(ReindexStepOperator):
+    """Makes the namespace that the plan writes to, and notes that it is being written to."""
+
+    def step(self, plan: Plan, context: Context) -> None:
+        from include.index.write import prepare_namespace
+        from include.retriever.registry import load_manifest
+        from operators.pinecone import open_index
+
+        dimension = load_manifest(self.store, plan.model_version).dimension
+        prepare_namespace(self.store, open_index(self.settings), plan, dimension)
 
 
 class EncodeShardOperator(GpuReindexStepOperator):
@@ -258,9 +261,11 @@ class ActivateOperator(ReindexStepOperator):
     def step(self, plan: Plan, context: Context) -> dict[str, Any]:
         from include.evaluation.comparison import load_comparison
         from include.evaluation.publish import headline_metrics
+        from include.index.estimate import keep_timing
         from include.index.live import activate
 
         comparison, _ = load_comparison(self.store, self.comparison_id)
+        keep_timing(self.store, plan)
         pointer = activate(
             self.store,
             backend=self.settings.index,
@@ -272,6 +277,7 @@ class ActivateOperator(ReindexStepOperator):
             report=self.report,
         ).model_dump(mode="json", exclude={"previous"})
         self.log.info("Live: %s on snapshot %s.", plan.namespace, plan.snapshot_id)
+        report_live(plan.model_version)
         self.announce(context, LIVE_INDEX, pointer)
         return pointer
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from deploy.local.environment import base_url, passwords_file
+from include.alerts.facts import run_url
 from include.settings import Settings
 
 STARTUP_SECONDS = 180
@@ -140,6 +141,10 @@ class AirflowApi:
         """The task instances of a run."""
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         return [_task(item) for item in self._pages(path, "task_instances")]
+
+    def question_url(self, task: TaskInstance) -> str:
+        """The page where a person answers what a task asks."""
+        return run_url(base_url(self._settings), task.dag_id, task.run_id, task.task_id) + "/required_actions"
 
     def _log_in(self) -> None:
         user, password = self.login()

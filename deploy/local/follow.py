@@ -27,6 +27,7 @@ SHOWN = {
     "upstream_failed": ("✗", "red"),
     "up_for_retry": ("↻", "yellow"),
     "skipped": ("–", "dim"),
+    "awaiting_input": ("?", "bold yellow"),
 }
 
 
@@ -103,6 +104,14 @@ class Follower:
         if task.state == "skipped":
             for line in self.log_lines(task, 1):
                 self._console.print(Text(f"      {line}", style="dim"))
+        if task.state == "awaiting_input":
+            user, password = self._api.login()
+            self._console.print(
+                Text("      It waits for you: approve or reject it, and the run goes on.", style="yellow"),
+                Text(f"      {self._api.question_url(task)}"),
+                Text(f"      log in as {user} with the password {password}"),
+                sep="\n",
+            )
 
     def _show_news(self, task: TaskInstance) -> None:
         shown_at, shown = self._news.get(task.key, (time.monotonic(), ""))

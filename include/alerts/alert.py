@@ -38,6 +38,10 @@ class Kind(StrEnum):
     """A run did not end in time."""
     FRESHNESS = "freshness"
     """No new snapshot was published for too long."""
+    APPROVAL = "approval"
+    """A run waits for a person's approval."""
+    ROLLBACK = "rollback"
+    """A person went back from the live model."""
 
 
 def shorten(text: str, limit: int = MAX_CHARS) -> str:

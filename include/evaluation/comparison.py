@@ -59,6 +59,8 @@ def find_candidate(
 ) -> str | None:
     """The newest trained model, unless it is live, or was refused against what is live at no smaller a tolerance.
 
+    Nor is it one that a person went back from: it would go live again by itself.
+
     :param precision: with how many bits it is to compute; another than what is live has makes it a candidate, too.
     """
     newest = newest_trained(store)
@@ -66,7 +68,7 @@ def find_candidate(
         return None
     candidate = ensure_precision(store, newest.version, precision).version
     incumbent = live.model_version if live else base
-    if candidate == incumbent:
+    if candidate == incumbent or (live and {newest.version, candidate} & set(live.refused)):
         return None
     path = _decision_path(candidate, incumbent)
     if store.exists(*path):

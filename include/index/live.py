@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
+from include.errors import PermanentError
 from include.storage import ArtifactStore
 
 FILE = "live.json"
@@ -26,6 +27,12 @@ class LivePointer(BaseModel):
     report: str | None = None
     activated_at: datetime
     previous: LivePointer | None = None
+    refused: list[str] = []
+    """Models that a person went back from: they go live again by a person's hand only."""
+
+    def before(self) -> LivePointer:
+        """This pointer as the ``previous`` of the one that follows it."""
+        return self.model_copy(update={"previous": None, "refused": []})
 
 
 class NothingLiveError(RuntimeError):
@@ -33,6 +40,10 @@ class NothingLiveError(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__("There is no live index yet: run the pipeline first (make run).")
+
+
+class RefusedModelError(PermanentError):
+    """A person went back from the model since."""
 
 
 def read_live(store: ArtifactStore) -> LivePointer | None:
@@ -66,14 +77,21 @@ def activate(
 
     Activating what is live already changes nothing but its metrics and report. A new snapshot in the live namespace
     keeps ``previous``: what the namespace held before is gone.
+
+    :raises RefusedModelError: a person went back from the model, maybe while a run that indexes with it was going.
     """
     live = read_live(store)
+    if live and model_version in live.refused:
+        raise RefusedModelError(
+            f"A person went back from {model_version} to {live.model_version}, which stays live. Run reindex_episodes "
+            f"again to bring {live.model_version} up to date, or rollback_index to go forward to {model_version}."
+        )
     activated_at, previous = datetime.now(UTC), None
     if live and live.namespace == namespace:
         previous = live.previous
         activated_at = live.activated_at if live.snapshot_id == snapshot_id else activated_at
     elif live:
-        previous = live.model_copy(update={"previous": None})
+        previous = live.before()
     pointer = LivePointer(
         backend=backend,
         index=index,
@@ -84,6 +102,12 @@ def activate(
         report=report,
         activated_at=activated_at,
         previous=previous,
+        refused=live.refused if live else [],
     )
-    store.write_json(pointer.model_dump(mode="json"), FILE)
+    write_live(store, pointer)
     return pointer
+
+
+def write_live(store: ArtifactStore, pointer: LivePointer) -> None:
+    """Switch search to what a pointer names, in one atomic step."""
+    store.write_json(pointer.model_dump(mode="json"), FILE)

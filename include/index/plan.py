@@ -11,7 +11,7 @@ worker that was given up, is refused.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
@@ -19,6 +19,9 @@ from include.episodes import snapshot
 from include.errors import PermanentError
 from include.index.live import LivePointer
 from include.storage import ArtifactStore, digest
+
+if TYPE_CHECKING:
+    from include.index.contract import VectorIndex
 
 FOLDER = "reindex"
 JOURNALS = "namespaces"
@@ -52,6 +55,14 @@ class Plan(BaseModel):
     shards: list[int]
     """Shards that have something to write."""
 
+    @property
+    def summary(self) -> str:
+        """What is done, in a line."""
+        return (
+            f"{self.action} of {self.namespace}: {self.added:,} added, {self.changed:,} changed "
+            f"({self.reembedded:,} to embed anew), {self.removed:,} removed, {self.unchanged:,} unchanged"
+        )
+
 
 class Journal(BaseModel):
     """What a namespace may hold, and who writes to it."""
@@ -66,6 +77,12 @@ class Journal(BaseModel):
 
 class OutdatedPlanError(PermanentError):
     """A later plan writes to the namespace now."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(
+            f"{plan.namespace} has been planned anew since the plan {plan.plan_id}: "
+            "run reindex_episodes again from its planning task."
+        )
 
 
 def namespace_of(model_version: str) -> str:
@@ -82,9 +99,7 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
     if latest is None:
         raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
     namespace = namespace_of(model_version)
-    states = [
-        state if state and snapshot.exists(store, state) else None for state in read_journal(store, namespace).states
-    ]
+    states = _states(store, namespace)
     steps = [snapshot.difference(store, state, latest.snapshot_id) for state in states]
     added = {key for step in steps for key in step.added}
     changed = {key for step in steps for key in step.changed} - added
@@ -96,7 +111,7 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
     if is_live and not write and not removed:
         action = "nothing"
     plan = Plan(
-        plan_id=digest(latest.snapshot_id, namespace, action, *(str(state) for state in states)),
+        plan_id=_plan_id(latest.snapshot_id, namespace, action, states),
         snapshot_id=latest.snapshot_id,
         previous_snapshot_id=next((state for state in states if state), None),
         model_version=model_version,
@@ -133,8 +148,13 @@ def begin_write(store: ArtifactStore, plan: Plan, index: str) -> None:
     """Note, before the first write, that the namespace may from now on hold records of the plan's snapshot.
 
     :param index: name of the index that is written to.
+    :raises OutdatedPlanError: the namespace is not as it was when the plan was made: another has written to it.
     """
-    states = read_journal(store, plan.namespace).states
+    journal = read_journal(store, plan.namespace)
+    made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _states(store, plan.namespace))
+    if plan.plan_id not in (journal.plan_id, made_for):
+        raise OutdatedPlanError(plan)
+    states = journal.states
     if plan.snapshot_id not in states:
         states = [*states, plan.snapshot_id]
     _write_journal(store, plan.namespace, Journal(states=states, plan_id=plan.plan_id, index=index))
@@ -147,10 +167,7 @@ def require_current(store: ArtifactStore, plan: Plan) -> Journal:
     """
     journal = read_journal(store, plan.namespace)
     if journal.plan_id != plan.plan_id:
-        raise OutdatedPlanError(
-            f"{plan.namespace} has been planned anew since the plan {plan.plan_id}: "
-            "run reindex_episodes again from its planning task."
-        )
+        raise OutdatedPlanError(plan)
     return journal
 
 
@@ -169,18 +186,50 @@ def forget(store: ArtifactStore, namespace: str) -> None:
     store.remove(JOURNALS, f"{namespace}.json")
 
 
-def note_seconds(store: ArtifactStore, plan_id: str, step: str, index: int, seconds: float) -> None:
-    """Keep how long a step of a plan took."""
-    store.write_json({"step": step, "seconds": seconds}, FOLDER, plan_id, "seconds", f"{step}-{index:04d}.json")
+def forget_lost(store: ArtifactStore, namespace: str, index: VectorIndex) -> None:
+    """Drop the journal of a namespace that is not in the index any more, so that the next plan builds it in full."""
+    journal = read_journal(store, namespace)
+    if not (journal.index == index.name and namespace in index.namespaces()):
+        forget(store, namespace)
+
+
+def note_seconds(
+    store: ArtifactStore, plan_id: str, step: str, index: int, seconds: float, *, vectors: int | None = None
+) -> None:
+    """Keep how long a step of a plan took, and for how many vectors, where it has to do with some."""
+    entry = {"step": step, "seconds": seconds, "vectors": vectors}
+    store.write_json(entry, FOLDER, plan_id, "seconds", f"{step}-{index:04d}.json")
 
 
 def read_seconds(store: ArtifactStore, plan_id: str) -> dict[str, float]:
     """Seconds of work of each step of a plan, mapped tasks added up."""
     seconds: dict[str, float] = {}
-    for name in store.names(FOLDER, plan_id, "seconds"):
-        entry = store.read_json(FOLDER, plan_id, "seconds", name)
+    for entry in _noted(store, plan_id):
         seconds[entry["step"]] = seconds.get(entry["step"], 0.0) + float(entry["seconds"])
     return seconds
+
+
+def read_vectors(store: ArtifactStore, plan_id: str) -> dict[str, int]:
+    """Vectors that each step of a plan had to do with, mapped tasks added up."""
+    vectors: dict[str, int] = {}
+    for entry in _noted(store, plan_id):
+        vectors[entry["step"]] = vectors.get(entry["step"], 0) + int(entry.get("vectors") or 0)
+    return vectors
+
+
+def _noted(store: ArtifactStore, plan_id: str) -> list[dict[str, Any]]:
+    names = store.names(FOLDER, plan_id, "seconds")
+    return [store.read_json(FOLDER, plan_id, "seconds", name) for name in names]
+
+
+def _states(store: ArtifactStore, namespace: str) -> list[str | None]:
+    """The snapshots that a namespace may hold, as far as they are still there to compare with."""
+    states = read_journal(store, namespace).states
+    return [state if state and snapshot.exists(store, state) else None for state in states]
+
+
+def _plan_id(snapshot_id: str, namespace: str, action: Action, states: list[str | None]) -> str:
+    return digest(snapshot_id, namespace, action, *(str(state) for state in states))
 
 
 def _settle(store: ArtifactStore, plan: Plan, state: str | None) -> None:

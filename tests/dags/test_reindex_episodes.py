@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Asset, AssetAny
 
-from operators.names import EPISODES, LIVE_INDEX, RETRIEVER
+from include.index.estimate import ENCODING, WRITING
+from operators.names import EPISODES, LIVE_INDEX, RETRIEVER, Pool
 
 
 def test_runs_when_episodes_or_a_model_arrive(reindex: DAG) -> None:
@@ -14,6 +16,18 @@ def test_runs_when_episodes_or_a_model_arrive(reindex: DAG) -> None:
 def test_nothing_goes_live_before_it_was_verified_and_reported(reindex: DAG) -> None:
     before = reindex.task_dict["activate"].get_flat_relative_ids(upstream=True)
     assert {"gate", "upsert_shard", "delete_withdrawn", "verify_index", "publish_report"} <= before
+
+
+def test_nothing_is_encoded_or_written_before_large_deletions_were_approved(reindex: DAG) -> None:
+    after = reindex.task_dict["approve_deletions"].get_flat_relative_ids(upstream=False)
+    assert {"prepare_namespace", ENCODING, WRITING, "delete_withdrawn", "activate", "retire"} <= after
+    assert reindex.task_dict["approve_deletions"].get_direct_relative_ids(upstream=True) == {"plan_reindex"}
+    assert reindex.task_dict["approve_deletions"].get_direct_relative_ids(upstream=False) == {"prepare_namespace"}
+
+
+def test_a_person_who_goes_back_is_not_crossed_by_a_run(reindex: DAG, dag_bag: DagBag) -> None:
+    flips = [reindex.task_dict["activate"], dag_bag.dags["rollback_index"].task_dict["roll_back"]]
+    assert {task.pool for task in flips} == {Pool.INDEX}, "what retires namespaces has its slot, too"
 
 
 def test_going_live_is_announced_and_nothing_else_is(reindex: DAG) -> None:

@@ -39,7 +39,7 @@ def read_state(settings: Settings) -> State:
     latest = snapshot.latest(store)
     assert latest is not None
     ids = sorted(index.list_ids(pointer.namespace))
-    vectors = index.fetch(pointer.namespace, ids)
+    vectors = {key: stored.values for key, stored in index.fetch(pointer.namespace, ids).items()}
     probe = np.stack([vectors[ids[0]]])
     records = {hit.episode_id: hit.metadata for hit in index.query(pointer.namespace, probe, len(ids))[0]}
     states = read_journal(store, pointer.namespace).states

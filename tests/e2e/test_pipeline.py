@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import signal
 import time
-from datetime import UTC, datetime
 
 import psutil
 import pytest
-from rich.console import Console
 
-from deploy.local.__main__ import DAGS
-from deploy.local.api import AirflowApi
-from deploy.local.follow import Follower
 from include.episodes import snapshot
-from include.index.plan import FOLDER as REINDEX
 from include.storage import ArtifactStore
 from tests.e2e.conftest import Installation, Killer, sample_episodes, write_dataset
 from tests.e2e.state import State, assert_same, read_state
@@ -88,52 +81,6 @@ def test_a_killed_run_ends_in_the_same_state(first_run: tuple[str, State], fresh
     retried = (fresh.home / "airflow" / "logs").glob("**/task_id=fine_tune/attempt=2.log")
     assert any("Going on from checkpoint" in log.read_text() for log in retried), "training was killed in the middle"
     assert_same(first_run[1], read_state(fresh.settings))
-
-
-def test_a_new_version_writes_only_its_difference(first_run: tuple[str, State], undisturbed: Installation) -> None:
-    _, before = first_run
-    kept = sorted(before.records)
-    episodes = [dict(row) for row in sample_episodes()]
-    withdrawn, edited = kept[0], kept[1]
-    episodes = [row for row in episodes if row["uuid"] != withdrawn]
-    for row in episodes:
-        if row["uuid"] == edited:
-            row["description"] += " This week we also answer your letters."
-    added = {**episodes[0], "uuid": "f" * 32, "title": "A new one", "description": "Nobody has heard this yet."}
-    write_dataset(undisturbed.dataset, [*episodes, added])
-
-    code, output = undisturbed.call("deploy.local", "run")
-    assert code == 0, output
-    after = read_state(undisturbed.settings)
-    assert after.pointer.model_version == before.pointer.model_version
-    assert set(after.records) == (set(before.records) - {withdrawn}) | {"f" * 32}
-    assert after.records[edited].content_hash != before.records[edited].content_hash
-    for key in set(after.records) - {"f" * 32, edited}:
-        assert (after.vectors[key] == before.vectors[key]).all(), "an untouched episode is not written"
-    store = ArtifactStore(undisturbed.settings.artifacts_root)
-    plans = [store.read_json(REINDEX, name, "plan.json") for name in store.names(REINDEX)]
-    plan = next(plan for plan in plans if plan["snapshot_id"] == after.snapshot.snapshot_id)
-    assert (plan["action"], plan["added"], plan["changed"], plan["removed"]) == ("difference", 1, 1, 1)
-
-
-def test_a_new_model_fills_a_namespace_beside_the_live_one(
-    first_run: tuple[str, State], undisturbed: Installation
-) -> None:
-    """Runs on the version that the test before it brought in: another snapshot, and so another training."""
-    before = read_state(undisturbed.settings)
-    api = AirflowApi(undisturbed.settings)
-    api.wait_until_up(lambda: None)
-    since = datetime.now(UTC)
-    api.trigger("train_retriever", {"force": True})
-    console = Console(file=io.StringIO())
-    runs = Follower(api, undisturbed.home / "airflow" / "logs", console, since=since).follow(DAGS, lambda: None)
-    assert {run.state for run in runs} == {"success"}
-    after = read_state(undisturbed.settings)
-    assert after.pointer.model_version != before.pointer.model_version
-    assert after.pointer.previous is not None
-    assert after.pointer.previous.namespace == before.pointer.namespace
-    assert set(after.namespaces) == {before.pointer.namespace, after.pointer.namespace}
-    assert {metadata.model_version for metadata in after.records.values()} == {after.pointer.model_version}
 
 
 def test_bad_data_stops_before_anything_is_published(first_run: tuple[str, State], undisturbed: Installation) -> None:

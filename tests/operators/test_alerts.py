@@ -18,17 +18,23 @@ from include.alerts.alert import Kind, Severity
 from include.alerts.book import Fault, FaultBook
 from include.errors import PermanentError
 from include.evaluation.gate import Decision
+from include.index.live import LivePointer
+from include.index.rollback import Rollback
 from include.quality.result import FOLDER, Outcome, QualityError, QualityResult
 from include.settings import get_settings
 from operators.alerts import (
+    ApprovalAwaited,
     DeadlineMissed,
     RunFailed,
     RunSucceeded,
     TaskFailed,
     end_within,
+    report_answered,
     report_freshness,
     report_gate,
+    report_live,
     report_quality,
+    report_rollback,
 )
 from operators.base import PodsearchOperator
 from tests.operators.conftest import Installation
@@ -254,6 +260,50 @@ def test_a_refused_model_is_told_until_one_passes(installation: Installation, we
     assert "Recall@30 went from 0.9 to 0.1" in webhook.calls[0].body["message"]
 
 
+def test_a_question_is_told_with_where_to_answer_it_until_it_is(
+    installation: Installation, webhook: WebhookStandIn
+) -> None:
+    context = task_context(None) | {"task": SimpleNamespace(subject="Withdraw 9 of 10 episodes?")}
+    ApprovalAwaited().notify(context)
+    ApprovalAwaited().notify(context)  # nobody answered in time, and the next run asks the same
+    with running(context):
+        report_answered("another_task")
+        report_answered("validate_raw_episodes")
+    assert [call.body["type"] for call in webhook.calls] == ["warning", "success"]
+    assert webhook.calls[0].body["title"].endswith("Waits for approval: Withdraw 9 of 10 episodes?")
+    assert "/tasks/validate_raw_episodes/required_actions" in webhook.calls[0].body["message"]
+    assert faults(installation) == []
+
+
+def test_a_rollback_is_told_with_who_approved_it_until_another_model_is_live(
+    installation: Installation, webhook: WebhookStandIn
+) -> None:
+    there, back = rollback("m2", "m1"), rollback("m1", "m2")
+    with running(task_context(None)):
+        report_rollback(there, by="Ada")
+        report_live("m1")
+        assert len(webhook.calls) == 1, "the daily difference of the model that was gone back to ends nothing"
+        report_rollback(back, by="Grace")
+        report_live("m3")
+    assert [call.body["type"] for call in webhook.calls] == ["warning", "warning", "success"]
+    assert "Search went back to m1, as approved by Ada" in webhook.calls[0].body["title"]
+    assert "Search went back to m2, as approved by Grace" in webhook.calls[1].body["title"]
+
+
+def rollback(left: str, live: str) -> Rollback:
+    def pointer(model: str) -> LivePointer:
+        return LivePointer(
+            backend="lancedb",
+            index="i",
+            namespace=model,
+            model_version=model,
+            snapshot_id="s",
+            activated_at=datetime.now(UTC),
+        )
+
+    return Rollback(current=pointer(left), target=pointer(live), rows=1)
+
+
 def test_a_snapshot_that_is_too_old_is_told_until_there_is_a_new_one(
     installation: Installation, webhook: WebhookStandIn
 ) -> None:
@@ -295,6 +345,10 @@ def store_is_broken(installation: Installation) -> None:
         lambda: RunFailed().notify(run_context({}) | {"ti": None}),
         lambda: RunSucceeded().notify(run_context({})),
         lambda: DeadlineMissed().notify({}),
+        lambda: ApprovalAwaited().notify({}),
+        lambda: report_answered("approve_deletions"),
+        lambda: report_rollback(rollback("m2", "m1"), by="Ada"),
+        lambda: report_live("m1"),
         lambda: report_quality(result(outcome("warning"))),
         lambda: report_freshness(timedelta(9), timedelta(1)),
     ],

@@ -10,10 +10,20 @@ import pytest
 from include.devices.device import Device, DeviceError
 from include.evaluation.comparison import load_comparison
 from include.index.contract import open_index
-from include.index.plan import begin_write, finish_write, load_plan, plan_reindex, read_seconds
+from include.index.plan import (
+    Journal,
+    begin_write,
+    finish_write,
+    load_plan,
+    plan_reindex,
+    read_journal,
+    read_seconds,
+    read_vectors,
+)
 from include.index.write import texts_to_encode
 from include.retriever.encode import EmbeddingCache
 from include.settings import get_settings
+from operators.approval import ApproveDeletionsOperator
 from operators.comparison import EvaluateModelOperator, PlanComparisonOperator
 from operators.names import LIVE_INDEX
 from operators.reindex import (
@@ -21,6 +31,7 @@ from operators.reindex import (
     EncodeShardOperator,
     GpuReindexStepOperator,
     PlanReindexOperator,
+    PrepareNamespaceOperator,
     ReindexStepOperator,
     RetireOperator,
 )
@@ -103,32 +114,104 @@ def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
     assert comparison.candidate == "newer"
 
 
-def test_a_plan_makes_its_namespace_and_is_mapped_over_shards_with_work(
+def plan_tuned(context: FakeContext) -> list[dict[str, int]]:
+    return PlanReindexOperator(task_id="plan_reindex", model_version="tuned").execute(context)  # type: ignore[arg-type]
+
+
+def test_a_plan_is_mapped_over_shards_with_work_and_shows_what_it_costs(
     installation: Installation, context: FakeContext, tmp_path: Path
 ) -> None:
     installation.publish_snapshot()
     installation.register_model(tmp_path / "tuned", "tuned")
-    mapped = PlanReindexOperator(task_id="plan_reindex", model_version="tuned").execute(context)  # type: ignore[arg-type]
+    mapped = plan_tuned(context)
     plan = load_plan(installation.store, context.ti.pushed["plan_id"])
     assert (plan.action, plan.added) == ("full", 6)
     assert mapped == [{"shard": shard} for shard in plan.shards]
-    assert open_index(installation.settings).namespaces() == ["tuned"]
+    assert context.ti.pushed["cost"] == {"embed": 6, "write": 6, "delete": 0, "seconds": None}
+
+
+def test_planning_writes_nothing_and_the_task_after_the_approval_does(
+    installation: Installation, context: FakeContext, tmp_path: Path
+) -> None:
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "tuned", "tuned")
+    plan_tuned(context)
+    index, plan_id = open_index(installation.settings), context.ti.pushed["plan_id"]
+    assert (index.namespaces(), read_journal(installation.store, "tuned")) == ([], Journal())
+    prepare = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id)
+    prepare.execute(context)  # type: ignore[arg-type]
+    assert index.namespaces() == ["tuned"]
+    assert read_journal(installation.store, "tuned").plan_id == plan_id
+
+
+def test_a_namespace_that_was_lost_is_planned_in_full(
+    installation: Installation, context: FakeContext, tmp_path: Path
+) -> None:
+    """Before anything was asked or written, and not by a task that fails first."""
+    hold_live(installation, tmp_path)
+    plan_tuned(context)
+    assert load_plan(installation.store, context.ti.pushed["plan_id"]).action == "nothing"
+    open_index(installation.settings).drop("tuned")
+    plan_tuned(context)
+    assert load_plan(installation.store, context.ti.pushed["plan_id"]).action == "full"
+
+
+def hold_live(installation: Installation, folder: Path) -> None:
+    """Have the six episodes live, with a model that was trained."""
+    snapshot_id = installation.publish_snapshot()
+    installation.register_model(folder / "tuned", "tuned")
+    plan = plan_reindex(installation.store, model_version="tuned", live=None)
+    index = open_index(installation.settings)
+    index.create("tuned", 4)
+    begin_write(installation.store, plan, index.name)
+    finish_write(installation.store, plan)
+    installation.go_live("tuned", snapshot_id)
+
+
+def approve(context: FakeContext) -> ApproveDeletionsOperator:
+    """The task that asks about the plan in a context."""
+    return ApproveDeletionsOperator(task_id="approve_deletions", plan_id=context.ti.pushed["plan_id"])
+
+
+def test_few_deletions_go_on_without_asking(
+    installation: Installation, context: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_live(installation, tmp_path)
+    installation.write_dataset(episodes=5)
+    installation.publish_snapshot("v2")
+    plan_tuned(context)
+    monkeypatch.setenv("PODSEARCH_MAX_DELETED_SHARE", "0.17")
+    get_settings.cache_clear()
+    assert approve(context).execute(context) is None  # type: ignore[arg-type]
+
+
+def test_many_deletions_are_asked_about(installation: Installation, context: FakeContext, tmp_path: Path) -> None:
+    hold_live(installation, tmp_path)
+    installation.write_dataset(episodes=4)
+    installation.publish_snapshot("v2")
+    plan_tuned(context)
+    question = approve(context).ask()
+    assert question is not None
+    assert question[0] == "Withdraw 2 of 6 episodes (33.3 %) from search?"
+    assert "`Episode 5`, of the show `Show 1`" in question[1]
 
 
 @pytest.mark.parametrize(("map_index", "file"), [(-1, "step-0000.json"), (3, "step-0003.json")])
-def test_how_long_a_step_took_is_kept_for_the_report(
-    installation: Installation, tmp_path: Path, map_index: int, file: str
+@pytest.mark.parametrize(("result", "vectors"), [("tuned", 0), (7, 7)], ids=["text", "number"])
+def test_how_long_a_step_took_and_for_how_many_vectors_is_kept(
+    installation: Installation, tmp_path: Path, map_index: int, file: str, result: Any, vectors: int
 ) -> None:
     installation.publish_snapshot()
     installation.register_model(tmp_path / "tuned", "tuned")
     plan = plan_reindex(installation.store, model_version="tuned", live=None)
 
     class Step(ReindexStepOperator):
-        def step(self, plan: Any, context: Any) -> str:
-            return str(plan.namespace)
+        def step(self, plan: Any, context: Any) -> Any:
+            return result
 
     context = FakeContext(ti=FakeTaskInstance(map_index))
-    assert Step(task_id="step", plan_id=plan.plan_id).execute(context) == "tuned"  # type: ignore[arg-type]
+    assert Step(task_id="step", plan_id=plan.plan_id).execute(context) == result  # type: ignore[arg-type]
+    assert read_vectors(installation.store, plan.plan_id) == {"step": vectors}
     assert installation.store.names("reindex", plan.plan_id, "seconds") == [file]
     assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
 

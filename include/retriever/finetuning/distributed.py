@@ -17,17 +17,19 @@ import sys
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import torch
-from sentence_transformers import SentenceTransformer
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from include.devices.halving import is_out_of_memory
-from include.retriever.finetuning.evaluation import create_evaluator
 from include.retriever.finetuning.hardware import Hardware
 from include.retriever.recipe import Recipe
 from include.storage import ArtifactStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +119,8 @@ def launch(work: Path, processes: int) -> None:
 @record  # so that torchrun tells the first error among those that follow from it
 def train(work: Path) -> None:
     """Be one of the processes that train."""
+    # What starts the processes needs none of it, and is there sooner without.
+    from include.retriever.finetuning.evaluation import create_evaluator
     from include.retriever.finetuning.trainer import train_model
 
     rank = int(os.environ["RANK"])

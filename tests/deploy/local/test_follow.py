@@ -131,6 +131,28 @@ def test_a_skipped_task_says_why_and_those_skipped_with_it_say_nothing(
     ]
 
 
+def test_a_run_that_waits_for_a_person_says_so_and_where_to_answer(
+    follower: Follower, airflow_standin: AirflowStandIn, terminal: Terminal, settings: Settings
+) -> None:
+    """Else it would look as if it hung."""
+
+    def moment(state: str, run: str = "running") -> Moment:
+        return Moment(runs={INGEST: run}, tasks={INGEST: [task("approve_deletions", state)]})
+
+    airflow_standin.moments = [*[moment("awaiting_input")] * 3, moment("running"), moment("success", "success")]
+    assert [run.state for run in follow(follower)] == ["success"]
+    page = f"http://{settings.host}:{settings.port}/dags/ingest_episodes/runs/r1/tasks/approve_deletions"
+    assert terminal.lines == [
+        "▶ ingest_episodes",
+        "  ? ingest_episodes · approve_deletions awaiting_input",
+        "      It waits for you: approve or reject it, and the run goes on.",
+        f"      {page}/required_actions",
+        "      log in as admin with the password secret",
+        "  … ingest_episodes · approve_deletions running",
+        "  ✓ ingest_episodes · approve_deletions success  1.5 s",
+    ]
+
+
 def test_a_long_task_says_now_and_then_what_it_does(
     follower: Follower,
     airflow_standin: AirflowStandIn,

@@ -9,7 +9,7 @@ import pytest
 
 from include.evaluation.comparison import find_candidate
 from include.evaluation.gate import Decision
-from include.index.live import LivePointer, activate
+from include.index.live import LivePointer, activate, write_live
 from include.retriever.registry import ModelManifest, register
 from include.storage import ArtifactStore
 
@@ -56,6 +56,19 @@ def test_the_newest_trained_model_is_the_candidate_until_it_is_live(store: Artif
     assert find_candidate(store, base="base", live=None, tolerance=0.05) == "newer"
     assert find_candidate(store, base="base", live=live_with(store, "older"), tolerance=0.05) == "newer"
     assert find_candidate(store, base="base", live=live_with(store, "newer"), tolerance=0.05) is None
+
+
+def test_a_model_that_a_person_went_back_from_is_no_candidate_and_a_newer_one_is(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    """Newer than what is live again, and good enough for the gate, it would go live by the next run."""
+    trained(store, tmp_path, "older", 1)
+    trained(store, tmp_path, "newer", 2)
+    live = live_with(store, "older").model_copy(update={"refused": ["newer"]})
+    write_live(store, live)
+    assert find_candidate(store, base="base", live=live, tolerance=0.05) is None
+    trained(store, tmp_path, "newest", 3)
+    assert find_candidate(store, base="base", live=live, tolerance=0.05) == "newest"
 
 
 def test_a_refused_model_is_tried_again_only_against_another_model_or_a_larger_tolerance(

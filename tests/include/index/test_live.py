@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from include.index.live import FILE, LivePointer, NothingLiveError, activate, read_live, require_live
+from include.index.live import (
+    FILE,
+    LivePointer,
+    NothingLiveError,
+    RefusedModelError,
+    activate,
+    read_live,
+    require_live,
+    write_live,
+)
 from include.storage import ArtifactStore
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -63,6 +72,28 @@ def test_activating_again_changes_nothing_but_metrics_and_report(store: Artifact
     again = flip(store, "m2", "s2", metrics={"test": {"mrr": 0.5}}, report="r2")
     assert (again.activated_at, again.previous) == (once.activated_at, once.previous)
     assert (again.metrics, again.report) == ({"test": {"mrr": 0.5}}, "r2")
+
+
+def test_a_model_that_a_person_went_back_from_does_not_go_live_by_itself(store: ArtifactStore) -> None:
+    """A run that was indexing with it all the while would undo the rollback."""
+    pointer = flip(store, "m1", "s1").model_copy(update={"refused": ["m2"]})
+    write_live(store, pointer)
+    with pytest.raises(RefusedModelError, match="went back from m2 to m1"):
+        flip(store, "m2", "s2")
+    assert read_live(store) == pointer
+    assert flip(store, "m1", "s2").refused == ["m2"], "the daily difference does not forget it"
+    later = flip(store, "m3", "s2")
+    assert later.refused == ["m2"]
+    assert later.previous is not None
+    assert later.previous.refused == []
+
+
+def test_a_pointer_that_was_written_before_models_could_be_refused_is_read(store: ArtifactStore) -> None:
+    flip(store, "m1", "s1")
+    old = store.read_json(FILE)
+    del old["refused"]
+    store.write_json(old, FILE)
+    assert require_live(store).refused == []
 
 
 def test_a_reader_never_fails_while_the_pointer_is_replaced(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from include.index.plan import (
     begin_write,
     finish_write,
     forget,
+    forget_lost,
     load_change,
     load_plan,
     note_seconds,
     plan_reindex,
     read_journal,
     read_seconds,
+    read_vectors,
 )
 from include.index.write import delete_withdrawn, upsert_shard, verify
 from include.storage import ArtifactStore
@@ -187,6 +189,7 @@ class TestJournal:
         index.upserted.clear()
         journal = read_journal(store, MODEL)
         for step in (
+            lambda: begin_write(store, old, index.name),
             lambda: upsert_shard(store, index, old, old.shards[0]),
             lambda: delete_withdrawn(store, index, old),
             lambda: verify(store, index, old),
@@ -208,9 +211,40 @@ class TestJournal:
         verify(store, index, plan)
         assert content(index) == expected(ROWS)
 
+    def test_a_plan_that_waited_is_begun_only_if_the_namespace_is_as_it_was(
+        self, store: ArtifactStore, index: RecordingIndex
+    ) -> None:
+        """Approved after a later run has written, its difference would be one to another state."""
+        publish(store, ROWS)
+        reindex(store, index)
+        publish(store, ROWS[:30])
+        waiting = plan_of(store)
+        assert plan_of(store) == waiting, "what was planned and not begun is planned the same again"
+        publish(store, ROWS[:50])
+        reindex(store, index)
+        with pytest.raises(OutdatedPlanError, match="planned anew"):
+            begin_write(store, waiting, index.name)
+        assert content(index) == expected(ROWS[:50])
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_only_a_namespace_that_is_gone_is_built_in_full_again(
+        self, store: ArtifactStore, index: RecordingIndex, tmp_path: Path, lost: bool
+    ) -> None:
+        publish(store, ROWS)
+        reindex(store, index)
+        publish(store, ROWS[1:])
+        forget_lost(store, MODEL, RecordingIndex(str(tmp_path / "another")) if lost else index)
+        assert plan_of(store).action == ("full" if lost else "difference")
+
 
 def test_seconds_of_mapped_tasks_are_added_up_and_those_of_a_repeated_one_replaced(store: ArtifactStore) -> None:
     assert read_seconds(store, "p1") == {}
-    for step, number, seconds in (("encode", 0, 9.0), ("encode", 0, 1.5), ("encode", 1, 2.0), ("verify", 0, 0.5)):
-        note_seconds(store, "p1", step, number, seconds)
+    for step, number, seconds, vectors in (
+        ("encode", 0, 9.0, 20),
+        ("encode", 0, 1.5, 5),
+        ("encode", 1, 2.0, 8),
+        ("verify", 0, 0.5, None),
+    ):
+        note_seconds(store, "p1", step, number, seconds, vectors=vectors)
     assert read_seconds(store, "p1") == {"encode": 3.5, "verify": 0.5}
+    assert read_vectors(store, "p1") == {"encode": 13, "verify": 0}

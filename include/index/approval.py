@@ -1,0 +1,103 @@
+"""What search would lose by a plan, and the question to a person where that is much.
+
+Titles are the publishers' text, and the question is shown as Markdown: they are quoted as code, which nothing in them
+can end or turn into a link.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from include.alerts.alert import shorten
+from include.alerts.message import clean
+from include.episodes import snapshot
+from include.index.estimate import Cost
+from include.index.live import LivePointer
+from include.index.plan import Plan, load_change
+from include.storage import ArtifactStore
+
+EXAMPLES = 10
+MAX_TITLE_CHARS = 80
+
+
+class Loss(BaseModel):
+    """Episodes that a plan takes away, of those that are there now."""
+
+    episodes: int = 0
+    of: int = 0
+    examples: list[tuple[str, str]] = []
+    """Title and show of some of them."""
+
+    @property
+    def share(self) -> float:
+        return self.episodes / self.of if self.of else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.episodes:,} of {self.of:,} episodes ({percent(self.share)})"
+
+
+def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Loss:
+    """What a plan takes away: from the namespace that it writes to, or from search, whichever is the larger share.
+
+    A model's first build deletes nothing, and yet search loses with it what its snapshot does not have.
+    """
+    taken: list[tuple[str, list[str]]] = []
+    if plan.action == "difference" and plan.previous_snapshot_id:
+        taken.append((plan.previous_snapshot_id, load_change(store, plan.plan_id).delete))
+    if live and live.snapshot_id not in dict(taken) and snapshot.exists(store, live.snapshot_id):
+        taken.append((live.snapshot_id, snapshot.difference(store, live.snapshot_id, plan.snapshot_id).removed))
+    losses = [Loss(episodes=len(ids), of=snapshot.load(store, held).episodes) for held, ids in taken]
+    if not losses:
+        return Loss()
+    largest = max(range(len(losses)), key=lambda place: losses[place].share)
+    held, ids = taken[largest]
+    return losses[largest].model_copy(update={"examples": _examples(store, held, ids)})
+
+
+def subject(loss: Loss) -> str:
+    """The question in a line."""
+    return f"Withdraw {loss} from search?"
+
+
+def body(plan: Plan, cost: Cost, loss: Loss, *, allowed: float) -> str:
+    """What there is to know before one answers, as Markdown.
+
+    :param allowed: share of the episodes that may be withdrawn without asking.
+    """
+    more = loss.episodes - len(loss.examples)
+    return "\n".join(
+        [
+            f"Search would lose **{loss}**; up to {percent(allowed)} are withdrawn without asking "
+            "(`PODSEARCH_MAX_DELETED_SHARE`).",
+            "",
+            f"- Plan: {plan.summary}",
+            f"- Estimated cost: {cost}",
+            "",
+            "Withdrawn would be, for example:",
+            "",
+            *(f"- {quoted(title)}, of the show {quoted(show)}" for title, show in loss.examples),
+            *([f"- … and {more:,} more"] if more else []),
+            "",
+            "**Approve**: the plan is carried out, and goes live once it is verified. **Reject**: nothing is written, "
+            "search goes on with what is live, and the next run asks again.",
+        ]
+    )
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def quoted(text: str) -> str:
+    """Foreign text as Markdown shows it, letter for letter, in one line of bounded length."""
+    return f"`{shorten(clean(text).replace('`', 'ˋ'), MAX_TITLE_CHARS) or '–'}`"
+
+
+def _examples(store: ArtifactStore, snapshot_id: str, ids: list[str]) -> list[tuple[str, str]]:
+    # Evenly from all of them: the first ids say little about the rest.
+    chosen = pa.array(ids[:: max(1, len(ids) // EXAMPLES)][:EXAMPLES], pa.string())
+    table = snapshot.read(store, snapshot_id, columns=["episode_id", "title", "show_title"])
+    rows = table.filter(pc.is_in(table["episode_id"], value_set=chosen)).to_pylist()
+    return [(row["title"], row["show_title"]) for row in rows]

@@ -1,0 +1,101 @@
+"""What a plan will cost: vectors to embed, to write and to delete, and the time for it, as earlier plans took it."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.index.plan import Plan, load_change, read_seconds, read_vectors
+from include.retriever.encode import EmbeddingCache, shard_part
+from include.storage import ArtifactStore
+
+FILE = "timings.json"
+ENCODING, WRITING = "encode_shard", "upsert_shard"
+"""The steps that take their time by the vector: names of tasks."""
+KEPT = 400
+"""Plans whose timings are kept: a nightly one for more than a year, so that the last full build is among them."""
+
+
+class Timing(BaseModel):
+    """How long the steps of a plan that went live took."""
+
+    plan_id: str
+    seconds: dict[str, float]
+    vectors: dict[str, int]
+
+
+class Cost(BaseModel):
+    """What a plan will cost."""
+
+    embed: int
+    """Texts that no run has embedded with the model yet."""
+    write: int
+    delete: int
+    seconds: float | None
+    """Of embedding and writing; None where nothing like it was measured yet."""
+
+    def __str__(self) -> str:
+        vectors = f"{self.embed:,} vectors to embed, {self.write:,} to write, {self.delete:,} to delete"
+        return f"{vectors}; time: {in_minutes(self.seconds)}"
+
+
+def estimate(store: ArtifactStore, plan: Plan) -> Cost:
+    """What a plan will cost.
+
+    For each step, the earlier plan is taken that is nearest in size, in proportion: a large build is not judged by a
+    small one, whose time is that of opening the model.
+    """
+    change = load_change(store, plan.plan_id)
+    embed, write = _to_embed(store, plan, change.upsert), len(change.upsert)
+    timings = read_timings(store)
+    parts = [_seconds(timings, ENCODING, embed), _seconds(timings, WRITING, write)]
+    known = [part for part in parts if part is not None]
+    seconds = sum(known) if len(known) == len(parts) else None
+    return Cost(embed=embed, write=write, delete=len(change.delete), seconds=seconds)
+
+
+def keep_timing(store: ArtifactStore, plan: Plan) -> None:
+    """Keep what a plan has taken, for the estimates of later ones."""
+    timing = Timing(
+        plan_id=plan.plan_id, seconds=read_seconds(store, plan.plan_id), vectors=read_vectors(store, plan.plan_id)
+    )
+    others = [item for item in read_timings(store) if item.plan_id != plan.plan_id]
+    store.write_json([item.model_dump() for item in [*others, timing][-KEPT:]], FILE)
+
+
+def read_timings(store: ArtifactStore) -> list[Timing]:
+    """What earlier plans took, the last one last."""
+    return [Timing.model_validate(item) for item in store.read_json(FILE)] if store.exists(FILE) else []
+
+
+def in_minutes(seconds: float | None) -> str:
+    """A rough time for people: ``less than a minute``, ``about 12 minutes``, ``unknown``."""
+    if seconds is None:
+        return "unknown, for no plan was measured yet"
+    minutes = round(seconds / 60)
+    return f"about {minutes:,} minute{'s' if minutes > 1 else ''}" if minutes else "less than a minute"
+
+
+def _seconds(timings: list[Timing], step: str, vectors: int) -> float | None:
+    """How long a step takes for so many vectors; None if it never was measured."""
+    measured = [(item.vectors[step], item.seconds[step]) for item in timings if item.vectors.get(step)]
+    if not vectors:
+        return 0.0
+    if not measured:
+        return None
+    number, seconds = min(measured, key=lambda item: abs(math.log(item[0] / vectors)))
+    return seconds * vectors / number
+
+
+def _to_embed(store: ArtifactStore, plan: Plan, ids: list[str]) -> int:
+    wanted = pa.array(ids, pa.string())
+    found = 0
+    for shard in plan.shards:
+        table = snapshot.read(store, plan.snapshot_id, columns=["episode_id", "content_hash"], shards=[shard])
+        hashes = table.filter(pc.is_in(table["episode_id"], value_set=wanted))["content_hash"].to_pylist()
+        found += len(EmbeddingCache(store, plan.model_version, shard_part(shard)).missing(set(hashes)))
+    return found

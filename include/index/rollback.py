@@ -1,0 +1,144 @@
+"""Going back to what was live before, and forward again: the live pointer is flipped, and nothing else is written.
+
+The pointer then names as ``previous`` what was gone back from, and refuses its model until a person goes forward to it:
+else the next re-index would find it newer than what is live, and make it live again. What is live again is as old as
+its namespace; the next re-index writes what it lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.errors import PermanentError
+from include.index.contract import VectorIndex
+from include.index.live import LivePointer, read_live, write_live
+from include.index.plan import read_journal
+from include.retriever.registry import FOLDER as MODELS
+from include.storage import ArtifactStore
+
+OpenIndex = Callable[[str], VectorIndex]
+"""Opens the index of a backend."""
+
+
+class RollbackError(PermanentError):
+    """One cannot go back, or not any more; the live pointer is as it was."""
+
+
+class Rollback(BaseModel):
+    """What would be live again, and in place of what."""
+
+    current: LivePointer
+    target: LivePointer
+    rows: int
+    """What the target's namespace holds."""
+
+
+def plan_rollback(store: ArtifactStore, open_index: OpenIndex) -> Rollback:
+    """What would be live after going back, once it was seen to be there still.
+
+    :raises RollbackError: there is nothing to go back to, or it is not what it was.
+    """
+    live = read_live(store)
+    if live is None:
+        raise RollbackError("Nothing is live yet, and so there is nothing to go back to.")
+    if live.previous is None:
+        raise RollbackError(
+            f"There is nothing to go back to: {live.model_version} is the first model that went live. "
+            "An earlier snapshot comes back when its episodes do: ingest them again."
+        )
+    target = live.previous.model_copy(update={"snapshot_id": _held_snapshot(store, live.previous)})
+    rows = _check(store, open_index(target.backend), target)
+    return Rollback(current=live.before(), target=target, rows=rows)
+
+
+def roll_back(store: ArtifactStore, rollback: Rollback, open_index: OpenIndex) -> LivePointer:
+    """Go back, in one atomic step. Repeating it changes nothing.
+
+    :raises RollbackError: the pointer has moved since the rollback was planned, or the target is not what it was.
+    """
+    live, target = read_live(store), rollback.target
+    if live and live.previous and live.namespace == target.namespace and _same(live.previous, rollback.current):
+        return live  # an earlier try went as far as this
+    if live is None or not _same(live, rollback.current) or live.previous is None:
+        raise RollbackError(
+            f"What is live has changed since you were asked: it was {_name(rollback.current)}, and is "
+            f"{_name(live) if live else 'nothing'} now. Nothing was changed; trigger rollback_index again."
+        )
+    _check(store, open_index(target.backend), target)
+    refused = {*live.refused, live.model_version} - {target.model_version}
+    pointer = target.model_copy(
+        update={"activated_at": datetime.now(UTC), "previous": live.before(), "refused": sorted(refused)}
+    )
+    write_live(store, pointer)
+    return pointer
+
+
+def question(rollback: Rollback) -> str:
+    """What there is to know before one answers, as Markdown."""
+    sides = (rollback.current, rollback.target)
+    facts = {
+        "model": [side.model_version for side in sides],
+        "snapshot": [side.snapshot_id for side in sides],
+        "went live": [f"{side.activated_at:%Y-%m-%d %H:%M} UTC" for side in sides],
+        "index": [side.backend for side in sides],
+    }
+    measured = sorted({(name, metric) for side in sides for name, values in side.metrics.items() for metric in values})
+    for name, metric in measured:
+        values = [side.metrics.get(name, {}).get(metric) for side in sides]
+        facts[f"{metric}, {name} queries"] = ["–" if value is None else f"{value:.3f}" for value in values]
+    return "\n".join(
+        [
+            "| | live now | would be live |",
+            "|---|---|---|",
+            *(f"| {name} | {' | '.join(values)} |" for name, values in facts.items()),
+            "",
+            f"The namespace of {rollback.target.model_version} was counted: its {rollback.rows:,} episodes are all "
+            "there. Each model was measured when it went live, maybe not on the same queries.",
+            "",
+            f"**Approve**: search answers from it at once, and {rollback.current.model_version} does not go live again "
+            "by itself; trigger rollback_index again to go forward to it. **Reject**: nothing changes.",
+        ]
+    )
+
+
+def _held_snapshot(store: ArtifactStore, pointer: LivePointer) -> str:
+    """The snapshot that a namespace holds: a run that was going when it was left may have brought it a later one."""
+    states = read_journal(store, pointer.namespace).states
+    return states[0] if len(states) == 1 and states[0] else pointer.snapshot_id
+
+
+def _check(store: ArtifactStore, index: VectorIndex, target: LivePointer) -> int:
+    """How many records the target's namespace holds, if they are as many as its snapshot has episodes."""
+    if not store.is_complete(MODELS, target.model_version):
+        raise RollbackError(f"{_name(target)} cannot be gone back to: its model is not in the registry any more.")
+    if target.namespace not in index.namespaces():
+        raise RollbackError(
+            f"{_name(target)} cannot be gone back to: the index {index.name} does not have its namespace any more. "
+            f"(It went live in {target.index}.)"
+        )
+    if not snapshot.exists(store, target.snapshot_id):
+        raise RollbackError(f"{_name(target)} cannot be gone back to: its snapshot is gone, and so cannot be compared.")
+    rows, episodes = index.count(target.namespace), snapshot.load(store, target.snapshot_id).episodes
+    if rows != episodes:
+        raise RollbackError(
+            f"{_name(target)} cannot be gone back to: its namespace holds {rows:,} records, and its snapshot has "
+            f"{episodes:,} episodes. Something has written to it since."
+        )
+    return rows
+
+
+def _same(one: LivePointer, other: LivePointer) -> bool:
+    """Whether two pointers are of the same activation; their metrics and report may have been written anew."""
+    return (one.namespace, one.snapshot_id, one.activated_at) == (
+        other.namespace,
+        other.snapshot_id,
+        other.activated_at,
+    )
+
+
+def _name(pointer: LivePointer) -> str:
+    return f"{pointer.model_version} on snapshot {pointer.snapshot_id}"

@@ -1,0 +1,93 @@
+"""Tasks that ask a person: they wait in Airflow, without a worker, for an answer in its pages."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+from operators.alerts import ApprovalAwaited, report_answered
+from operators.base import PodsearchOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ANSWER_WITHIN = timedelta(days=3)
+"""A question that nobody answers by then (longer than a weekend) is rejected: the next run, of newer data, waits."""
+
+
+class ApproveOperator(PodsearchOperator, ApprovalOperator):
+    """Asks a person to approve, where there is something to ask; what follows is skipped unless the answer is yes.
+
+    Returns the answer, with who gave it; None if nothing was asked.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        # What is asked is known only once the task runs.
+        super().__init__(subject="Approve?", defaults=ApprovalOperator.REJECT, response_timeout=ANSWER_WITHIN, **kwargs)
+
+    @abstractmethod
+    def ask(self) -> tuple[str, str] | None:
+        """The question in a line, and what there is to know about it as Markdown; None to go on without asking."""
+
+    def answered(self, *, by: str | None) -> None:
+        """Do what an answer calls for, whatever it is.
+
+        :param by: who gave it; None if the time ran out.
+        """
+
+    def execute(self, context: Context) -> Any:
+        question = self.ask()
+        if question is None:
+            return None
+        self.subject, self.body = question
+        self.log.info("%s Asking a person, in Airflow's pages:\n%s", self.subject, self.body)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        by = responder(event)
+        self.log.info("%s: %s.", " ".join(event.get("chosen_options", ["No answer"])), by or "the time ran out")
+        self.answered(by=by)
+        return super().execute_complete(context, event)
+
+
+class ApproveDeletionsOperator(ApproveOperator):
+    """Asks a person before a plan withdraws more of the index than the settings allow; else goes on at once.
+
+    Nothing was written by then: if the answer is no, the next run finds what this one found, and asks again.
+
+    :param plan_id: the plan (templated).
+    """
+
+    template_fields: Sequence[str] = (*ApproveOperator.template_fields, "plan_id")
+
+    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+        super().__init__(notifiers=[ApprovalAwaited()], **kwargs)
+        self.plan_id = plan_id
+
+    def ask(self) -> tuple[str, str] | None:
+        from include.index.approval import body, loss_of, percent, subject
+        from include.index.estimate import estimate
+        from include.index.live import read_live
+        from include.index.plan import load_plan
+
+        plan, allowed = load_plan(self.store, self.plan_id), self.settings.max_deleted_share
+        loss = loss_of(self.store, plan, read_live(self.store))
+        if loss.share > allowed:
+            return subject(loss), body(plan, estimate(self.store, plan), loss, allowed=allowed)
+        self.log.info("Withdraws %s: up to %s need no approval.", loss, percent(allowed))
+        report_answered(self.task_id)
+        return None
+
+    def answered(self, *, by: str | None) -> None:
+        if by:  # else it is asked again, and the fault is the same
+            report_answered(self.task_id)
+
+
+def responder(answer: dict[str, Any] | None) -> str | None:
+    """Who gave an answer; None if nobody did."""
+    user = (answer or {}).get("responded_by_user")
+    return str(user["name"]) if user else None

@@ -1,0 +1,114 @@
+"""Questions to a person, as Airflow asks them: parked, answered, gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.alerts.book import FaultBook
+from include.index.lancedb import LanceIndex
+from include.index.live import require_live
+from include.index.plan import plan_reindex
+from include.settings import PROJECT
+from include.storage import ArtifactStore
+from tests.include.episodes.catalogue import episode, publish
+from tests.include.index.workshop import register, reindex
+from tests.operators.conftest import Installation
+
+pytestmark = pytest.mark.airflow
+
+ASKING = """
+from airflow.sdk import DAG
+from operators.approval import ApproveDeletionsOperator
+from operators.base import PodsearchOperator
+
+class Write(PodsearchOperator):
+    def execute(self, context):
+        self.store.write_json(True, "written.json")
+
+with DAG("asking", schedule=None, params={"plan_id": "none"}):
+    ask = ApproveDeletionsOperator(task_id="approve_deletions", plan_id="{{ params.plan_id }}")
+    ask >> Write(task_id="write") >> Write(task_id="after")
+"""
+"""The one task that asks in reindex_episodes, with what writes put in the place of all that follows it there."""
+
+
+@pytest.fixture
+def store(installation: Installation) -> ArtifactStore:
+    """m1 was live, m2 is, and a third of the episodes are withdrawn since."""
+    store, index = installation.store, LanceIndex(installation.settings.index_root)
+    publish(store, [episode(number) for number in range(30)])
+    for age, version in ((2, "m1"), (1, "m2")):
+        register(store, version, age=age)
+        reindex(store, index, version)
+    publish(store, [episode(number, title="{{ 1 / 0 }}") for number in range(20)])
+    return store
+
+
+def run(folder: Path, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run DAGs in turn, each with an answer to what it asks."""
+    dags = folder / "dags"
+    dags.mkdir()
+    (dags / "asking.py").write_text(ASKING)
+    shutil.copy(PROJECT / "dags" / "rollback_index.py", dags)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT),
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.operators.answering", json.dumps(requests)],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    results: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp_path: Path) -> None:
+    live = require_live(store)
+    plan_id = plan_reindex(store, model_version="m2", live=live).plan_id
+    deletions = {"dag_id": "asking", "conf": {"plan_id": plan_id}}
+    rollback = {"dag_id": "rollback_index"}
+
+    # In one process, for its start takes longer than all that it does.
+    rejected, ignored, approved, stayed, went_back, went_forward = run(
+        tmp_path,
+        deletions | {"answer": "Reject"},
+        deletions | {"answer": None},
+        deletions | {"answer": "Approve"},
+        rollback | {"answer": "Reject"},
+        rollback | {"answer": "Approve"},
+        rollback | {"answer": "Approve"},
+    )
+
+    skipped = {"approve_deletions": "success", "write": "skipped", "after": "skipped"}
+    assert rejected["subject"] == "Withdraw 10 of 30 episodes (33.3 %) from search?"
+    assert (rejected["run"], rejected["tasks"]) == ("success", skipped)
+    assert rejected["until"] is True, "a question that nobody answers does not hold up later runs for ever"
+    assert ignored["tasks"] == skipped
+    assert set(approved["tasks"].values()) == {"success"}
+    assert store.exists("written.json")
+
+    assert stayed["tasks"] == {"plan_rollback": "success", "approve_rollback": "success", "roll_back": "skipped"}
+    assert set(went_back["tasks"].values()) == {"success"}
+    assert stayed["body"] == went_back["body"], "what was rejected can be asked again"
+    assert (went_back["subject"], went_forward["subject"]) == ("Go back to m1?", "Go back to m2?")
+    pointer = require_live(store)
+    assert (pointer.namespace, pointer.snapshot_id, pointer.refused) == ("m2", live.snapshot_id, ["m1"])
+    told = [fault.alert.headline for fault in FaultBook(store).all()]
+    assert told == ["Search went back to m2, as approved by Ada"], "of the questions, all were answered"

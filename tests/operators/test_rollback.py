@@ -1,0 +1,72 @@
+"""The tasks of ``rollback_index`` one by one; test_approval runs them on Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from include.index.lancedb import LanceIndex
+from include.index.live import require_live
+from include.index.rollback import RollbackError
+from include.storage import ArtifactStore
+from operators.names import LIVE_INDEX
+from operators.rollback import ApproveRollbackOperator, PlanRollbackOperator, RollBackOperator, open_index_of
+from tests.include.episodes.catalogue import episode, publish
+from tests.include.index.workshop import register, reindex
+from tests.operators.conftest import FakeContext, Installation
+
+ANSWER = {"chosen_options": ["Approve"], "responded_by_user": {"id": "7", "name": "Ada"}}
+
+
+@pytest.fixture
+def store(installation: Installation) -> ArtifactStore:
+    """m1 was live, m2 is."""
+    store, index = installation.store, LanceIndex(installation.settings.index_root)
+    publish(store, [episode(number) for number in range(9)])
+    for age, version in ((2, "m1"), (1, "m2")):
+        register(store, version, age=age)
+        reindex(store, index, version)
+    return store
+
+
+def plan(context: FakeContext) -> dict[str, Any]:
+    return PlanRollbackOperator(task_id="plan_rollback").execute(context)  # type: ignore[arg-type]
+
+
+def test_the_pointer_is_flipped_and_announced_as_going_live_is(store: ArtifactStore, context: FakeContext) -> None:
+    flip = RollBackOperator(task_id="roll_back", rollback=plan(context), answer=ANSWER)
+    pointer = flip.execute(context)  # type: ignore[arg-type]
+    assert require_live(store).namespace == pointer["namespace"] == "m1"
+    assert context.announced(LIVE_INDEX) == pointer
+    assert "previous" not in pointer
+
+
+def test_a_retry_ends_in_the_same_and_announces_it(store: ArtifactStore, context: FakeContext) -> None:
+    """Killed between the flip and its announcement, the asset's event would never come."""
+    rollback = plan(context)
+    first, second = (
+        RollBackOperator(task_id="roll_back", rollback=rollback, answer=ANSWER).execute(one)  # type: ignore[arg-type]
+        for one in (FakeContext(), context)
+    )
+    assert first == second == context.announced(LIVE_INDEX)
+
+
+def test_the_question_shows_what_was_planned(store: ArtifactStore, context: FakeContext) -> None:
+    subject, body = ApproveRollbackOperator(task_id="approve_rollback", rollback=plan(context)).ask()
+    assert subject == "Go back to m1?"
+    assert "| model | m2 | m1 |" in body
+
+
+def test_with_nothing_to_go_back_to_nobody_is_asked(installation: Installation, context: FakeContext) -> None:
+    with pytest.raises(RollbackError):
+        plan(context)
+
+
+def test_the_index_is_that_of_the_pointer_and_not_of_the_settings(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODSEARCH_PINECONE_API_KEY", "key")
+    operator = PlanRollbackOperator(task_id="plan_rollback")
+    assert installation.settings.index == "lancedb"
+    assert [open_index_of(operator, backend).backend for backend in ("lancedb", "pinecone")] == ["lancedb", "pinecone"]
