@@ -263,7 +263,10 @@ class ActivateOperator(ReindexStepOperator):
         from include.evaluation.publish import headline_metrics
         from include.index.estimate import keep_timing
         from include.index.live import activate
+        from include.index.plan import require_current
 
+        # A task that was cleared after a later run: what it would point to is not there any more.
+        require_current(self.store, plan)
         comparison, _ = load_comparison(self.store, self.comparison_id)
         keep_timing(self.store, plan)
         pointer = activate(

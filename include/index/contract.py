@@ -53,6 +53,18 @@ class Records:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """What a namespace holds under one id.
+
+    :param values: shape (dimension,).
+    :param metadata: as the backend keeps it; see :meth:`VectorIndex.kept`.
+    """
+
+    values: Vectors
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
 class Period:
     """When an episode was published: from ``since`` on, and before ``until``; one of them may be open.
 
@@ -123,8 +135,12 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Vectors]:
-        """Stored vectors by id; ids that are not there are left out."""
+    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Stored]:
+        """What is stored under some ids; ids that are not there are left out."""
+        ...
+
+    def kept(self, metadata: Metadata) -> Metadata:
+        """What metadata is after it was written: a backend may cut long texts, and keeps dates in seconds."""
         ...
 
     def count(self, namespace: str) -> int: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from include.index.contract import (
     NamespaceNotFoundError,
     Period,
     Records,
+    Stored,
     Vectors,
 )
 
@@ -34,6 +36,9 @@ EXACT_ROWS = 20_000
 EF = 256
 """Candidates of an approximate search: measured Recall@30 of 0.99 against exact search at 100k vectors."""
 REFINE = 2
+KEY = {b"lance-schema:unenforced-primary-key": b"true"}
+"""Marks the column that LanceDB compares writes by that were made at the same time; else both would add their rows for
+one id, and nothing could take one of them away."""
 METADATA = ["title", "show_title", "language", "published_at", "content_hash", "model_version"]
 FILTERS = [name for name in METADATA if name != "published_at"]
 
@@ -53,12 +58,14 @@ class LanceIndex:
 
     def create(self, namespace: str, dimension: int) -> None:
         try:
+            table = self._database.open_table(namespace)
+        except ValueError:
             # Also mends a table whose creation was killed half-way, which can be listed but not opened.
             table = self._database.create_table(namespace, schema=_schema(dimension), exist_ok=True)
-        except ValueError as error:
+        if _dimension(table) != dimension:
             raise IndexMismatchError(
-                f"{namespace} cannot hold the model's vectors of {dimension} dimensions: {error}"
-            ) from error
+                f"{namespace} holds vectors of {_dimension(table)} dimensions, not of the model's {dimension}."
+            )
         if not table.list_indices():
             table.create_index("id", config=BTree())
 
@@ -102,12 +109,17 @@ class LanceIndex:
             hits[row.get("query_index", 0)].append(Hit(row["id"], 1.0 - row["_distance"], _metadata(row)))
         return [sorted(own, key=lambda hit: (-hit.score, hit.episode_id)) for own in hits]
 
-    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Vectors]:
+    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Stored]:
         if not ids:
             return {}
         wanted = f"id IN ({', '.join(_quote(key) for key in ids)})"
-        found = self._table(namespace).search().where(wanted).select(["id", "vector"]).limit(len(ids)).to_arrow()
-        return {row["id"]: np.asarray(row["vector"], np.float32) for row in found.to_pylist()}
+        columns = ["id", "vector", *METADATA]
+        found = self._table(namespace).search().where(wanted).select(columns).limit(len(ids)).to_arrow()
+        return {row["id"]: Stored(np.asarray(row["vector"], np.float32), _metadata(row)) for row in found.to_pylist()}
+
+    def kept(self, metadata: Metadata) -> Metadata:
+        published = metadata.published_at
+        return replace(metadata, published_at=published.replace(microsecond=0)) if published else metadata
 
     def count(self, namespace: str) -> int:
         return int(self._table(namespace).count_rows())
@@ -161,7 +173,7 @@ def _has_index(table: Any) -> bool:
 def _schema(dimension: int) -> pa.Schema:
     return pa.schema(
         [
-            pa.field("id", pa.string(), nullable=False),
+            pa.field("id", pa.string(), nullable=False, metadata=KEY),
             pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
             pa.field("title", pa.string()),
             pa.field("show_title", pa.string()),

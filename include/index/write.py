@@ -1,11 +1,17 @@
-"""Carrying a plan out: encode what is missing, upsert, delete, verify. Each step can be killed and repeated."""
+"""Carrying a plan out: encode what is missing, upsert, delete, verify. Each step can be killed and repeated.
+
+Two plans for one namespace are kept apart by its journal, which names the plan that writes: every step asks it before
+each batch, and again after the last. One that finds another plan there says that the namespace may hold anything.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +19,9 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.index.contract import Metadata, Records, VectorIndex, Vectors
+from include.index.contract import Metadata, NamespaceInfo, Records, Stored, VectorIndex, Vectors
 from include.index.plan import (
+    OutdatedPlanError,
     Plan,
     begin_write,
     distrust,
@@ -34,7 +41,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UPSERT_BATCH = 2_000
-SAMPLED_VECTORS = 200
+SAMPLED_WRITTEN = 2_000
+"""Records that the plan wrote and that are read again; of a million on Pinecone, that takes about twenty requests."""
+SAMPLED_OTHERS = 200
+"""Of those that it left as they were."""
+CLOSE = 1e-5
+"""Between a number that was encoded and the one that is kept: Pinecone's travel with nine decimals."""
+GOLDEN = 100
+"""Sampled vectors that are asked as queries."""
+MISSES = 1
+"""Of these, that an approximate index may not find: to a point in a graph there need not be a path."""
+EQUAL = 1 - 1e-4
+"""Cosine from which two vectors are the same to search: equal texts, and rounding."""
+NAMED = 3
+"""Records that a message names."""
 REMEDY = "Run reindex_episodes again: it builds the namespace in full."
 
 
@@ -51,6 +71,9 @@ class Verification(BaseModel):
 
     rows: int
     sampled: int
+    """Records whose vector and metadata were compared."""
+    golden: int = 0
+    """Of these, asked as queries that must find themselves."""
     kind: str
     queries: int = 0
     recall: float | None = None
@@ -84,6 +107,7 @@ def prepare_namespace(store: ArtifactStore, index: VectorIndex, plan: Plan, dime
     """Make the namespace, and note that it is being written to.
 
     :raises LostNamespaceError: there is nothing there that a difference could be written to.
+    :raises OutdatedPlanError: another has written to the namespace since the plan was made.
     """
     if plan.action != "full" and not (
         read_journal(store, plan.namespace).index == index.name and plan.namespace in index.namespaces()
@@ -102,13 +126,11 @@ def upsert_shard(store: ArtifactStore, index: VectorIndex, plan: Plan, shard: in
 
     :raises OutdatedPlanError: the namespace was planned anew since.
     """
-    require_current(store, plan)
-    episodes = _planned(
-        store, plan, shard, ["episode_id", "title", "show_title", "language", "published_at", "content_hash"]
-    )
+    episodes = _planned(store, plan, shard, ["episode_id", *snapshot.INDEXED])
     cache = EmbeddingCache(store, plan.model_version, shard_part(shard))
     vectors = cache.vectors(episodes["content_hash"].to_pylist())
-    written = index.upsert(plan.namespace, _batches(episodes, vectors, plan.model_version))
+    with _writing(store, plan):
+        written = index.upsert(plan.namespace, _batches(store, plan, episodes, vectors))
     log.info("Upserted %d records of shard %d into %s.", written, shard, plan.namespace)
     return written
 
@@ -124,13 +146,17 @@ def delete_withdrawn(store: ArtifactStore, index: VectorIndex, plan: Plan) -> in
         # An earlier, unfinished build may have left records of no known snapshot.
         wanted = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
         ids = sorted(set(index.list_ids(plan.namespace)).difference(wanted))
-    index.delete(plan.namespace, ids)
+    with _writing(store, plan):
+        index.delete(plan.namespace, ids)
     log.info("Deleted %d withdrawn episodes from %s.", len(ids), plan.namespace)
     return len(ids)
 
 
 def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification:
-    """Hold the namespace against the snapshot: its ids exactly, and a sample of its vectors.
+    """Hold the namespace against the snapshot: every id; vectors and metadata of a sample; and what search finds.
+
+    The sample has up to :data:`SAMPLED_WRITTEN` of the records that the plan wrote, and :data:`SAMPLED_OTHERS` others.
+    Some of its vectors are asked as queries: each must find itself first, or another that is equal to it.
 
     :raises VerificationError: they differ; the next run then builds the namespace in full.
     :raises OutdatedPlanError: the namespace was planned anew since.
@@ -138,71 +164,149 @@ def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification
     require_current(store, plan)
     info = index.finish(plan.namespace)
     ids = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
-    rows = random.Random(plan.plan_id).sample(range(len(ids)), min(SAMPLED_VECTORS, len(ids)))  # noqa: S311
     try:
         _verify_ids(index, plan.namespace, set(ids))
-        sampled = _verify_vectors(store, index, plan, rows)
+        compared = _verify_records(store, index, plan, _sampled(store, plan, ids))
+        golden = _verify_search(index, plan, info, compared)
     except VerificationError:
         distrust(store, plan)
         raise
     finish_write(store, plan)
-    log.info("Verified %s: %d records (%s), %d vectors compared.", plan.namespace, info.rows, info.kind, sampled)
-    return Verification(rows=info.rows, sampled=sampled, kind=info.kind)
+    log.info(
+        "Verified %s: %d records (%s), %d of them compared, %d searched for.",
+        plan.namespace,
+        info.rows,
+        info.kind,
+        len(compared),
+        golden,
+    )
+    return Verification(rows=info.rows, sampled=len(compared), golden=golden, kind=info.kind)
 
 
 def _verify_ids(index: VectorIndex, namespace: str, wanted: set[str]) -> None:
-    held = set(index.list_ids(namespace))
-    if held != wanted or index.count(namespace) != len(wanted):
+    listed = list(index.list_ids(namespace))
+    held = set(listed)
+    if held != wanted or len(listed) != len(wanted):
         missing, extra = sorted(wanted - held), sorted(held - wanted)
         raise VerificationError(
-            f"{namespace} holds {index.count(namespace)} records in place of {len(wanted)}: {len(missing)} missing "
-            f"({', '.join(missing[:3])}), {len(extra)} too many ({', '.join(extra[:3])}). {REMEDY}"
+            f"{namespace} holds {len(listed)} records in place of {len(wanted)}: {len(missing)} missing "
+            f"({', '.join(missing[:NAMED])}), {len(extra)} too many ({', '.join(extra[:NAMED])}), "
+            f"{len(listed) - len(held)} more than once. {REMEDY}"
         )
 
 
-def _verify_vectors(store: ArtifactStore, index: VectorIndex, plan: Plan, rows: list[int]) -> int:
-    """Compare stored vectors with those that were encoded, shard by shard."""
-    compared = 0
-    total = 0
+def _sampled(store: ArtifactStore, plan: Plan, ids: list[str]) -> list[str]:
+    """Ids of the records to compare, in an order that says nothing."""
+    draw = random.Random(plan.plan_id)  # noqa: S311
+    written = load_change(store, plan.plan_id).upsert
+    others = sorted(set(ids).difference(written))
+    chosen = draw.sample(written, min(SAMPLED_WRITTEN, len(written)))
+    chosen += draw.sample(others, min(SAMPLED_OTHERS, len(others)))
+    draw.shuffle(chosen)
+    return chosen
+
+
+def _verify_records(
+    store: ArtifactStore, index: VectorIndex, plan: Plan, sampled: Collection[str]
+) -> dict[str, Stored]:
+    """Compare what is stored under some ids with what was encoded and published, shard by shard; in their order."""
+    compared: dict[str, Stored] = {}
+    wrong: dict[str, str] = {}
     for part in snapshot.load(store, plan.snapshot_id).parts:
-        table = snapshot.read(store, plan.snapshot_id, columns=["episode_id", "content_hash"], shards=[part.shard])
+        table = snapshot.read(store, plan.snapshot_id, columns=["episode_id", *snapshot.INDEXED], shards=[part.shard])
         cache = EmbeddingCache(store, plan.model_version, shard_part(part.shard))
         if lost := cache.missing(set(table["content_hash"].to_pylist())):
             raise VerificationError(f"The embeddings of {len(lost)} texts are gone from the artifact store. {REMEDY}")
-        own = table.take(pa.array([row - total for row in rows if total <= row < total + part.rows], pa.int64()))
-        total += part.rows
-        ids = own["episode_id"].to_pylist()
-        stored = index.fetch(plan.namespace, ids)
-        for key, vector in zip(ids, cache.vectors(own["content_hash"].to_pylist()), strict=True):
-            if key not in stored or not np.allclose(stored[key], vector, atol=1e-3):
-                raise VerificationError(
-                    f"The vector of {key} in {plan.namespace} is not the one that was encoded. {REMEDY}"
-                )
-            compared += 1
-    return compared
+        own = _of(table, sampled)
+        found = index.fetch(plan.namespace, own["episode_id"].to_pylist())
+        for row, vector in zip(own.to_pylist(), cache.vectors(own["content_hash"].to_pylist()), strict=True):
+            key = row["episode_id"]
+            wanted = Stored(vector, index.kept(_metadata(row, plan.model_version)))
+            if differing := _differing(found.get(key), wanted):
+                wrong[key] = differing
+        compared |= found
+    if wrong:
+        named = "; ".join(f"{key}: {differing}" for key, differing in sorted(wrong.items())[:NAMED])
+        raise VerificationError(
+            f"{len(wrong)} of {len(sampled)} records that were compared in {plan.namespace} are not those of the "
+            f"snapshot {plan.snapshot_id} ({named}). {REMEDY}"
+        )
+    return {key: compared[key] for key in sampled}
+
+
+def _differing(found: Stored | None, wanted: Stored) -> str:
+    """What of a record is not as it should be, in words."""
+    if found is None:
+        return "it cannot be read"
+    held = asdict(found.metadata)
+    differing = [
+        f"{name} '{held[name]!s:.60}' in place of '{value!s:.60}'"
+        for name, value in asdict(wanted.metadata).items()
+        if held[name] != value
+    ]
+    if found.values.shape != wanted.values.shape or not np.allclose(found.values, wanted.values, rtol=0, atol=CLOSE):
+        differing.append("another vector than was encoded")
+    return ", ".join(differing)
+
+
+def _verify_search(index: VectorIndex, plan: Plan, info: NamespaceInfo, compared: Mapping[str, Stored]) -> int:
+    """Ask some stored vectors as queries; how many."""
+    golden = list(compared)[:GOLDEN]
+    if not golden:
+        return 0
+    answers = index.query(plan.namespace, np.stack([compared[key].values for key in golden]), 1)
+    lost = [
+        key
+        for key, hits in zip(golden, answers, strict=True)
+        if not hits or (hits[0].episode_id != key and hits[0].score < EQUAL)
+    ]
+    if len(lost) > (0 if info.kind == "exact" else MISSES):
+        raise VerificationError(
+            f"{len(lost)} of {len(golden)} vectors of {plan.namespace} do not find themselves when they are asked as "
+            f"queries ({', '.join(lost[:NAMED])}). {REMEDY}"
+        )
+    return len(golden)
+
+
+@contextmanager
+def _writing(store: ArtifactStore, plan: Plan) -> Iterator[None]:
+    """A block that writes to the namespace.
+
+    :raises OutdatedPlanError: it was planned anew: before the block, and nothing was written; or meanwhile, and then a
+        write may have come over one of the later plan's. So its journal goes, the later plan is refused, too, and the
+        next one builds in full.
+    """
+    require_current(store, plan)
+    try:
+        yield
+    finally:
+        try:
+            require_current(store, plan)
+        except OutdatedPlanError:
+            log.warning("%s may hold some older records now: the next plan builds it in full.", plan.namespace)
+            forget(store, plan.namespace)
+            raise
 
 
 def _planned(store: ArtifactStore, plan: Plan, shard: int, columns: list[str]) -> pa.Table:
-    wanted = set(load_change(store, plan.plan_id).upsert)
     table = snapshot.read(store, plan.snapshot_id, columns=columns, shards=[shard])
-    return table.filter(pc.is_in(table["episode_id"], value_set=pa.array(sorted(wanted), pa.string())))
+    return _of(table, load_change(store, plan.plan_id).upsert)
 
 
-def _batches(episodes: pa.Table, vectors: Vectors, model_version: str) -> Iterator[Records]:
+def _of(episodes: pa.Table, ids: Collection[str]) -> pa.Table:
+    return episodes.filter(pc.is_in(episodes["episode_id"], value_set=pa.array(ids, pa.string())))
+
+
+def _batches(store: ArtifactStore, plan: Plan, episodes: pa.Table, vectors: Vectors) -> Iterator[Records]:
     for start in range(0, len(episodes), UPSERT_BATCH):
         rows = episodes.slice(start, UPSERT_BATCH).to_pylist()
+        require_current(store, plan)
         yield Records(
             ids=[row["episode_id"] for row in rows],
             values=vectors[start : start + UPSERT_BATCH],
-            metadata=[
-                Metadata(
-                    title=row["title"],
-                    show_title=row["show_title"],
-                    language=row["language"],
-                    published_at=row["published_at"],
-                    content_hash=row["content_hash"],
-                    model_version=model_version,
-                )
-                for row in rows
-            ],
+            metadata=[_metadata(row, plan.model_version) for row in rows],
         )
+
+
+def _metadata(row: dict[str, Any], model_version: str) -> Metadata:
+    return Metadata(**{name: row[name] for name in snapshot.INDEXED}, model_version=model_version)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from include.index.contract import Filter, Hit, VectorIndex
 from include.index.live import LivePointer, require_live
+from include.retriever.encoders.contract import Encoder
 from include.retriever.encoders.opening import Engine, open_encoder
 from include.storage import ArtifactStore
 
 MAX_QUERY_CHARS = 1_000
 
 
+class _Opened(NamedTuple):
+    """A namespace that is live, and what encodes queries for it: both of one model."""
+
+    namespace: str
+    encoder: Encoder
+
+
 class SearchService:
-    """Answers queries from what was live when it was opened.
+    """Answers queries from what is live: each reads the pointer, and so follows it to another model at once.
+
+    What was live just before is kept when namespaces are dropped, so that a query which has read the pointer is
+    answered, whatever becomes live meanwhile. A service may be used by several threads.
 
     :param engine: what encodes queries; ``auto`` takes a second to open and answers sooner then.
     :raises NothingLiveError: nothing is live yet.
@@ -22,9 +35,12 @@ class SearchService:
     def __init__(
         self, store: ArtifactStore, index: VectorIndex, *, device: str = "cpu", engine: Engine = "auto"
     ) -> None:
-        self.live: LivePointer = require_live(store)
+        self._store = store
         self._index = index
-        self._encoder = open_encoder(store, self.live.model_version, device, engine=engine)
+        self._device = device
+        self._engine: Engine = engine
+        self._opening = threading.Lock()
+        self._opened = self._open(require_live(store))
 
     def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]:
         """The k best episodes, best first.
@@ -39,5 +55,17 @@ class SearchService:
         texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
         if not all(texts):
             raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
-        vectors = self._encoder.encode(texts, kind="query")
-        return self._index.query(self.live.namespace, vectors, k, filter)
+        namespace, encoder = self._live()
+        return self._index.query(namespace, encoder.encode(texts, kind="query"), k, filter)
+
+    def _live(self) -> _Opened:
+        """What is live now; its model is opened when another one was live before."""
+        live = require_live(self._store)
+        with self._opening:
+            if self._opened.namespace != live.namespace:
+                self._opened = self._open(live)
+            return self._opened
+
+    def _open(self, live: LivePointer) -> _Opened:
+        encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
+        return _Opened(live.namespace, encoder)

@@ -39,7 +39,7 @@ def test_the_connection_opens_the_index(pinecone: PineconeStandIn) -> None:
     index.create("ns", DIMENSION)
     index.upsert("ns", [records("ab", axis(0, 1))])
     assert ids_of(index.query("ns", axis(1), 1)[0]) == ["b"]
-    assert np.allclose(index.fetch("ns", ["a"])["a"], axis(0)[0])
+    assert np.allclose(index.fetch("ns", ["a"])["a"].values, axis(0)[0])
 
 
 def test_without_pinecone_the_index_is_the_embedded_one(installation: Installation) -> None:

@@ -10,8 +10,10 @@ import pytest
 from include.devices.device import Device, DeviceError
 from include.evaluation.comparison import load_comparison
 from include.index.contract import open_index
+from include.index.live import read_live
 from include.index.plan import (
     Journal,
+    OutdatedPlanError,
     begin_write,
     finish_write,
     load_plan,
@@ -281,3 +283,19 @@ def test_with_nothing_live_nothing_is_retired(installation: Installation, contex
 
 def test_going_live_is_announced() -> None:
     assert ActivateOperator(task_id="activate", plan_id="p", comparison_id="c", report="r").outlets == [LIVE_INDEX]
+
+
+def test_a_plan_that_was_overtaken_does_not_go_live(
+    installation: Installation, context: FakeContext, tmp_path: Path
+) -> None:
+    """Its task may be cleared when a later run has long written something else to the namespace."""
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "tuned", "tuned")
+    plan = plan_reindex(installation.store, model_version="tuned", live=None)
+    begin_write(installation.store, plan, "index")
+    finish_write(installation.store, plan)
+    begin_write(installation.store, plan_reindex(installation.store, model_version="tuned", live=None), "index")
+    activate = ActivateOperator(task_id="activate", plan_id=plan.plan_id, comparison_id="c", report="r")
+    with pytest.raises(OutdatedPlanError):
+        activate.execute(context)  # type: ignore[arg-type]
+    assert read_live(installation.store) is None

@@ -73,6 +73,9 @@ class PineconeStandIn:
         """What was asked for, in its order: ``upsert``, ``create_index``, ``list_ids`` and so on."""
         self.batches: list[int] = []
         """Sizes of the upserts that were made."""
+        self.written: list[str] = []
+        """Ids of what was upserted, and of what was deleted, each as often as it was asked for."""
+        self.deleted: list[str] = []
         self.at_once = 0
         """Most requests that were answered at a time."""
         self.lock = threading.Lock()
@@ -98,6 +101,20 @@ class PineconeStandIn:
 
     def namespace(self, index: str, name: str) -> VectorNamespace:
         return self.indexes[index].namespaces[name]
+
+    def held(self) -> dict[str, dict[str, VectorNamespace]]:
+        """Copies of what every index holds, by its name."""
+        return {
+            name: {own: found.copy() for own, found in index.namespaces.items()} for name, index in self.indexes.items()
+        }
+
+    def set_back(self, held: dict[str, dict[str, VectorNamespace]]) -> None:
+        """Hold what was held before; indexes that were made since are gone."""
+        for name in self.indexes.keys() - held:
+            self.stop(name)
+            del self.indexes[name]
+        for name, namespaces in held.items():
+            self.indexes[name].namespaces = {own: found.copy() for own, found in namespaces.items()}
 
     def count(self, what: str) -> int:
         """How many requests were of one kind."""

@@ -95,6 +95,7 @@ class Data:
             check_record(record, self.index.dimension)
         with self.pinecone.lock:
             self.pinecone.batches.append(len(records))
+            self.pinecone.written += [record["id"] for record in records[:part]]
         self._made(asked.get("namespace") or DEFAULT).upsert(records[:part])
         return {"upsertedCount": len(records)}
 
@@ -144,6 +145,8 @@ class Data:
         if asked.get("deleteAll"):
             self.index.namespaces[name] = VectorNamespace(self.index.dimension)
         else:
+            with self.pinecone.lock:
+                self.pinecone.deleted += asked["ids"]
             found.delete(asked["ids"])
         return {}
 

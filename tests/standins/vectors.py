@@ -41,6 +41,14 @@ class VectorNamespace:
     def update(self, key: str, values: list[float] | None, metadata: dict[str, Any]) -> None:
         self._later(lambda: self._change(key, values, metadata))
 
+    def copy(self) -> VectorNamespace:
+        """Another that holds the same."""
+        with self._lock:
+            self._catch_up()
+            other = VectorNamespace(self.dimension)
+            other.upsert([self._record(row) for row in range(len(self._ids))])
+            return other
+
     def count(self) -> int:
         """As the statistics have it."""
         with self._lock:

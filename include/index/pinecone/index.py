@@ -15,16 +15,18 @@ from include.index.contract import (
     Filter,
     Hit,
     IndexMismatchError,
+    Metadata,
     NamespaceInfo,
     NamespaceNotFoundError,
     Records,
+    Stored,
     Vectors,
 )
 from include.index.pinecone.calls import Caller, ExistsError, MissingError, Patience
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.family import Family, Member
-from include.index.pinecone.records import expression, unpack, windows
-from include.index.pinecone.write import same, sample, write_window
+from include.index.pinecone.records import expression, pack, requests, unpack
+from include.index.pinecone.write import Writer, same
 
 log = logging.getLogger(__name__)
 
@@ -84,15 +86,13 @@ class PineconeIndex:
 
     def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
         member = self._open(namespace)
-        written = 0
-        window = None
-        for window in windows(_checked(batch, member, namespace) for batch in batches):
-            write_window(self._caller, member.client, namespace, window)
-            written += window.rows
-        if window is not None and window.items:
-            last = sample(window, SAMPLE)
-            self._settle(f"what was written to {namespace}", lambda: same(self.fetch(namespace, list(last)), last))
-        return written
+        writer = Writer(self._caller, member.client, namespace)
+        writer.write(requests(_checked(batch, member, namespace) for batch in batches))
+        if writer.last:
+            self._settle(
+                f"what was written to {namespace}", lambda: same(self.fetch(namespace, list(writer.last)), writer.last)
+            )
+        return writer.rows
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         client = self._open(namespace).client
@@ -131,24 +131,30 @@ class PineconeIndex:
             return sorted(hits, key=lambda hit: (-hit.score, hit.episode_id))
 
         answers = self._caller.each(ask, list(np.asarray(vectors, np.float32)), at_once=QUERIES_AT_ONCE)
-        if answers and not wanted and not any(answers):
+        if not all(answers):
             # Pinecone answers for a namespace that another process dropped as for an empty one.
             self._opened.pop(namespace, None)
             self._open(namespace)
         return answers
 
-    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Vectors]:
+    def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Stored]:
         client = self._open(namespace).client
 
-        def fetch(chunk: list[str]) -> dict[str, Vectors]:
+        def fetch(chunk: list[str]) -> dict[str, Stored]:
             found = self._caller.call(
                 f"reading from {namespace}", partial(client.fetch, ids=chunk, namespace=namespace)
             ).vectors
-            return {key: np.asarray(record.values, np.float32) for key, record in found.items()}
+            return {
+                key: Stored(np.asarray(record.values, np.float32), unpack(record.metadata or {}))
+                for key, record in found.items()
+            }
 
         chunks = list(_addressable(ids))
         found = self._caller.each(fetch, chunks, at_once=READS_AT_ONCE)
-        return {key: vector for part in found for key, vector in part.items()}
+        return {key: record for part in found for key, record in part.items()}
+
+    def kept(self, metadata: Metadata) -> Metadata:
+        return unpack(pack(metadata))
 
     def count(self, namespace: str) -> int:
         return sum(1 for _ in self.list_ids(namespace))

@@ -27,51 +27,44 @@ VALUE_BYTES = DECIMALS + len("-0.,")
 OVERHEAD_BYTES = 128
 """What JSON adds to a record's id, values and metadata; with room to spare."""
 
-WINDOW_BYTES = 32 * REQUEST_BYTES
-"""How much is on its way at a time, which bounds the memory that writing takes."""
-
 TEXTS = ["title", "show_title", "language", "content_hash", "model_version"]
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass
-class Window:
-    """Records that are written together, by id: the last of an id counts.
+class Request:
+    """Records of one upsert, by id: the last of an id counts.
 
-    ``rows`` counts all that were put in.
+    ``rows`` counts all that were put in; ``bytes`` is the most that they can take.
     """
 
-    items: dict[str, tuple[str, Any, dict[str, Any]]] = field(default_factory=dict)
+    items: dict[str, tuple[str, Any, dict[str, str | int]]] = field(default_factory=dict)
     rows: int = 0
-    bytes: int = 0
-    largest: int = 1
+    bytes: int = OVERHEAD_BYTES
 
-    def add(self, batch: Records) -> None:
+    def takes(self, size: int) -> bool:
+        """Whether one more record fits, which takes so many bytes."""
+        return not self.rows or (len(self.items) < REQUEST_RECORDS and self.bytes + size <= REQUEST_BYTES)
+
+
+def requests(batches: Iterable[Records]) -> Iterator[Request]:
+    """Batches joined and divided into as few requests as Pinecone's limits allow, in their order."""
+    request = Request()
+    for batch in batches:
         values = np.round(batch.values.astype(np.float64), DECIMALS)
         vector_bytes = values.shape[1] * VALUE_BYTES + OVERHEAD_BYTES
         for key, value, metadata in zip(batch.ids, values, batch.metadata, strict=True):
             packed = pack(metadata)
-            size = len(key) + vector_bytes + len(json.dumps(packed, ensure_ascii=False).encode())
-            self.items[key] = (key, value, packed)
-            self.bytes += size
-            self.largest = max(self.largest, size)
-        self.rows += len(batch.ids)
-
-    @property
-    def batch_size(self) -> int:
-        """How many of these records fit into one request."""
-        return max(1, min(REQUEST_RECORDS, (REQUEST_BYTES - OVERHEAD_BYTES) // self.largest))
-
-
-def windows(batches: Iterable[Records], *, size: int = WINDOW_BYTES) -> Iterator[Window]:
-    """Batches joined until there are ``size`` bytes of them."""
-    window = Window()
-    for batch in batches:
-        window.add(batch)
-        if window.bytes >= size:
-            yield window
-            window = Window()
-    if window.rows:
-        yield window
+            size = len(key) + vector_bytes + len(_encode(packed).encode())
+            if not request.takes(size):
+                yield request
+                request = Request()
+            request.items[key] = (key, value, packed)
+            request.rows += 1
+            request.bytes += size
+    if request.rows:
+        yield request
 
 
 def pack(metadata: Metadata) -> dict[str, str | int]:
@@ -97,6 +90,8 @@ def unpack(packed: Mapping[str, Any]) -> Metadata:
 
 def cut(text: str) -> str:
     """A text of at most :data:`TEXT_BYTES` bytes in UTF-8, cut between characters."""
+    if len(text) <= TEXT_BYTES and text.isascii():
+        return text
     return text.encode("utf-8", "replace")[:TEXT_BYTES].decode("utf-8", "ignore")
 
 

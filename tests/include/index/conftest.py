@@ -8,7 +8,8 @@ import pytest
 
 from include.storage import ArtifactStore
 
-pytest.register_assert_rewrite("tests.include.index.contract", "tests.include.index.workshop")
+for _name in ("contract", "crashes", "model_change", "two_runs", "verification", "workshop"):
+    pytest.register_assert_rewrite(f"tests.include.index.{_name}")
 
 
 @pytest.fixture

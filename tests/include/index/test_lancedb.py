@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from include.index import lancedb as module
 from include.index.contract import IndexMismatchError, VectorIndex, Vectors
 from include.index.lancedb import LanceIndex
 from tests.include.index.contract import (
@@ -114,6 +117,35 @@ def test_another_process_sees_what_was_written(tmp_path: Path) -> None:
     writer.delete("ns", ["a"])
     writer.finish("ns")
     assert ids_of(reader.query("ns", axis(0), 1)[0]) == ["c"]
+
+
+def test_an_id_is_there_once_though_two_processes_write_it_at_once(tmp_path: Path) -> None:
+    """A task that was given up for dead may still write beside its second try; no upsert would mend twins."""
+    names = [f"e{number}" for number in range(50)]
+    LanceIndex(str(tmp_path)).create("ns", DIMENSION)
+    start = threading.Barrier(4)
+
+    def write(seed: int) -> None:
+        index = LanceIndex(str(tmp_path))
+        start.wait()
+        index.upsert("ns", [records(names, random_vectors(50, seed=seed))])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert sorted(LanceIndex(str(tmp_path)).list_ids("ns")) == sorted(names)
+
+
+def test_a_namespace_of_an_earlier_release_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ids are no declared key; it can be written to all the same."""
+    index = LanceIndex(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "KEY", None)
+        index.create("ns", DIMENSION)
+        index.upsert("ns", [records("ab", axis(0, 1))])
+    index.create("ns", DIMENSION)
+    index.upsert("ns", [records("bc", axis(2, 3))])
+    assert sorted(index.list_ids("ns")) == ["a", "b", "c"]
+    assert np.allclose(index.fetch("ns", ["b"])["b"].values, axis(2)[0])
 
 
 @pytest.mark.parametrize("left_behind", [".", "_versions", "_transactions"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 from include.index.contract import IndexMismatchError, Records
 from include.index.lancedb import LanceIndex
 from include.index.live import read_live, require_live
-from include.index.plan import plan_reindex, read_journal
+from include.index.plan import OutdatedPlanError, plan_reindex, read_journal
 from include.index.write import (
     LostNamespaceError,
+    Verification,
     VerificationError,
     delete_withdrawn,
     prepare_namespace,
@@ -30,6 +32,7 @@ from tests.include.index.workshop import (
     embed,
     embedding,
     expected,
+    record,
     register,
     reindex,
     write,
@@ -65,7 +68,7 @@ class TestFullBuild:
         write(store, index, plan)
         assert read_live(store) is None
         verification = verify(store, index, plan)
-        assert (verification.rows, verification.sampled, verification.kind) == (60, 60, "exact")
+        assert verification == Verification(rows=60, sampled=60, golden=60, kind="exact")
         activate(store, index, plan)
         assert sorted(index.upserted) == [row["episode_id"] for row in ROWS]
         assert index.deleted == []
@@ -205,7 +208,10 @@ class TestVerify:
             message = r"61 records in place of 60: 0 missing \(\), 1 too many \(e0099\)"
         elif kind == "vector":
             built.upsert(MODEL, [marked(built, ROWS[7])])
-            message = "The vector of e0007"
+            message = (
+                "1 of 60 records that were compared in m1 are not those of the snapshot .*"
+                r"\(e0007: title 'left as it was' in place of 'Episode 7', .*, another vector than was encoded\)"
+            )
         else:
             built.delete(MODEL, ["e0007"])
             built.upsert(MODEL, [marked(built, episode(99))])
@@ -227,8 +233,7 @@ class TestVerify:
         built.delete(MODEL, ["e0007"])
         with pytest.raises(VerificationError):
             verify(store, built, plan)
-        vector = embedding(ROWS[7]["content_hash"])
-        built.upsert(MODEL, [Records(["e0007"], vector[None], [metadata()])])
+        built.upsert(MODEL, [record(ROWS[7])])
         verify(store, built, plan)
         assert read_journal(store, MODEL).states == [plan.snapshot_id]
 
@@ -262,6 +267,34 @@ def test_nothing_is_written_before_it_is_noted(store: ArtifactStore, index: Reco
     with pytest.raises(Exception, match="planned anew"):
         delete_withdrawn(store, index, plan)
     assert index.count(MODEL) == 0
+
+
+def test_a_plan_that_is_overtaken_stops_before_its_next_batch(
+    store: ArtifactStore, built: RecordingIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nobody trusts the namespace, for what it had begun to write may come over what the other writes."""
+    monkeypatch.setattr("include.index.write.UPSERT_BATCH", 7)
+    publish(store, [episode(number, title="Edited") for number in range(60)])
+    plan = plan_reindex(store, model_version=MODEL, live=read_live(store))
+    prepare_namespace(store, built, plan, DIMENSION)
+    embed(store, plan)
+    taken: list[Records] = []
+
+    def upsert(_: str, batches: Iterable[Records]) -> int:
+        for batch in batches:
+            taken.append(batch)
+            if len(taken) == 2:
+                publish(store, ROWS[1:])
+                later = plan_reindex(store, model_version=MODEL, live=read_live(store))
+                prepare_namespace(store, built, later, DIMENSION)
+        return 0
+
+    monkeypatch.setattr(built, "upsert", upsert)
+    with pytest.raises(OutdatedPlanError, match="planned anew"):
+        upsert_shard(store, built, plan, 1)
+    assert len(taken) == 2
+    assert read_journal(store, MODEL).plan_id is None, "the later plan is refused, too"
+    assert plan_reindex(store, model_version=MODEL, live=read_live(store)).action == "full"
 
 
 def test_large_shards_are_written_in_batches(

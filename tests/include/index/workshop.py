@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from upath import UPath
@@ -14,7 +15,7 @@ from upath import UPath
 from include.index import live
 from include.index.contract import Metadata, NamespaceInfo, Records, VectorIndex, Vectors
 from include.index.lancedb import LanceIndex
-from include.index.plan import Plan, plan_reindex, read_journal
+from include.index.plan import Plan, plan_reindex, read_journal, require_current
 from include.index.write import delete_withdrawn, prepare_namespace, texts_to_encode, upsert_shard, verify
 from include.retriever import registry
 from include.retriever.encode import EmbeddingCache, shard_part
@@ -71,6 +72,7 @@ def reindex(store: ArtifactStore, index: VectorIndex, model: str = MODEL) -> Pla
     plan = plan_reindex(store, model_version=model, live=live.read_live(store))
     write(store, index, plan)
     verify(store, index, plan)
+    require_current(store, plan)
     activate(store, index, plan)
     return plan
 
@@ -105,12 +107,19 @@ def expected(rows: Iterable[Row], model: str = MODEL) -> Content:
     }
 
 
+def record(row: Row, model: str = MODEL, **changes: Any) -> Records:
+    """The record of an episode, with other metadata where it is said."""
+    ((key, (_, metadata)),) = expected([row], model).items()
+    return Records([key], embedding(row["content_hash"], model)[None], [replace(metadata, **changes)])
+
+
 def content(index: VectorIndex, namespace: str = MODEL) -> Content:
     """All that a namespace holds."""
     hits = index.query(namespace, np.ones((1, DIMENSION), np.float32), 10_000)[0]
     assert len(hits) == index.count(namespace)
-    vectors = index.fetch(namespace, [hit.episode_id for hit in hits])
-    return {hit.episode_id: (rounded(vectors[hit.episode_id]), hit.metadata) for hit in hits}
+    found = index.fetch(namespace, [hit.episode_id for hit in hits])
+    assert {hit.episode_id: hit.metadata for hit in hits} == {key: stored.metadata for key, stored in found.items()}
+    return {key: (rounded(stored.values), stored.metadata) for key, stored in found.items()}
 
 
 def rounded(vector: Vectors) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from include.errors import PermanentError, RetryLaterError
-from include.index.contract import IndexMismatchError, NamespaceNotFoundError
+from include.index.contract import Filter, IndexMismatchError, NamespaceNotFoundError
 from include.index.pinecone import index as index_module
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.index import PineconeIndex
@@ -58,12 +58,15 @@ def test_another_process_finds_what_was_written(filled: PineconeIndex, credentia
     assert (other.namespaces(), other.count("ns")) == (["ns"], 250)
 
 
-def test_a_namespace_that_another_process_dropped_is_missed(filled: PineconeIndex, credentials: Credentials) -> None:
+@pytest.mark.parametrize("wanted", [None, {"language": "English"}])
+def test_a_namespace_that_another_process_dropped_is_missed(
+    filled: PineconeIndex, credentials: Credentials, wanted: Filter | None
+) -> None:
     """Pinecone answers for it as for an empty one; search must not say that nothing was found."""
     assert filled.query("ns", axis(0), 1)[0]
     PineconeIndex("podsearch", credentials, patience=QUICK).drop("ns")
     with pytest.raises(NamespaceNotFoundError, match="PODSEARCH_PINECONE_INDEX"):
-        filled.query("ns", axis(0), 1)
+        filled.query("ns", axis(0), 1, wanted)
 
 
 def test_counts_do_not_rest_on_stale_statistics(index: PineconeIndex, standin: PineconeStandIn) -> None:
@@ -104,7 +107,7 @@ def test_many_queries_are_asked_at_once(filled: PineconeIndex, standin: Pinecone
     assert index_module.QUERIES_AT_ONCE / 2 < standin.at_once <= index_module.QUERIES_AT_ONCE
     held = filled.fetch("ns", list(filled.list_ids("ns")))
     names = list(held)
-    best = np.argmax(np.stack([held[name] for name in names]) @ queries.T, axis=0)
+    best = np.argmax(np.stack([held[name].values for name in names]) @ queries.T, axis=0)
     assert [hits[0].episode_id for hits in answers] == [names[row] for row in best]
 
 

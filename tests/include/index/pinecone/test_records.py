@@ -8,25 +8,27 @@ import orjson
 import pytest
 
 from include.index.contract import Metadata, Records
+from include.index.pinecone import records as records_module
 from include.index.pinecone.records import (
     REQUEST_BYTES,
     REQUEST_RECORDS,
     TEXT_BYTES,
-    Window,
+    Request,
     cut,
     expression,
     pack,
+    requests,
     unpack,
-    windows,
 )
 from tests.include.index.contract import metadata, random_vectors, records
 from tests.standins.pinecone_planes import MAX_METADATA
 
 
-def sent(window: Window, keys: list[str]) -> bytes:
+def sent(request: Request) -> bytes:
     """A request as the client sends it."""
-    items = [window.items[key] for key in keys]
-    vectors = [{"id": key, "values": values.tolist(), "metadata": packed} for key, values, packed in items]
+    vectors = [
+        {"id": key, "values": values.tolist(), "metadata": packed} for key, values, packed in request.items.values()
+    ]
     return orjson.dumps({"vectors": vectors, "namespace": "n" * 40})
 
 
@@ -62,34 +64,37 @@ def test_a_filter_finds_a_text_that_was_cut() -> None:
 
 @pytest.mark.parametrize("dimension", [8, 384, 1024])
 @pytest.mark.parametrize("title", ["short", '"' * 5_000])
-def test_the_largest_request_is_within_the_limit(dimension: int, title: str) -> None:
+def test_every_request_is_within_the_limits(dimension: int, title: str) -> None:
     batch = records([f"{number:036d}" for number in range(1_500)], random_vectors(1_500, dimension=dimension))
-    (window,) = windows([batch, records(["y" * 512], random_vectors(1, dimension=dimension), title=title)])
-    keys = list(window.items)
-    assert window.batch_size <= REQUEST_RECORDS
-    assert len(sent(window, keys[-window.batch_size :])) <= REQUEST_BYTES
-    if dimension == 384 and title == "short":
-        assert len(sent(window, keys[: window.batch_size])) > 0.75 * REQUEST_BYTES, "and no smaller than need be"
+    made = list(requests([batch, records(["y" * 512], random_vectors(1, dimension=dimension), title=title)]))
+    for request in made:
+        assert len(request.items) <= REQUEST_RECORDS
+        assert len(sent(request)) <= request.bytes <= REQUEST_BYTES
+    assert [key for request in made for key in request.items] == [*batch.ids, "y" * 512]
+    for full in made[:-1]:
+        assert len(full.items) == REQUEST_RECORDS or len(sent(full)) > 0.75 * REQUEST_BYTES, "no smaller than need be"
 
 
 def test_vectors_lose_nothing_that_counts() -> None:
     values = random_vectors(100, dimension=384)
-    (window,) = windows([records([str(number) for number in range(100)], values)])
-    back = np.stack([np.asarray(value, np.float32) for _, value, _ in window.items.values()])
+    (request,) = requests([records([str(number) for number in range(100)], values)])
+    back = np.stack([np.asarray(value, np.float32) for _, value, _ in request.items.values()])
     assert np.abs(back - values).max() < 1e-9
 
 
-def test_batches_are_joined_up_to_a_size() -> None:
+def test_batches_are_joined_and_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = [records([f"{number}-{part}" for part in range(10)], random_vectors(10)) for number in range(10)]
-    (one,) = windows(batches)
+    (one,) = requests(batches)
     assert (one.rows, len(one.items)) == (100, 100)
-    parts = list(windows(batches, size=one.bytes // 4))
-    assert [part.rows for part in parts] == [30, 30, 30, 10]
-    assert list(windows([])) == []
+    monkeypatch.setattr(records_module, "REQUEST_RECORDS", 32)
+    assert [part.rows for part in requests(batches)] == [32, 32, 32, 4]
+    monkeypatch.setattr(records_module, "REQUEST_BYTES", 1)
+    assert [part.rows for part in requests(batches[:1])] == [1] * 10, "what is too large by itself is sent by itself"
+    assert list(requests([])) == []
 
 
 def test_the_last_of_an_id_counts() -> None:
     first, second = random_vectors(2)
-    (window,) = windows([Records(["a"], row[None], [metadata()]) for row in (first, second)])
-    assert (window.rows, list(window.items)) == (2, ["a"])
-    assert np.allclose(window.items["a"][1], second)
+    (request,) = requests([Records(["a"], row[None], [metadata()]) for row in (first, second)])
+    assert (request.rows, list(request.items)) == (2, ["a"])
+    assert np.allclose(request.items["a"][1], second)
