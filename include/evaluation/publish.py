@@ -151,4 +151,6 @@ def _index_check(verification: Verification, backend: str) -> IndexCheck | None:
         queries=verification.queries,
         k=K,
         recall=verification.recall,
+        compared=verification.sampled,
+        golden=verification.golden,
     )

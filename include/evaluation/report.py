@@ -58,6 +58,10 @@ class IndexCheck(BaseModel):
     k: int
     recall: float
     """Mean share of the exact k nearest that the index returns."""
+    compared: int = 0
+    """Records whose vector and metadata were read again."""
+    golden: int = 0
+    """Of these, searched for by their own vectors, and found."""
 
 
 class Corpus(BaseModel):
