@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from tests.standins.vectors import VectorNamespace
 
@@ -212,5 +213,5 @@ def check_record(record: dict[str, Any], dimension: int) -> None:
         raise Refusal(400, f"The id {record['id'][:20]} must have 1 to {MAX_ID} characters")
     if any(value is None for value in metadata.values()):
         raise Refusal(400, "Metadata value must be a string, number, boolean or list of strings, got null")
-    if len(json.dumps(metadata, ensure_ascii=False).encode()) > MAX_METADATA:
+    if len(orjson.dumps(metadata)) > MAX_METADATA:
         raise Refusal(400, f"Metadata size exceeds the limit of {MAX_METADATA} bytes per vector")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from bisect import bisect_left, bisect_right
@@ -26,6 +27,8 @@ class VectorNamespace:
         self._ids: list[str] = []
         self._metadata: list[dict[str, Any]] = []
         self._values = np.zeros((64, dimension), np.float32)
+        self._layout = struct.Struct(f"{dimension}f")
+        """Of a row, to write one from a list in less time than NumPy takes to look at the list."""
         self._pending: deque[tuple[float, Callable[[], None]]] = deque()
         self._counts: list[tuple[float, int]] = [(0.0, 0)]
         self._ordered: list[str] | None = None
@@ -113,7 +116,7 @@ class VectorNamespace:
                 self._metadata.append({})
                 if row == len(self._values):
                     self._values = np.concatenate([self._values, np.zeros_like(self._values)])
-            self._values[row] = record["values"]
+            self._layout.pack_into(self._values.data, row * self._layout.size, *record["values"])
             self._metadata[row] = record.get("metadata") or {}
 
     def _remove(self, ids: list[str]) -> None:
