@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding clean
+.PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ bench-fine-tuning: $(VENV)/installed ## Measure fine-tuning against the article'
 
 bench-encoding: $(VENV)/installed ## Measure encoding against the article's calls
 	@$(RUN) -m benchmarks.encoding
+
+bench-reindex: $(VENV)/installed ## Measure re-indexing against the article's loop
+	@$(RUN) -m benchmarks.reindex
+
+bench-vectors: $(VENV)/installed ## Measure writing and searching a million vectors
+	@$(RUN) -m benchmarks.vectors
 
 clean: ## Stop Airflow and remove everything that was generated
 	@if [ -x $(RUN) ]; then $(RUN) -m deploy.local down; fi

@@ -46,7 +46,7 @@ SAMPLED_WRITTEN = 2_000
 SAMPLED_OTHERS = 200
 """Of those that it left as they were."""
 CLOSE = 1e-5
-"""Between a number that was encoded and the one that is kept: Pinecone's travel with nine decimals."""
+"""Between a number that was encoded and the one that is kept: Pinecone's travel with seven decimals."""
 GOLDEN = 100
 """Sampled vectors that are asked as queries."""
 MISSES = 1

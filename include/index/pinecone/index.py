@@ -31,7 +31,7 @@ from include.index.pinecone.write import Writer, same
 log = logging.getLogger(__name__)
 
 QUERIES_AT_ONCE = 32
-READS_AT_ONCE = 8
+READS_AT_ONCE = 16
 WRITES_AT_ONCE = 4
 DELETE_IDS = 1_000
 FETCH_IDS = 100

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any
 
 import numpy as np
 from pinecone import Index
@@ -15,12 +14,12 @@ from pinecone.errors import PineconeError
 from include.errors import PermanentError, RetryLaterError
 from include.index.contract import Stored
 from include.index.pinecone.calls import Caller
-from include.index.pinecone.records import Request, unpack
+from include.index.pinecone.records import Request
 
 log = logging.getLogger(__name__)
 
 UPSERTS_AT_ONCE = 16
-"""Requests on their way; their 2 MB and the lists that they are made from bound the memory that writing takes."""
+"""Requests on their way, of 2 MB each, which bounds the memory that writing takes."""
 SAMPLED = 2
 """Records of each request that are looked for after the last one; all that were on their way together are looked at,
 for the last to be sent need not be the last to arrive."""
@@ -90,7 +89,7 @@ class Writer:
         """Write one request, and again those records that failed, until all are there or there is no hope."""
         doing = f"writing to {self._namespace}"
         waits = self._caller.patience.waits()
-        left: list[Any] = list(request.items.values())
+        left = list(request.items.values())
         answers: list[Exception] = []
         while left:
             # The client holds it back while others have made Pinecone answer that it is busy.
@@ -105,10 +104,10 @@ class Writer:
                     show_progress=False,
                 ),
             )
-            left = response.failed_items
-            if not left:
+            ids = [item["id"] for item in response.failed_items]
+            if not ids:
                 return
-            ids = [item["id"] for item in left]
+            left = [request.items[key] for key in ids]
             errors = [error.error for error in response.errors]
             # What the client held back, because nothing came through, says less than the answers did before.
             answers = [error for error in errors if type(error) is not PineconeError] or answers or errors
@@ -168,8 +167,7 @@ def _sample(request: Request, size: int) -> dict[str, Stored]:
     """Some of the records, the last among them."""
     keys = list(request.items)
     chosen = keys[:: -max(1, len(keys) // size)][:size]
-    records = [request.items[key] for key in chosen]
-    return {key: Stored(np.asarray(values, np.float32), unpack(packed)) for key, values, packed in records}
+    return {key: request.stored(key) for key in chosen}
 
 
 def _named(ids: Sequence[str]) -> str:

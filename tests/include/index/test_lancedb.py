@@ -56,9 +56,17 @@ def recall(index: LanceIndex, values: dict[str, Vectors], queries: Vectors, k: i
     return float(np.mean(shares))
 
 
-def test_search_is_exact_up_to_a_size_and_approximate_above(tmp_path: Path) -> None:
+@pytest.fixture(params=["IVF_HNSW_SQ", "IVF_SQ"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of the approximate indexes, as they are at some hundred times the size: of many parts, few of them probed."""
+    monkeypatch.setattr(module, "PARTITION_ROWS", 50)
+    monkeypatch.setattr(module, "LEAST_PROBES", 4)
+    return str(request.param)
+
+
+def test_search_is_exact_up_to_a_size_and_approximate_above(tmp_path: Path, kind: str) -> None:
     """Through its whole life a namespace answers nearly as exact search would, and from what it holds now."""
-    index = LanceIndex(str(tmp_path), exact_rows=300)
+    index = LanceIndex(str(tmp_path), exact_rows=300, hnsw_rows=1000 if kind == "IVF_HNSW_SQ" else 300)
     index.create("ns", WIDTH)
     held: dict[str, Vectors] = {}
     queries = clustered(50, seed=1)
@@ -76,7 +84,7 @@ def test_search_is_exact_up_to_a_size_and_approximate_above(tmp_path: Path) -> N
     upsert(300, 700, seed=3)
     assert recall(index, held, queries) == 1.0, "still exact, for there is no index yet"
     info = index.finish("ns")
-    assert (info.rows, info.kind) == (1000, "IVF_HNSW_SQ")
+    assert (info.rows, info.kind) == (1000, kind)
     assert recall(index, held, queries) >= 0.95
 
     upsert(950, 100, seed=4)
@@ -96,13 +104,13 @@ def test_search_is_exact_up_to_a_size_and_approximate_above(tmp_path: Path) -> N
         assert not found.intersection(gone)
 
 
-def test_a_filter_finds_the_few_among_many(tmp_path: Path) -> None:
+def test_a_filter_finds_the_few_among_many(tmp_path: Path, kind: str) -> None:
     """An approximate index that filters afterwards would give too few, or none."""
-    index = LanceIndex(str(tmp_path), exact_rows=300)
+    index = LanceIndex(str(tmp_path), exact_rows=300, hnsw_rows=1000 if kind == "IVF_HNSW_SQ" else 300)
     index.create("ns", WIDTH)
     index.upsert("ns", [records([f"e{number:04d}" for number in range(990)], clustered(990, seed=2))])
     index.upsert("ns", [records([f"t{number}" for number in range(10)], clustered(10, seed=3), language="Thai")])
-    assert index.finish("ns").kind == "IVF_HNSW_SQ"
+    assert index.finish("ns").kind == kind
     for hits in index.query("ns", clustered(20, seed=4), 10, {"language": "Thai"}):
         assert sorted(ids_of(hits)) == [f"t{number}" for number in range(10)]
 

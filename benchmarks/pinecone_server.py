@@ -1,0 +1,73 @@
+"""The stand-in for Pinecone as a process of its own, so that what it works is not counted as a contender's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from include.index.pinecone.credentials import Credentials
+
+PROJECT = Path(__file__).resolve().parents[1]
+INDEX = "podsearch"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the stand-in is, and how to be let in."""
+
+    host: str
+    key: str
+    process: int
+
+    @property
+    def credentials(self) -> Credentials:
+        return Credentials(self.key, host=self.host)
+
+    def cpu_seconds(self) -> float:
+        """CPU time that it has taken so far."""
+        times = psutil.Process(self.process).cpu_times()
+        return float(times.user + times.system)
+
+
+@contextmanager
+def served(latency: float) -> Iterator[Server]:
+    """A stand-in, until the end of the block.
+
+    :param latency: seconds that every answer takes, besides the work.
+    """
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "benchmarks.pinecone_server", str(latency)],
+        cwd=PROJECT,
+        # Its search is exact, by matrix products that would wait for each other's threads.
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield Server(**json.loads(process.stdout.readline()), process=process.pid)
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def main() -> None:
+    from tests.standins.pinecone import PineconeStandIn
+
+    with PineconeStandIn(latency=float(sys.argv[1])).serve() as standin:
+        print(json.dumps({"host": standin.host, "key": standin.key}), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
