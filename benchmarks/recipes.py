@@ -108,7 +108,8 @@ def main() -> None:
     )
     chosen = [name for name in VARIANTS if not arguments.variants or any(part in name for part in arguments.variants)]
     jobs = [(BASE, SEED)] + [(name, SEED + number) for number in range(arguments.seeds) for name in chosen]
-    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+    # A process each: memory that one variant took is not kept from the next.
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         running = {pool.submit(measure, work, name, seed): (name, seed) for name, seed in jobs}
         for number, done in enumerate(as_completed(running), start=1):
             name, seed = running[done]
