@@ -92,14 +92,6 @@ class Hit:
     metadata: Metadata
 
 
-@dataclass(frozen=True)
-class NamespaceInfo:
-    """What a namespace holds and how it is searched (``exact``, or the name of the approximate index)."""
-
-    rows: int
-    kind: str
-
-
 class VectorIndex(Protocol):
     """Vectors by id in namespaces; a namespace holds the vectors of exactly one model version.
 
@@ -149,8 +141,11 @@ class VectorIndex(Protocol):
 
     def namespaces(self) -> list[str]: ...
 
-    def finish(self, namespace: str) -> NamespaceInfo:
-        """Bring a namespace into the state it is searched in, after writing: compact it, build what makes it fast."""
+    def finish(self, namespace: str) -> str:
+        """Bring a namespace into the state it is searched in, after writing: compact it, build what makes it fast.
+
+        :returns: how it is searched: ``exact``, or the name of the approximate index.
+        """
         ...
 
     def drop(self, namespace: str) -> None:

@@ -23,7 +23,6 @@ from include.index.contract import (
     Hit,
     IndexMismatchError,
     Metadata,
-    NamespaceInfo,
     NamespaceNotFoundError,
     Period,
     Records,
@@ -154,7 +153,7 @@ class LanceIndex:
             if not token:
                 return sorted(names)
 
-    def finish(self, namespace: str) -> NamespaceInfo:
+    def finish(self, namespace: str) -> str:
         table = self._table(namespace)
         rows = table.count_rows()
         if rows > self.exact_rows and _kind(table) == EXACT:
@@ -164,7 +163,7 @@ class LanceIndex:
             table.create_index("vector", config=graph if rows <= self.hnsw_rows else lists)
         # Compacts small files, brings rows written since into the indexes, and drops what no version needs.
         table.optimize(cleanup_older_than=timedelta(days=1))
-        return NamespaceInfo(rows, _kind(table))
+        return _kind(table)
 
     def drop(self, namespace: str) -> None:
         if namespace in self.namespaces():

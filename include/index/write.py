@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.index.contract import Metadata, NamespaceInfo, Records, Stored, VectorIndex, Vectors
+from include.index.contract import Metadata, Records, Stored, VectorIndex, Vectors
 from include.index.plan import (
     OutdatedPlanError,
     Plan,
@@ -162,12 +162,12 @@ def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification
     :raises OutdatedPlanError: the namespace was planned anew since.
     """
     require_current(store, plan)
-    info = index.finish(plan.namespace)
+    kind = index.finish(plan.namespace)
     ids = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
     try:
         _verify_ids(index, plan.namespace, set(ids))
         compared = _verify_records(store, index, plan, _sampled(store, plan, ids))
-        golden = _verify_search(index, plan, info, compared)
+        golden = _verify_search(index, plan, kind, compared)
     except VerificationError:
         distrust(store, plan)
         raise
@@ -175,12 +175,12 @@ def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification
     log.info(
         "Verified %s: %d records (%s), %d of them compared, %d searched for.",
         plan.namespace,
-        info.rows,
-        info.kind,
+        len(ids),
+        kind,
         len(compared),
         golden,
     )
-    return Verification(rows=info.rows, sampled=len(compared), golden=golden, kind=info.kind)
+    return Verification(rows=len(ids), sampled=len(compared), golden=golden, kind=kind)
 
 
 def _verify_ids(index: VectorIndex, namespace: str, wanted: set[str]) -> None:
@@ -249,7 +249,7 @@ def _differing(found: Stored | None, wanted: Stored) -> str:
     return ", ".join(differing)
 
 
-def _verify_search(index: VectorIndex, plan: Plan, info: NamespaceInfo, compared: Mapping[str, Stored]) -> int:
+def _verify_search(index: VectorIndex, plan: Plan, kind: str, compared: Mapping[str, Stored]) -> int:
     """Ask some stored vectors as queries; how many."""
     golden = list(compared)[:GOLDEN]
     if not golden:
@@ -260,7 +260,7 @@ def _verify_search(index: VectorIndex, plan: Plan, info: NamespaceInfo, compared
         for key, hits in zip(golden, answers, strict=True)
         if not hits or (hits[0].episode_id != key and hits[0].score < EQUAL)
     ]
-    if len(lost) > (0 if info.kind == "exact" else MISSES):
+    if len(lost) > (0 if kind == "exact" else MISSES):
         raise VerificationError(
             f"{len(lost)} of {len(golden)} vectors of {plan.namespace} do not find themselves when they are asked as "
             f"queries ({', '.join(lost[:NAMED])}). {REMEDY}"

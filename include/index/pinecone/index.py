@@ -16,7 +16,6 @@ from include.index.contract import (
     Hit,
     IndexMismatchError,
     Metadata,
-    NamespaceInfo,
     NamespaceNotFoundError,
     Records,
     Stored,
@@ -178,9 +177,10 @@ class PineconeIndex:
     def namespaces(self) -> list[str]:
         return sorted(name for member in self._family.members() for name in self._names(member))
 
-    def finish(self, namespace: str) -> NamespaceInfo:
+    def finish(self, namespace: str) -> str:
         """Pinecone builds what makes a namespace fast by itself."""
-        return NamespaceInfo(self.count(namespace), "Pinecone serverless")
+        self._open(namespace)
+        return "Pinecone serverless"
 
     def drop(self, namespace: str) -> None:
         self._opened.pop(namespace, None)

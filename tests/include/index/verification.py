@@ -121,7 +121,7 @@ class VerificationContract:
             return [*([Hit("e0039", 0.9, hits[0].metadata)] for hits in answers[:lost]), *answers[lost:]]
 
         monkeypatch.setattr(index, "query", mislead)
-        if lost > MISSES or index.finish(MODEL).kind == "exact":
+        if lost > MISSES or index.finish(MODEL) == "exact":
             with pytest.raises(VerificationError, match=rf"{lost} of 40 vectors of m1 do not find themselves .* again"):
                 verify(store, index, plan)
             assert read_journal(store, MODEL).states == [None]

@@ -13,7 +13,7 @@ import numpy as np
 from upath import UPath
 
 from include.index import live
-from include.index.contract import Metadata, NamespaceInfo, Records, VectorIndex, Vectors
+from include.index.contract import Metadata, Records, VectorIndex, Vectors
 from include.index.lancedb import LanceIndex
 from include.index.plan import Plan, plan_reindex, read_journal, require_current
 from include.index.write import delete_withdrawn, prepare_namespace, texts_to_encode, upsert_shard, verify
@@ -195,7 +195,7 @@ class MortalIndex(LanceIndex):
             self.fuse.moment()
             super().delete(namespace, part)
 
-    def finish(self, namespace: str) -> NamespaceInfo:
+    def finish(self, namespace: str) -> str:
         self.fuse.moment()
         return super().finish(namespace)
 
