@@ -126,8 +126,7 @@ class Settings(BaseSettings):
     # Training queries
     query_generator: Literal["extractive", "doc2query"] = "extractive"
     """What writes them: the episodes' own words, or a T5 model."""
-    queries_per_episode: int = Field(default=0, ge=0, le=50)
-    """0: as many as make 250,000 in all, but 3 at least and 6 at most."""
+    queries_per_episode: int = Field(default=3, ge=1, le=50)
     generator_model: str = "doc2query/all-t5-base-v1"
     """Hub id or local path of the T5 model of doc2query."""
     generator_revision: str | None = None

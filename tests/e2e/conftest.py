@@ -173,7 +173,6 @@ def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         # So tiny a model does not survive being rounded to eight bits.
         "generator_engine": "torch",
         "query_shard_episodes": "40",
-        "queries_per_episode": "3",
         # Long enough to be killed in the middle.
         "epochs": "3",
     }

@@ -107,12 +107,7 @@ def test_queries_are_written_for_each_shard_and_become_pairs(installation: Insta
     assert counts["pairs"] == sum(counts["by_split"].values())
 
 
-def test_pairs_are_validated_before_they_are_trained_on(
-    installation: Installation, context: FakeContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # More cannot be told apart in so few episodes that say nearly the same.
-    monkeypatch.setenv("PODSEARCH_QUERIES_PER_EPISODE", "3")
-    get_settings.cache_clear()
+def test_pairs_are_validated_before_they_are_trained_on(installation: Installation, context: FakeContext) -> None:
     training_id = write_pairs(installation, context)
     operator = ValidateQueriesOperator(task_id="validate_queries", training_id=training_id, run_name="t")
     found = operator.execute(context)  # type: ignore[arg-type]

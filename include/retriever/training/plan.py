@@ -21,10 +21,6 @@ PLAN_VERSION = 2
 MAX_QUERY_SHARDS = 1_000
 """Airflow maps a task over so many at most (``[core] max_map_length`` is 1,024)."""
 LOGS_FILE = "search_logs.csv"
-ENOUGH_QUERIES = 250_000
-"""With more of them, GPL (arXiv 2112.07577, table 3) gained nothing; on small catalogues more of each text helped."""
-QUERIES_PER_EPISODE = (3, 6)
-"""Fewest and most: on the bundled sample 6 were better than 3 (``benchmarks/RESULTS.md``), and take twice the time."""
 
 
 class QueryShard(BaseModel, frozen=True):
@@ -103,7 +99,6 @@ def plan_training(
 ) -> TrainingPlan:
     """Name a training on the latest snapshot.
 
-    :param queries_per_episode: 0 for what suits the size of the catalogue.
     :param query_shard_episodes: about how many episodes one task writes queries for.
     :param search_logs: kept as it is now beside the plan, so that every task reads the same.
     :raises FileNotFoundError: no snapshot was published, or there are no such logs.
@@ -119,7 +114,7 @@ def plan_training(
         snapshot_id=latest.snapshot_id,
         query_shards=_query_shards(latest, share, query_shard_episodes),
         generator=generator,
-        queries_per_episode=queries_per_episode or _queries_per_episode(min(latest.episodes, max_episodes)),
+        queries_per_episode=queries_per_episode,
         sampled_share=share,
         round_trip=round_trip,
         search_logs=hashlib.sha256(logs).hexdigest() if logs is not None else None,
@@ -137,11 +132,6 @@ def plan_training(
 
 def load_plan(store: ArtifactStore, training_id: str) -> TrainingPlan:
     return TrainingPlan.model_validate(store.read_json(FOLDER, training_id, "plan.json"))
-
-
-def _queries_per_episode(episodes: int) -> int:
-    fewest, most = QUERIES_PER_EPISODE
-    return min(most, max(fewest, ceil(ENOUGH_QUERIES / max(episodes, 1))))
 
 
 def _query_shards(catalogue: snapshot.Manifest, share: float, size: int) -> list[QueryShard]:

@@ -70,18 +70,6 @@ def test_another_version_of_the_steps_is_another_training(tmp_path: Path, monkey
     assert plan(store).training_id != first.training_id
 
 
-@pytest.mark.parametrize(
-    ("enough", "max_episodes", "each"), [(1, 5000, 3), (360, 5000, 4), (360, 80, 5), (9999, 5000, 6)]
-)
-def test_the_smaller_the_catalogue_the_more_is_asked_of_each_episode(
-    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, enough: int, max_episodes: int, each: int
-) -> None:
-    publish_snapshot(store, episodes=90)
-    monkeypatch.setattr(module, "ENOUGH_QUERIES", enough)
-    assert plan(store, queries_per_episode=0, max_episodes=max_episodes).queries_per_episode == each
-    assert plan(store, queries_per_episode=2).queries_per_episode == 2
-
-
 def test_without_a_snapshot_there_is_nothing_to_plan(store: ArtifactStore) -> None:
     with pytest.raises(FileNotFoundError, match="ingest_episodes"):
         plan(store)
