@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def family(airflow: Airflow, *names: str) -> list[psutil.Process]:
     found = []
     for name in names:
         log = airflow.log_file(name)
-        wait_for(lambda log=log: log.exists() and "ready" in log.read_text())  # type: ignore[misc]
+        # The whole line: unbuffered, its words are written one by one.
+        wait_for(lambda log=log: log.exists() and re.search(r"ready \d+\n", log.read_text()))  # type: ignore[misc]
         pid = json.loads((airflow.home / "processes.json").read_text())["components"][name]["pid"]
         found += [psutil.Process(pid), psutil.Process(int(log.read_text().split()[1]))]
     return found
