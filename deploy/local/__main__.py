@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -25,14 +26,41 @@ DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
 console = Console(highlight=False, soft_wrap=True)
 
 
+class _Interrupts:
+    """Ends a command at SIGINT and SIGTERM, even when the exception gets lost.
+
+    Python drops what is raised within a destructor or an extension's callback, so every wait checks, too.
+    """
+
+    def __init__(self) -> None:
+        self._seen = False
+
+    def watch(self) -> None:
+        """From now on; a shell's background jobs begin with SIGINT ignored."""
+        self._seen = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._interrupt)
+
+    def check(self) -> None:
+        """:raises KeyboardInterrupt: a signal has come."""
+        if self._seen:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._seen = True
+        raise KeyboardInterrupt
+
+
+interrupts = _Interrupts()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if all went well."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     commands = {"run": run, "up": up, "down": down}
     parser.add_argument("command", choices=commands, help="run the pipeline once; leave Airflow running; stop it")
     chosen = parser.parse_args(arguments).command
-    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs begin with SIGINT ignored
-        signal.signal(number, _interrupt)
+    interrupts.watch()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         return commands[chosen](get_settings())
@@ -53,12 +81,13 @@ def run(settings: Settings) -> int:
     try:
         follower = Follower(api, logs_folder(settings), console, since=since)
         api.trigger("ingest_episodes")
-        runs = follower.follow(DAGS, airflow.check)
+        check = _checks(airflow)
+        runs = follower.follow(DAGS, check)
         left = _left_undone(settings)
         if all(run.state == "success" for run in runs) and left and left not in {run.dag_id for run in runs}:
             # An earlier run failed after the episodes were in: nothing new will start what it left.
             api.trigger(left)
-            runs = follower.follow(DAGS, airflow.check)
+            runs = follower.follow(DAGS, check)
         for task in follower.failures(runs):
             console.print(Text(f"\n{task.dag_id} · {task.label} failed; the end of its log:", style="bold red"))
             console.print(Text("\n".join(follower.log_lines(task, 30))))
@@ -103,6 +132,16 @@ def _airflow(settings: Settings) -> Airflow:
     return Airflow(airflow_home(settings), airflow_environment(settings))
 
 
+def _checks(airflow: Airflow) -> Callable[[], None]:
+    """What every wait calls between two looks: raises when waiting is in vain."""
+
+    def check() -> None:
+        interrupts.check()
+        airflow.check()
+
+    return check
+
+
 def _start(settings: Settings, airflow: Airflow, *, outlive_parent: bool) -> AirflowApi:
     """Bring Airflow up, or leave nothing running; what is left of one that was killed is stopped before."""
     with airflow.starting():
@@ -131,12 +170,13 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
             "PODSEARCH_PORT as they were when it was started, or stop it with `make down`."
         )
     api = AirflowApi(settings)
-    api.wait_until_up(airflow.check)
+    check = _checks(airflow)
+    api.wait_until_up(check)
     for pool, (slots, description) in POOLS.items():
         if pool == Pool.GPU and settings.device != "cpu":
             slots = max(slots, len(visible_gpus()))
         api.ensure_pool(pool, slots, description)
-    api.wait_for_dags(DAGS, airflow.check)
+    api.wait_for_dags(DAGS, check)
     for dag_id in DAGS:
         api.unpause(dag_id)
     return api
@@ -161,10 +201,6 @@ def _left_undone(settings: Settings) -> str | None:
     ):
         return "train_retriever"
     return "reindex_episodes" if live is None or live.snapshot_id != latest.snapshot_id else None
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

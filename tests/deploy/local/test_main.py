@@ -17,6 +17,7 @@ import pytest
 
 from deploy.local import __main__ as runner
 from deploy.local import processes
+from deploy.local.api import AirflowApi
 from deploy.local.environment import airflow_environment, airflow_home, passwords_file
 from deploy.local.processes import Airflow
 from include.errors import PermanentError
@@ -248,3 +249,32 @@ def test_an_interrupted_start_leaves_nothing_running(
     assert [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
     assert not (home / "airflow" / "processes.json").exists()
     assert not passwords_file(Settings(home=home)).exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_still_ends_the_run(
+    running: Airflow,
+    main: Callable[[str], int],
+    airflow_standin: AirflowStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is raised in a destructor, or in a callback of an extension as libraries are imported, goes nowhere."""
+
+    class Interrupted:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    trigger = AirflowApi.trigger
+
+    def trigger_while_a_signal_comes(api: AirflowApi, dag_id: str) -> str:
+        run = trigger(api, dag_id)
+        Interrupted()
+        return run
+
+    monkeypatch.setattr(AirflowApi, "trigger", trigger_while_a_signal_comes)
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, False)
+    airflow_standin.moments = [Moment(runs={INGEST: state}) for state in ("running", "running", "success")]
+    assert main("run") == 130
+    assert airflow_standin.triggered == ["ingest_episodes"]
+    assert "Interrupted" in capsys.readouterr().out
