@@ -6,9 +6,9 @@ model's own.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,14 +47,23 @@ class CTranslate2Encoder(TorchEncoder):
         _, *self._after = model.children()
 
     def _forward(self, batches: Iterable[Features], kind: Kind) -> Iterator[Tensor]:
-        waiting = iter(batches)
+        ahead: deque[tuple[Features, Future[Tensor]]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
-            while group := list(islice(waiting, 2 * self._threads)):
-                for features, tokens in zip(group, pool.map(self._tokens, group), strict=True):
-                    features["token_embeddings"] = tokens
-                    for module in self._after:
-                        features = module(features)
-                    yield features["sentence_embedding"]
+            for features in batches:
+                ahead.append((features, pool.submit(self._tokens, features)))
+                # So many wait that no thread does while what follows the transformer is computed here.
+                if len(ahead) > 2 * self._threads:
+                    yield self._embedding(*ahead.popleft())
+            while ahead:
+                yield self._embedding(*ahead.popleft())
+
+    def _embedding(self, features: Features, tokens: Future[Tensor]) -> Tensor:
+        """What follows the transformer."""
+        features["token_embeddings"] = tokens.result()
+        for module in self._after:
+            features = module(features)
+        embedding: Tensor = features["sentence_embedding"]
+        return embedding
 
     def _tokens(self, features: Features) -> Tensor:
         """The transformer's output, shape (texts, length, width)."""
