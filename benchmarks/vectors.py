@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from include.index.contract import Hit
 
 PROJECT = Path(__file__).resolve().parents[1]
-VECTORS = {"lancedb": 1_000_000, "pinecone": 100_000}
+BACKENDS = ["lancedb", "pinecone"]
+VECTORS = 1_000_000
 DIMENSION = 384
 DAYS = [datetime(2017, 12, day, tzinfo=UTC) for day in range(1, 32)]
 CENTRES = 4_000
@@ -149,7 +150,7 @@ def main() -> None:
 
 
 def _compare(work: Path, backend: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    vectors = arguments.vectors or VECTORS[backend]
+    vectors = arguments.vectors
     if backend == "pinecone":
         with served(arguments.latency / 1000) as server:
             job = Job(backend, vectors, arguments.queries, "", server)
@@ -261,8 +262,8 @@ def _least_scores(vectors: int, queries: Vectors) -> Vectors:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vectors", description=__doc__)
-    parser.add_argument("--backends", nargs="+", choices=list(VECTORS), default=list(VECTORS), help="(%(default)s)")
-    parser.add_argument("--vectors", type=int, default=0, help=f"0: as many as {VECTORS}")
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS, help="(%(default)s)")
+    parser.add_argument("--vectors", type=int, default=VECTORS, help="(%(default)s)")
     parser.add_argument("--queries", type=int, default=200, help="asked of the embedded index (%(default)s)")
     parser.add_argument("--latency", type=float, default=50, help="of the stand-in, milliseconds (%(default)s)")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for 10 GB (%(default)s)")
