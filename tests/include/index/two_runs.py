@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from include.episodes import snapshot
 from include.index.live import read_live
-from include.index.plan import OutdatedPlanError, plan_reindex
+from include.index.plan import OutdatedPlanError, plan_reindex, read_journal
 from include.index.write import VerificationError
 from tests.include.episodes.catalogue import publish
 from tests.include.index.crashes import SHARDS, THIRD, Home
@@ -76,29 +76,50 @@ def assert_a_run_that_was_overtaken_is_refused(home: Home) -> int:
 
 
 def assert_two_at_once_end_in_one_snapshot(home: Home, seed: int) -> list[BaseException]:
-    """Start one run, publish, and start another while the first goes on, each in a thread; what they failed with."""
+    """Start one run; in the midst of its writes publish, and start another; what they failed with.
+
+    The first goes on when the second has begun to write, and then both do as it comes, each in a thread.
+    """
     failures: list[BaseException] = []
     draw = random.Random(seed)
-    planned = threading.Event()
+    writing = threading.Event()
+
+    def writer() -> str | None:
+        return read_journal(home.store(), MODEL).plan_id
 
     class Dawdling(Fuse):
         """Waits a little before each write."""
 
         def moment(self) -> None:
             self.passed += 1
-            if self.passed == 3:
-                planned.set()  # the old run's plan is written down
             time.sleep(draw.random() * 0.05)
 
-    def run() -> None:
+    before = writer()
+
+    class Overtaken(Dawdling):
+        """Waits until another plan has come, so many writes after its own was noted."""
+
+        def moment(self) -> None:
+            super().moment()
+            mine = writer()
+            if mine != before and not writing.is_set():
+                if self.left == 0:
+                    writing.set()
+                    deadline = time.monotonic() + 60
+                    while writer() == mine:
+                        assert time.monotonic() < deadline
+                        time.sleep(0.002)
+                self.left -= 1
+
+    def run(fuse: Fuse) -> None:
         try:
-            home.run_beside(Dawdling(0))
+            home.run_beside(fuse)
         except Exception as error:
             failures.append(error)
 
-    old, new = (threading.Thread(target=run) for _ in range(2))
+    old, new = (threading.Thread(target=run, args=[fuse]) for fuse in (Overtaken(seed % 2), Dawdling(0)))
     old.start()
-    assert planned.wait(30)
+    assert writing.wait(60)
     publish(home.store(), THIRD, shards=SHARDS)
     new.start()
     for thread in (old, new):
