@@ -134,7 +134,7 @@ def test_each_bad_answer_has_its_reason_and_takes_no_longer_than_allowed(
     server.pages["/f"] = page
     started = time.monotonic()
     assert refused(server.url("/f")).reason is reason
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_bomb_is_refused_before_it_fills_the_memory(server: FeedsStandIn) -> None:
