@@ -70,7 +70,7 @@ class Searcher:
 
     def wait_for(self, version: str) -> None:
         """Until it has had answers of a model."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not self.answered[version] and time.monotonic() < end:
             time.sleep(0.005)
         assert self.answered[version], f"no answer of {version}, but {self.wrong or self.answered}"
