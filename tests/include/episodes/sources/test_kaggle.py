@@ -324,7 +324,7 @@ class TestBusyServers:
             ("a while", THROTTLED_SECONDS),
             ("nan", THROTTLED_SECONDS),
             ("99999999", LONGEST_WAIT),
-            (format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True), 1),
+            ("Wed, 25 Nov 2015 00:00:00 GMT", 1),
         ],
     )
     def test_a_throttled_request_is_left_to_the_scheduler_for_as_long_as_told(
