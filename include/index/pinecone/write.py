@@ -42,11 +42,15 @@ class UpsertFailedError(RetryLaterError):
     """Some records could not be written for the moment.
 
     :param ids: all that were sent and not written, as far as is known.
+    :param answered: Pinecone has said why; else the client held them back at each attempt, for others had failed.
     """
 
-    def __init__(self, message: str, ids: Sequence[str], *, seconds: float | None = None) -> None:
+    def __init__(
+        self, message: str, ids: Sequence[str], *, seconds: float | None = None, answered: bool = True
+    ) -> None:
         super().__init__(message, seconds=seconds)
         self.ids = list(ids)
+        self.answered = answered
 
 
 class Writer:
@@ -117,7 +121,8 @@ class Writer:
             if not self._caller.wait(failure, waits):
                 if refused is not None:
                     raise UpsertRefusedError(str(failure), ids)
-                raise UpsertFailedError(str(failure), ids, seconds=_seconds(failure) or None)
+                answered = any(type(error) is not PineconeError for error in answers)
+                raise UpsertFailedError(str(failure), ids, seconds=_seconds(failure) or None, answered=answered)
 
     def _await(self, most: int) -> None:
         """Wait until no more than so many requests are on their way; after a failure, for all of them."""
@@ -141,8 +146,8 @@ class Writer:
             return others[0]
         ids = [key for failure in refused + failed for key in failure.ids]
         log.error("Not written to %s: %s", self._namespace, ", ".join(ids))
-        first = (refused or failed)[0]
-        message = f"{len(ids)} of {self._sent} records that were sent are not written: {_named(ids)}. {first}"
+        reason = refused[0] if refused else max(failed, key=lambda failure: failure.answered)
+        message = f"{len(ids)} of {self._sent} records that were sent are not written: {_named(ids)}. {reason}"
         if refused:
             return UpsertRefusedError(message, ids)
         return UpsertFailedError(message, ids, seconds=max(map(_seconds, failed)) or None)

@@ -12,7 +12,8 @@ from pinecone._internal.bulk import get_registry
 from include.index.contract import Records
 from include.index.pinecone import records as records_module
 from include.index.pinecone.index import PineconeIndex
-from include.index.pinecone.write import UPSERTS_AT_ONCE, UpsertFailedError, UpsertRefusedError
+from include.index.pinecone.records import Request
+from include.index.pinecone.write import UPSERTS_AT_ONCE, UpsertFailedError, UpsertRefusedError, Writer
 from tests.include.index.contract import DIMENSION, metadata, random_vectors, records
 from tests.standins.pinecone import Fault, PineconeStandIn
 
@@ -101,6 +102,21 @@ def test_what_stays_names_every_record_that_is_not_written(
     assert all(key in caplog.text for key in raised.value.ids)
     assert index.upsert("ns", [records(NAMES, VALUES)]) == COUNT
     assert_all_is_there(index)
+
+
+def test_the_reason_is_what_pinecone_said_and_not_that_the_client_held_back(
+    index: PineconeIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine, a request may be held back at each attempt, for all others fail."""
+
+    def fail(writer: Writer, request: Request) -> None:
+        ids = list(request.items)
+        said = NAMES[30] in ids
+        raise UpsertFailedError("away" if said else "held back", ids, answered=said)
+
+    monkeypatch.setattr(Writer, "_write", fail)
+    with pytest.raises(UpsertFailedError, match=r"not written: .*\. away"):
+        index.upsert("ns", [records(NAMES[:100], VALUES[:100])])
 
 
 def test_a_record_that_is_refused_fails_at_once(index: PineconeIndex, standin: PineconeStandIn) -> None:
