@@ -153,7 +153,7 @@ def test_a_hostile_field_of_5_mb_takes_no_time(piece: str) -> None:
     started = time.process_time()
     clean(piece * (5_000_000 // len(piece)), title="a")
     clean_line(piece * 10_000)
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize("raw", ["<p>a &amp;amp; b</p>\n\nLinks", f"{LONG}. {LONG}. 3 < 4", "日本。 <3 &copy;"])
