@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export Q
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors clean
+.PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-reindex: $(VENV)/installed ## Measure re-indexing against the article's lo
 
 bench-vectors: $(VENV)/installed ## Measure writing and searching a million vectors
 	@$(RUN) -m benchmarks.vectors
+
+bench-gpu: $(VENV)/installed ## Run the CUDA tests and measure everything that uses a GPU
+	@$(RUN) -m benchmarks.gpu
 
 clean: ## Stop Airflow and remove everything that was generated
 	@if [ -x $(RUN) ]; then $(RUN) -m deploy.local down; fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ def agreement(device: str, folder: Path) -> dict[str, Any]:
     They agree if the means are no further apart than four standard errors, and what rounding to a number format adds.
     """
 
-    from include.queries.doc2query.conversion import compute_type, convert
-    from include.queries.doc2query.ctranslate2_engine import CTranslate2Engine
     from include.queries.doc2query.engine import Source
     from include.queries.doc2query.load import load_model, load_tokenizer, locate
     from include.queries.doc2query.sampling import Sampling
@@ -35,13 +34,17 @@ def agreement(device: str, folder: Path) -> dict[str, Any]:
     texts = [example(chance)[0] for _ in range(TEXTS)]
     sources = [Source(str(at), tuple(tokenizer.encode(text))) for at, text in enumerate(texts)]
     settings: dict[str, Any] = {"sampling": Sampling(), "steps": STEPS, "device": device, "batch_size": 16}
-    kind = compute_type(device)
-    converted = convert(source, model, folder / "converted-small", kind=kind)
     torch_engine = TorchEngine(load_model(source), **settings)
-    engines = {
-        "torch": (torch_engine, str(torch_engine.model.dtype).removeprefix("torch.")),
-        "ctranslate2": (CTranslate2Engine(converted, kind=kind, threads=1, **settings), kind),
+    engines: dict[str, tuple[Any, str]] = {
+        "torch": (torch_engine, str(torch_engine.model.dtype).removeprefix("torch."))
     }
+    if device == "cpu" and find_spec("ctranslate2"):
+        from include.queries.doc2query.conversion import compute_type, convert
+        from include.queries.doc2query.ctranslate2_engine import CTranslate2Engine
+
+        kind = compute_type(device)
+        converted = convert(source, model, folder / "converted-small", kind=kind)
+        engines["ctranslate2"] = (CTranslate2Engine(converted, kind=kind, threads=1, **settings), kind)
     expected = _figures(model, sources, _generate(model, tokenizer, texts))
     figures: dict[str, Any] = {"transformers": expected, "agree": True}
     for name, (engine, number_format) in engines.items():

@@ -114,22 +114,20 @@ def load_model(name: str, device: str, work: Path) -> SentenceTransformer:
         return load_base(name, device)
     folder = work / DISTILUSE
     if not (folder / "modules.json").is_file():
-        _build_distiluse(folder)
+        build_distiluse(folder, load_base("all-MiniLM-L6-v2", "cpu").tokenizer)
     return load_base(str(folder), device)
 
 
-def _build_distiluse(folder: Path) -> None:
+def build_distiluse(folder: Path, tokenizer: Any) -> None:
     """Six layers of 768, mean pooling, a dense layer to 512, 128 tokens; only the tokenizer is another model's."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
     from transformers import DistilBertConfig, DistilBertModel
 
-    from include.retriever.registry import load_base
-
     transformer = str(folder / "transformer")
     torch.manual_seed(1)
-    load_base("all-MiniLM-L6-v2", "cpu").tokenizer.save_pretrained(transformer)
+    tokenizer.save_pretrained(transformer)
     DistilBertModel(DistilBertConfig(vocab_size=119_547)).save_pretrained(transformer)
     modules = [
         Transformer(transformer, max_seq_length=128),
