@@ -6,10 +6,13 @@ a few of them (:data:`PROFILES`); each can still be set on its own.
 
 from __future__ import annotations
 
+import difflib
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -78,7 +81,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{1,80}/[A-Za-z0-9_-]{1,80}$",
     )
     """Kaggle's dataset, as owner/name."""
-    kaggle_version: int | None = Field(default=None, ge=1)
+    kaggle_version: int | None = Field(default=None, ge=1, le=1_000_000)
     """The version of it that is ingested (default: the latest)."""
     kaggle_connection: str = "kaggle_default"
     """Id of the Airflow connection with the Kaggle credentials."""
@@ -86,9 +89,9 @@ class Settings(BaseSettings):
     """The list of podcast feeds: OPML, or text with one address a line."""
     feeds_connections: int = Field(default=16, ge=1, le=256)
     """Feeds that are asked for at a time; of one host it is always one."""
-    feeds_seconds: float = Field(default=30, gt=0)
+    feeds_seconds: float = Field(default=30, gt=0, le=3_600)
     """A feed that takes longer, from first to last byte, is left for the next poll."""
-    feeds_max_bytes: int = Field(default=20 * 2**20, ge=1)
+    feeds_max_bytes: int = Field(default=20 * 2**20, ge=1, le=2**32)
     """A feed that has more bytes, unpacked, is refused."""
     feeds_contact: str = Field(default="", max_length=200, pattern=r"^[!-~]*$")
     """Web or mail address that the User-Agent names, so that whoever runs the feeds' servers can write to you."""
@@ -98,9 +101,9 @@ class Settings(BaseSettings):
     """Into how many parts episodes are divided; tasks are mapped over them."""
     processes: int = Field(default=0, ge=0, le=256)
     """Processes that clean episodes (0: one for each core that may be used)."""
-    max_file_bytes: int = Field(default=20 * 2**30, ge=1)
+    max_file_bytes: int = Field(default=20 * 2**30, ge=1, le=2**44)
     """A dataset file that unpacks to more is refused (zip bombs)."""
-    max_text_chars: int = Field(default=20_000, ge=100)
+    max_text_chars: int = Field(default=20_000, ge=100, le=1_000_000)
     """A description longer than this after cleaning is cut."""
 
     # Data quality
@@ -108,7 +111,7 @@ class Settings(BaseSettings):
     """Share of rows in quarantine above which a run stops before it publishes."""
     max_shrink: float = Field(default=0.2, ge=0, le=1)
     """Largest loss of episodes against the last snapshot, and against what is usual, before a run stops."""
-    max_growth: float = Field(default=3.0, ge=1)
+    max_growth: float = Field(default=3.0, ge=1, le=1_000_000)
     """A catalogue that is more than so many times as large as the last snapshot is worth a warning."""
     max_language_loss: float = Field(default=0.5, ge=0, le=1)
     """Part of its usual share that a language may lose; more is a warning, and stops a run if it is a main language."""
@@ -118,9 +121,9 @@ class Settings(BaseSettings):
     """Published snapshots whose median is what is usual."""
     drift_share_tolerance: float = Field(default=0.07, ge=0, le=1)
     """How far a share (of a language, of repeated texts, ...) may be from what is usual before a warning."""
-    drift_length_tolerance: float = Field(default=0.3, ge=0)
+    drift_length_tolerance: float = Field(default=0.3, ge=0, le=100)
     """How far the length of descriptions may be from what is usual, as a part of it, before a warning."""
-    drift_min_episodes: int = Field(default=100, ge=0)
+    drift_min_episodes: int = Field(default=100, ge=0, le=10**9)
     """A change that concerns fewer episodes is no drift: it keeps small catalogues from crying wolf."""
 
     # Training queries
@@ -138,11 +141,11 @@ class Settings(BaseSettings):
     generator_multilingual_revision: str | None = None
     generator_engine: Literal["auto", "torch", "ctranslate2"] = "auto"
     """What runs it; `auto` takes the faster one for the device."""
-    generator_batch_size: int = Field(default=0, ge=0)
+    generator_batch_size: int = Field(default=0, ge=0, le=2**16)
     """Episodes it works on at a time (0: what suits the device)."""
-    query_shard_episodes: int = Field(default=2_000, ge=1)
+    query_shard_episodes: int = Field(default=2_000, ge=1, le=10**6)
     """Episodes that one task writes queries for: minutes of work on a GPU."""
-    round_trip: int = Field(default=0, ge=0)
+    round_trip: int = Field(default=0, ge=0, le=10**6)
     """Train only on queries whose episode the base model finds among so many (0: on all)."""
     max_dropped_share: float = Field(default=0.8, gt=0, le=1)
     """Share of the written queries that the filter may drop before the training stops."""
@@ -154,18 +157,18 @@ class Settings(BaseSettings):
     """Packaged model, hub id or local path of the model that fine-tuning starts from."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`cuda` fails at once without a GPU; `auto` takes one if there is one."""
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1_024)
     """Threads for model work (0: all cores this process may use)."""
     train_share: float = Field(default=0.80, gt=0, lt=1)
     eval_share: float = Field(default=0.01, gt=0, lt=1)
     """Split of the episodes; what is left is the test split."""
-    max_training_episodes: int = Field(default=3_000, ge=1)
+    max_training_episodes: int = Field(default=3_000, ge=1, le=10**9)
     """Episodes that training queries are written for (a seeded sample of the catalogue)."""
-    epochs: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=2e-5, gt=0)
-    seed: int = 20171201
-    patience: int = Field(default=0, ge=0)
+    epochs: int = Field(default=1, ge=1, le=1_000)
+    batch_size: int = Field(default=64, ge=2, le=2**16)
+    learning_rate: float = Field(default=2e-5, gt=0, le=1)
+    seed: int = Field(default=20171201, ge=0, le=2**32 - 1)
+    patience: int = Field(default=0, ge=0, le=1_000)
     """End the training after so many evaluations without a better one, and keep the best (0: train to the end)."""
     hard_negatives: int = Field(default=0, ge=0, le=50)
     """Texts to each pair that look like answers and are none."""
@@ -175,19 +178,19 @@ class Settings(BaseSettings):
     """Model that says which other texts of a batch may be answers, too; `base` is the base model."""
     teacher: str = ""
     """Cross-encoder whose scores of hard negatives are learnt in place of yes and no."""
-    matryoshka: Annotated[tuple[int, ...], NoDecode] = ()
+    matryoshka: Annotated[tuple[Annotated[int, Field(ge=1, le=2**16)], ...], NoDecode] = ()
     """Dimensions to which vectors may be cut afterwards; separated by commas."""
     query_prompt: str = ""
     """Stands before each query."""
-    retrain_after_days: int = Field(default=30, ge=0)
+    retrain_after_days: int = Field(default=30, ge=0, le=36_500)
     """A model older than this is trained anew when episodes arrive."""
     training_gpus: int = Field(default=1, ge=1, le=64)
     """GPUs that fine-tuning takes; the batch is divided among them."""
-    mini_batch_size: int = Field(default=0, ge=0)
+    mini_batch_size: int = Field(default=0, ge=0, le=2**16)
     """Pairs of a batch that are in memory at a time (0: what suits the device); it does not change the model."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, more time, the same model."""
-    keep_models: int = Field(default=5, ge=1)
+    keep_models: int = Field(default=5, ge=1, le=10_000)
     """Trained models kept beside those that are, or were just, live."""
 
     # Index
@@ -206,12 +209,12 @@ class Settings(BaseSettings):
     pinecone_cloud: str = "aws"
     pinecone_region: str = "us-east-1"
     """Where an index is made that is not there yet."""
-    encode_batch_size: int = Field(default=0, ge=0)
+    encode_batch_size: int = Field(default=0, ge=0, le=2**16)
     """Texts of the greatest length that are encoded at a time, and more of shorter ones (0: what suits the device)."""
     encoder_precision: Literal["float32", "float16", "int8"] = "float32"
     """With how many bits episodes and queries are encoded: 16 are for GPUs, 8 for CPUs. Another precision is another
     model version: it is measured, passes the gate and gets a namespace like one."""
-    keep_namespaces: int = Field(default=2, ge=1)
+    keep_namespaces: int = Field(default=2, ge=1, le=1_000)
     """Namespaces kept for rollback, the live one included."""
     max_deleted_share: float = Field(default=0.1, ge=0, le=1)
     """Part of the live index that a re-index may delete without asking a person first."""
@@ -219,9 +222,9 @@ class Settings(BaseSettings):
     # Evaluation
     curated_queries: Path | None = None
     """CSV of `query,episode_ids` (default of the bundled sample: its own)."""
-    evaluation_catalogue: int = Field(default=20_000, ge=1)
+    evaluation_catalogue: int = Field(default=20_000, ge=1, le=10**9)
     """Most episodes that evaluation searches."""
-    evaluation_queries: int = Field(default=500, ge=1)
+    evaluation_queries: int = Field(default=500, ge=1, le=10**6)
     """Most test queries that evaluation asks."""
     min_index_recall: float = Field(default=0.9, ge=0, le=1)
     """Share of exact search's answers that the index must give before it goes live."""
@@ -235,17 +238,17 @@ class Settings(BaseSettings):
     """The same for what a person should look at while the pipeline goes on."""
     alert_emails: Annotated[tuple[str, ...], NoDecode] = ()
     """Addresses that mail goes to when an smtp connection is told."""
-    alert_reminder_days: float = Field(default=7, gt=0)
+    alert_reminder_days: float = Field(default=7, gt=0, le=366)
     """A fault that lasts is told again after so long, if it was met since."""
-    ingest_deadline_hours: float = Field(default=6, gt=0)
+    ingest_deadline_hours: float = Field(default=6, gt=0, le=8_784)
     """A run of ingest_episodes that has not ended by then is reported."""
-    freshness_days: float | None = Field(default=None, gt=0)
+    freshness_days: float | None = Field(default=None, gt=0, le=3_660)
     """A published snapshot older than this is reported (default: never, for some sources seldom change)."""
 
     # Airflow on one machine
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
-    retry_seconds: int = Field(default=30, ge=0)
+    retry_seconds: int = Field(default=30, ge=0, le=86_400)
     """How long a failed task waits before it is tried again."""
 
     @classmethod
@@ -262,17 +265,28 @@ class Settings(BaseSettings):
         profile = next((values["profile"] for source in sources if (values := source()).get("profile")), "local")
         return (*sources, InitSettingsSource(settings_cls, PROFILES.get(profile, {})))
 
+    @field_validator("home")
+    @classmethod
+    def _home_of_podsearch(cls, value: Path) -> Path:
+        """Everything generated lives there: it is a folder of our own, or may become one."""
+        file = next((path for path in (value, *value.parents) if path.exists() and not path.is_dir()), None)
+        if file:
+            raise ValueError(f"{file} is a file: name a folder")
+        if any(precious.is_relative_to(value.resolve()) for precious in (PROJECT, Path.home().resolve())):
+            raise ValueError(f"{value} holds more than podsearch: name a folder of its own, such as {value}/podsearch")
+        return value
+
     @field_validator("home", "dataset_dir", "feeds", "curated_queries", "search_logs", mode="before")
     @classmethod
     def _relative_to_project(cls, value: Any) -> Any:
         """A relative path means the same in every process: it starts at the project's folder."""
-        return PROJECT / Path(value).expanduser() if value else None
+        return _absolute(value) if value else None
 
     @field_validator("artifacts", "index_location")
     @classmethod
     def _folder_relative_to_project(cls, value: str) -> str:
         """The same for what may also be a URL."""
-        return str(PROJECT / Path(value).expanduser()) if value and "://" not in value else value
+        return str(_absolute(value)) if value and "://" not in value else value
 
     @field_validator("alerts_critical", "alerts_warning", "alert_emails", "matryoshka", mode="before")
     @classmethod
@@ -358,12 +372,46 @@ class Settings(BaseSettings):
         return beside if beside and beside.is_file() else None
 
 
+def _absolute(value: str | Path) -> Path:
+    """A path as it is meant in every process.
+
+    :raises ValueError: it can be none; the message has the path.
+    """
+    try:
+        path = PROJECT / Path(value).expanduser()
+        path.exists()
+    except RuntimeError:
+        raise ValueError(f"{value}: there is no such user; write the folder in full") from None
+    except OSError as error:
+        raise ValueError(f"{value} cannot be used ({error.strerror}): name another place") from None
+    return path
+
+
+def _unknown() -> list[str]:
+    """A line for each variable of ours, set in the environment or in .env, that nothing reads."""
+    file = Settings.model_config.get("env_file")
+    names = {*os.environ, *(dotenv_values(file) if isinstance(file, Path) else ())}
+    ours = {name for name in names if name.upper().startswith("PODSEARCH_")}
+    lines = []
+    for name in sorted(name for name in ours if name.upper() not in KNOWN):
+        nearest = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1, cutoff=0)
+        lines.append(f"{name}: there is no such setting; the nearest is {nearest[0]}. Correct it or take it out.")
+    return lines
+
+
+TESTS = {"PODSEARCH_TEST_DATASETS"}
+"""Variables of ours that are for the tests alone."""
+KNOWN = {f"PODSEARCH_{name.upper()}" for name in Settings.model_fields} | TESTS
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """The settings of this process.
 
     :raises SettingsError: one line a mistake, naming the variable.
     """
+    if unknown := _unknown():
+        raise SettingsError("\n".join(unknown))
     try:
         return Settings()
     except ValidationError as error:

@@ -13,6 +13,8 @@ from include.retriever.encoders.opening import Engine, open_encoder
 from include.storage import ArtifactStore
 
 MAX_QUERY_CHARS = 1_000
+MAX_RESULTS = 1_000
+"""The most that every backend gives: Pinecone with metadata."""
 
 
 class _Opened(NamedTuple):
@@ -45,7 +47,7 @@ class SearchService:
     def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]:
         """The k best episodes, best first.
 
-        :raises ValueError: the query is empty, or ``k`` is less than 1.
+        :raises ValueError: the query is empty, or ``k`` is not from 1 to :data:`MAX_RESULTS`.
         """
         return self.search_many([query], k, filter)[0]
 
@@ -55,6 +57,8 @@ class SearchService:
         texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
         if not all(texts):
             raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
+        if not 1 <= k <= MAX_RESULTS:
+            raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not for {k:,}.")
         namespace, encoder = self._live()
         return self._index.query(namespace, encoder.encode(texts, kind="query"), k, filter)
 

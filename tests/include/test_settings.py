@@ -198,3 +198,85 @@ def test_the_example_file_shows_every_setting_with_its_default(dotenv: Path) -> 
     defaults = get_settings()
     dotenv.write_text("\n".join(f"{name}={value}" for name, value in shown.items() if "<" not in value))
     assert Settings() == defaults
+
+
+def test_every_number_has_finite_bounds() -> None:
+    """Infinity as a deadline took the DAGs away, and as a reminder it silenced alerts."""
+
+    def bounds(text: str) -> bool:
+        return any(f"{sign}=" in text for sign in ("Ge(ge", "Gt(gt")) and any(
+            f"{sign}=" in text for sign in ("Le(le", "Lt(lt")
+        )
+
+    numbers = {
+        name: field
+        for name, field in Settings.model_fields.items()
+        if field.annotation in (int, float, int | None, float | None)
+    }
+    assert len(numbers) > 40
+    assert [name for name, field in numbers.items() if not bounds(repr(field.metadata) + repr(field))] == []
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e308", "9" * 5_000])
+def test_no_number_is_without_end(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    names = [
+        name
+        for name, field in Settings.model_fields.items()
+        if field.annotation in (int, float, int | None, float | None)
+    ]
+    message = error_of(monkeypatch, **{f"PODSEARCH_{name.upper()}": value for name in names})
+    assert sorted(line.split(":")[0] for line in message.splitlines()) == sorted(
+        f"PODSEARCH_{name.upper()}" for name in names
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("PODSEARCH_SHADRS", "PODSEARCH_SHARDS"),
+        ("podsearch_hom", "PODSEARCH_HOME"),
+        ("PODSEARCH_TEST_DATASET", "PODSEARCH_TEST_DATASETS"),
+    ],
+)
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+def test_a_variable_that_nothing_reads_is_named_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, dotenv: Path, name: str, nearest: str, where: str
+) -> None:
+    """It was ignored in silence. The variables of others are theirs."""
+    dotenv.write_text(f"OTHER=1\n{name}=hunter2\n" if where == "dotenv" else "OTHER=1\n")
+    message = error_of(monkeypatch, **({name: "hunter2"} if where == "environment" else {}))
+    assert message == f"{name}: there is no such setting; the nearest is {nearest}. Correct it or take it out."
+
+
+def test_every_variable_that_the_tests_and_make_use_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TEST_DATASETS", "HOME", "PORT", "FEEDS"):
+        assert f"PODSEARCH_{name}" in settings_module.KNOWN
+    monkeypatch.setenv("PODSEARCH_TEST_DATASETS", "/data")
+    assert get_settings().shards == 4
+
+
+@pytest.mark.parametrize("name", ["HOME", "ARTIFACTS", "DATASET_DIR"])
+@pytest.mark.parametrize(
+    ("value", "said"), [("~nouser/x", "there is no such user"), ("x" * 5_000, "cannot be used (File name too long)")]
+)
+def test_a_path_that_can_be_none_is_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    message = error_of(monkeypatch, **{f"PODSEARCH_{name}": value})
+    assert message.startswith(f"PODSEARCH_{name}: {value}")
+    assert said in message
+
+
+def test_a_file_is_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert error_of(monkeypatch, PODSEARCH_HOME=str(tmp_path / "file" / "x")) == (
+        f"PODSEARCH_HOME: {tmp_path / 'file'} is a file: name a folder"
+    )
+
+
+@pytest.mark.parametrize("home", ["/", "~", "~/..", str(PROJECT), str(PROJECT.parent)])
+def test_a_home_that_holds_more_than_podsearch_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str
+) -> None:
+    """`make clean` would remove it."""
+    (tmp_path / "user").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    assert "holds more than podsearch: name a folder of its own" in error_of(monkeypatch, PODSEARCH_HOME=home)

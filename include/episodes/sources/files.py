@@ -26,6 +26,8 @@ RATIO_FLOOR = 16 * 2**20
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _ENCRYPTED = 0x1
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What ``zipfile`` unpacks in pieces of the asked size: of the others, a few bytes become gigabytes at once."""
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, UnicodeDecodeError, NotImplementedError)
 """What ``zipfile`` raises on a damaged archive."""
 
@@ -133,6 +135,11 @@ def _member(archive: zipfile.ZipFile, path: Folder, wanted: str) -> zipfile.ZipI
         raise DatasetError(f"{path} must hold {wanted} as its only CSV file, but holds {found}: zip that file alone.")
     if tables[0].flag_bits & _ENCRYPTED:
         raise DatasetError(f"{path} is encrypted: unpack it yourself and put {wanted} beside it.")
+    if tables[0].compress_type not in _BOUNDED:
+        raise DatasetError(
+            f"{path} is packed by a method that is not read safely (number {tables[0].compress_type}): "
+            f"zip {wanted} with Deflate, as zip tools do by default."
+        )
     return tables[0]
 
 

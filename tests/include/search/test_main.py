@@ -76,7 +76,8 @@ def test_one_language_only(ask: Ask) -> None:
     ("arguments", "message"),
     [
         pytest.param([" "], "Say what you are looking for", id="empty query"),
-        pytest.param(["rocket", "-k", "0"], "Ask for at least one result.", id="no results asked for"),
+        pytest.param(["rocket", "-k", "0"], "Ask for at least one result", id="no results asked for"),
+        pytest.param(["rocket", "-k", "4294967296"], "Ask for at least one result and at most 1,000", id="too many"),
     ],
 )
 def test_a_question_that_cannot_be_answered(ask: Ask, arguments: list[str], message: str) -> None:

@@ -225,10 +225,10 @@ def in_zip(data: bytes) -> bytes:
     return zipped(data, "episodes.csv")
 
 
-def zipped(data: bytes, *names: str) -> bytes:
+def zipped(data: bytes, *names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A zip whose members all hold the data."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive:
         for name in names:
             archive.writestr(name, data)
     return file.getvalue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zipfile import ZIP_LZMA
+
 from tests.operators.bad_data.draft import (
     EPISODES,
     RAW,
@@ -148,6 +150,11 @@ FILES = [
         "a zip bomb",
         packed(lambda data: in_zip(data + b'x,"' + b"a" * 17 * 2**20)),
         Stops({RAW: "as a zip bomb does: do not use this file"}),
+    ),
+    Case(
+        "a zip packed by LZMA",
+        packed(lambda data: zipped(data, "episodes.csv", method=ZIP_LZMA)),
+        Stops({RAW: "is packed by a method that is not read safely (number 14): zip episodes.csv with Deflate"}),
     ),
     Case(
         "an encrypted zip",

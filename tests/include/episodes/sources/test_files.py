@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -109,6 +110,27 @@ def test_an_archive_with_another_content_is_refused(tmp_path: Path, members: dic
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     encrypt(write_zip(tmp_path / "episodes.zip", {"episodes.csv": CSV}))
     with pytest.raises(DatasetError, match="is encrypted"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_that_unpacks_without_bound_is_refused_unopened(tmp_path: Path, compression: int) -> None:
+    """300 KB of LZMA were 4 GB in memory before the first byte came out to be counted."""
+    write_zip(tmp_path / "episodes.zip", {"episodes.csv": bytes(2**26)}, compression=compression)
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match=rf"not read safely \(number {compression}\).*zip episodes.csv with Deflate"):
+        read(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_of_such_a_method_is_refused_too(tmp_path: Path, compression: int) -> None:
+    path = write_zip(tmp_path / "episodes.zip", {"episodes.csv": CSV * 100}, compression=compression)
+    data = path.read_bytes()
+    path.write_bytes(data[:60] + bytes(20) + data[80:])
+    with pytest.raises(DatasetError, match="not read safely"):
         read(tmp_path)
 
 
