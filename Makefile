@@ -5,17 +5,16 @@ PYTHON := $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$python && break; done)
 endif
 
-# Everything generated lives in one folder, which .env may move.
-ifndef PODSEARCH_HOME
-PODSEARCH_HOME := $(or $(shell sed -n 's/^PODSEARCH_HOME=//p' .env 2>/dev/null | tail -n 1),.podsearch)
-endif
-VENV := $(PODSEARCH_HOME)/venv
-RUN := $(VENV)/bin/python
+# What people write on the command line may have a `$` in it: it goes on as it is, and is neither expanded nor run.
+WRITTEN := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+$(foreach name,$(WRITTEN),$(eval override $(name) := $$(value $(name))))
+export $(WRITTEN) PYTHON Q
 
-export PYTHONPYCACHEPREFIX := $(abspath $(PODSEARCH_HOME))/cache/pycache
-# Each task is a process of its own: without compiled libraries, it would compile them for seconds before it works.
-unexport PYTHONDONTWRITEBYTECODE
-export Q
+# Which folder everything generated lives in, Python finds out: the same that reads .env afterwards. It sets up what is
+# missing there and runs what follows.
+IN_VENV = @if [ -z "$$PYTHON" ]; then echo "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=/path/to/python3.11"; exit 1; fi; \
+	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -c 'import os, sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "podsearch needs Python 3.11 or 3.12; %s is %d.%d." % (os.environ["PYTHON"], *v))' && \
+	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-gpu clean
@@ -23,69 +22,51 @@ export Q
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/installed ## Set up, then run the whole pipeline once and show what search answers
-	@$(RUN) -m deploy.local run
+run: ## Set up, then run the whole pipeline once and show what search answers
+	$(IN_VENV) -m deploy.local run
 
-up: $(VENV)/installed ## Start Airflow and leave it running on its schedules
-	@$(RUN) -m deploy.local up
+up: ## Start Airflow and leave it running on its schedules
+	$(IN_VENV) -m deploy.local up
 
-down: $(VENV)/installed ## Stop the Airflow that `make up` left running
-	@$(RUN) -m deploy.local down
+down: ## Stop the Airflow that `make up` left running
+	$(IN_VENV) -m deploy.local down
 
-search: $(VENV)/installed ## Search the live index: make search Q="eat better during the holidays"
-	@$(RUN) -m include.search "$$Q"
+search: ## Search the live index: make search Q="eat better during the holidays"
+	$(IN_VENV) -m include.search -- "$$Q"
 
 test: lint ## Set up, then lint, check types and run every test
-	@$(RUN) -m pytest -n 2 -m "not airflow"
-	@$(RUN) -m pytest -m airflow
+	$(IN_VENV) --dev -m pytest -n 2 -m "not airflow"
+	$(IN_VENV) --dev -m pytest -m airflow
 
-lint: $(VENV)/installed-dev ## Lint and check types
-	@$(RUN) -m ruff check .
-	@$(RUN) -m ruff format --check .
-	@$(RUN) -m mypy
+lint: ## Lint and check types
+	$(IN_VENV) --dev -m ruff check .
+	$(IN_VENV) --dev -m ruff format --check .
+	$(IN_VENV) --dev -m mypy
 
-format: $(VENV)/installed-dev ## Format the code
-	@$(RUN) -m ruff check --fix .
-	@$(RUN) -m ruff format .
+format: ## Format the code
+	$(IN_VENV) --dev -m ruff check --fix .
+	$(IN_VENV) --dev -m ruff format .
 
-bench-ingest: $(VENV)/installed ## Measure ingestion against pandas at 881,000 and 4 million episodes (15 GB of disk)
-	@$(RUN) -m benchmarks.ingest
+bench-ingest: ## Measure ingestion against pandas at 881,000 and 4 million episodes (15 GB of disk)
+	$(IN_VENV) -m benchmarks.ingest
 
-bench-query-generation: $(VENV)/installed ## Measure query generation against the article's loop
-	@$(RUN) -m benchmarks.query_generation
+bench-query-generation: ## Measure query generation against the article's loop
+	$(IN_VENV) -m benchmarks.query_generation
 
-bench-fine-tuning: $(VENV)/installed ## Measure fine-tuning against the article's settings
-	@$(RUN) -m benchmarks.fine_tuning
+bench-fine-tuning: ## Measure fine-tuning against the article's settings
+	$(IN_VENV) -m benchmarks.fine_tuning
 
-bench-encoding: $(VENV)/installed ## Measure encoding against the article's calls
-	@$(RUN) -m benchmarks.encoding
+bench-encoding: ## Measure encoding against the article's calls
+	$(IN_VENV) -m benchmarks.encoding
 
-bench-reindex: $(VENV)/installed ## Measure re-indexing against the article's loop
-	@$(RUN) -m benchmarks.reindex
+bench-reindex: ## Measure re-indexing against the article's loop
+	$(IN_VENV) -m benchmarks.reindex
 
-bench-vectors: $(VENV)/installed ## Measure writing and searching a million vectors
-	@$(RUN) -m benchmarks.vectors
+bench-vectors: ## Measure writing and searching a million vectors
+	$(IN_VENV) -m benchmarks.vectors
 
-bench-gpu: $(VENV)/installed ## Run the CUDA tests and measure everything that uses a GPU
-	@$(RUN) -m benchmarks.gpu
+bench-gpu: ## Run the CUDA tests and measure everything that uses a GPU
+	$(IN_VENV) -m benchmarks.gpu
 
 clean: ## Stop Airflow and remove everything that was generated
-	@if [ -x $(RUN) ]; then $(RUN) -m deploy.local down; fi
-	@if [ ! -e "$(PODSEARCH_HOME)" ]; then echo "Nothing to remove."; \
-	elif [ -e "$(PODSEARCH_HOME)/made-by-podsearch" ]; then rm -rf "$(PODSEARCH_HOME)" && echo "Removed $(PODSEARCH_HOME)."; \
-	else echo "$(PODSEARCH_HOME) does not look like podsearch's folder (no made-by-podsearch in it): remove it by hand."; exit 1; fi
-
-$(VENV)/bin/python:
-	@if [ -z "$(PYTHON)" ]; then echo "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=/path/to/python3.11"; exit 1; fi
-	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"podsearch needs Python 3.11 or 3.12; $(PYTHON) is {v[0]}.{v[1]}.")'
-	@$(PYTHON) -m venv $(VENV)
-	@touch $(PODSEARCH_HOME)/made-by-podsearch
-
-$(VENV)/installed: requirements.txt constraints.txt $(wildcard deploy/provider/*.*) | $(VENV)/bin/python
-	@echo "Installing what podsearch needs (once; a few minutes) …"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
-	@touch $@
-
-$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
-	@touch $@
+	$(IN_VENV) clean

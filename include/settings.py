@@ -23,13 +23,14 @@ from pydantic_settings import (
 )
 
 from include.errors import PermanentError
+from include.home import DEFAULT, absolute, checked
+from include.home import PROJECT as PROJECT
 from include.index.pinecone.credentials import CONTROL_PLANE
 from include.retriever.recipe import Recipe
 
 if TYPE_CHECKING:
     from include.queries.contract import GeneratorSpec
 
-PROJECT = Path(__file__).resolve().parent.parent
 SAMPLE_DIR = PROJECT / "include" / "sample"
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -66,7 +67,7 @@ class Settings(BaseSettings):
     """Which set of defaults to start from."""
 
     # Where things live
-    home: Path = PROJECT / ".podsearch"
+    home: Path = DEFAULT
     """Folder of everything that is generated on this machine."""
     artifacts: str = ""
     """Root of the artifact store: a folder or a URL such as s3://bucket/podsearch (default: <home>/artifacts)."""
@@ -269,24 +270,19 @@ class Settings(BaseSettings):
     @classmethod
     def _home_of_podsearch(cls, value: Path) -> Path:
         """Everything generated lives there: it is a folder of our own, or may become one."""
-        file = next((path for path in (value, *value.parents) if path.exists() and not path.is_dir()), None)
-        if file:
-            raise ValueError(f"{file} is a file: name a folder")
-        if any(precious.is_relative_to(value.resolve()) for precious in (PROJECT, Path.home().resolve())):
-            raise ValueError(f"{value} holds more than podsearch: name a folder of its own, such as {value}/podsearch")
-        return value
+        return checked(value)
 
     @field_validator("home", "dataset_dir", "feeds", "curated_queries", "search_logs", mode="before")
     @classmethod
     def _relative_to_project(cls, value: Any) -> Any:
         """A relative path means the same in every process: it starts at the project's folder."""
-        return _absolute(value) if value else None
+        return absolute(value) if value else None
 
     @field_validator("artifacts", "index_location")
     @classmethod
     def _folder_relative_to_project(cls, value: str) -> str:
         """The same for what may also be a URL."""
-        return str(_absolute(value)) if value and "://" not in value else value
+        return str(absolute(value)) if value and "://" not in value else value
 
     @field_validator("alerts_critical", "alerts_warning", "alert_emails", "matryoshka", mode="before")
     @classmethod
@@ -370,21 +366,6 @@ class Settings(BaseSettings):
             return self.curated_queries
         beside = self.required_dataset_dir / "curated_queries.csv" if self.source == "directory" else None
         return beside if beside and beside.is_file() else None
-
-
-def _absolute(value: str | Path) -> Path:
-    """A path as it is meant in every process.
-
-    :raises ValueError: it can be none; the message has the path.
-    """
-    try:
-        path = PROJECT / Path(value).expanduser()
-        path.exists()
-    except RuntimeError:
-        raise ValueError(f"{value}: there is no such user; write the folder in full") from None
-    except OSError as error:
-        raise ValueError(f"{value} cannot be used ({error.strerror}): name another place") from None
-    return path
 
 
 def _unknown() -> list[str]:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 def make(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [shutil.which("make") or "make", "--no-print-directory", *arguments, f"PODSEARCH_HOME={home}"],
+        [shutil.which("make") or "make", "--no-print-directory", f"PODSEARCH_HOME={home}", *arguments],
         cwd=PROJECT,
         env={**os.environ, "MAKEFLAGS": "", **environment},
         capture_output=True,
@@ -50,7 +50,7 @@ def test_a_python_that_is_too_old_is_named_in_a_line(tmp_path: Path) -> None:
 def test_without_a_python_it_says_which_to_install(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh", "sed", "tail"):
+    for name in ("sh",):
         (tools / name).symlink_to(shutil.which(name) or name)
     done = make("run", home=tmp_path / "home", PATH=str(tools))
     assert done.returncode != 0
@@ -78,3 +78,82 @@ def test_clean_removes_what_was_made(tmp_path: Path) -> None:
     done = make("clean", home=home)
     assert done.returncode == 0, done.stderr
     assert not home.exists()
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> Path:
+    """A home that is set up, with a space in its name, whose Python says what it is asked to do."""
+    home = tmp_path / "my home"
+    (home / "venv" / "bin").mkdir(parents=True)
+    python = home / "venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "$PODSEARCH_HOME"\nfor word in "$@"; do printf "%s\\n" "$word"; done\n')
+    python.chmod(0o755)
+    for name in ("venv/installed", "venv/installed-dev", "made-by-podsearch"):
+        (home / name).touch()
+    return home
+
+
+@pytest.mark.parametrize("given", ["command line", "environment"])
+@pytest.mark.parametrize(
+    "query",
+    ["how to make $100", "$(shell touch stolen)", "`touch stolen`", "${Q}", 'it\'s "so" $$ #1', "--help", "a\\b"],
+)
+def test_a_query_is_searched_for_as_it_is(echo: Path, query: str, given: str) -> None:
+    written = {"Q": query} if given == "environment" else {}
+    done = make("search", *([] if written else [f"Q={query}"]), home=echo, **written)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(echo), "-m", "include.search", "--", query]
+    assert not (PROJECT / "stolen").exists()
+
+
+def test_no_other_variable_is_run_either(echo: Path, tmp_path: Path) -> None:
+    done = make("down", f"PODSEARCH_QUERY_PROMPT=$(shell touch '{tmp_path}/stolen')", home=echo)
+    assert done.stdout.splitlines()[1:] == ["-m", "deploy.local", "down"]
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_set_up_takes_no_folder_that_has_files_of_others(tmp_path: Path) -> None:
+    """`make clean` removed them with it."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = make("run", home=tmp_path)
+    assert done.returncode != 0
+    assert f"PODSEARCH_HOME: {tmp_path} has files in it that podsearch did not make" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_clean_removes_only_what_podsearch_made(echo: Path) -> None:
+    (echo / "artifacts").mkdir()
+    (echo / "thesis.txt").write_text("years of work")
+    (echo / "work").symlink_to(echo.parent)
+    done = make("clean", home=echo)
+    assert done.returncode == 0, done.stderr
+    assert f"Removed what podsearch made in {echo}; left: thesis.txt." in done.stdout
+    assert [path.name for path in echo.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("home", ["/", "~", str(PROJECT)])
+def test_clean_never_touches_a_home_that_holds_more(tmp_path: Path, home: str) -> None:
+    (tmp_path / "made-by-podsearch").touch()
+    (tmp_path / "artifacts").mkdir()
+    done = make("clean", f"PODSEARCH_HOME={home}", home=tmp_path, HOME=str(tmp_path))
+    assert done.returncode != 0
+    assert "holds more than podsearch" in done.stderr
+    assert (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("home", "said"),
+    [
+        ("~nouser/x", "there is no such user"),
+        ("x" * 5_000, "File name too long"),
+        ("/sys/podsearch", "cannot be written to"),
+        (str(PROJECT / "Makefile"), "is a file: name a folder"),
+    ],
+)
+def test_a_home_that_can_be_none_is_said_in_a_line(tmp_path: Path, home: str, said: str) -> None:
+    done = make("run", f"PODSEARCH_HOME={home}", home=tmp_path)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert len(errors) == 1
+    assert errors[0].startswith("PODSEARCH_HOME: ")
+    assert said in errors[0]

@@ -20,7 +20,8 @@ from deploy.local.follow import Follower
 from deploy.local.processes import Airflow, ComponentError
 from include.devices.inventory import visible_gpus
 from include.errors import PermanentError
-from include.settings import Settings, get_settings
+from include.home import claim
+from include.settings import Settings, SettingsError, get_settings
 
 DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
 console = Console(highlight=False, soft_wrap=True)
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         return commands[chosen](get_settings())
-    except (PermanentError, ComponentError, ApiError, TimeoutError) as error:
+    except (PermanentError, ComponentError, ApiError, OSError) as error:
         console.print(Text(str(error), style="red"))
         return 1
     except KeyboardInterrupt:
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(settings: Settings) -> int:
     """Run the pipeline once, from new episodes to search; 0 if every DAG run succeeded."""
     since = datetime.now(UTC)
+    _claim(settings)
     airflow = _airflow(settings)
     mine = not airflow.is_whole()
     api = _start(settings, airflow, outlive_parent=False) if mine else _connect(settings, airflow)
@@ -109,6 +111,7 @@ def run(settings: Settings) -> int:
 
 def up(settings: Settings) -> int:
     """Start Airflow and leave it running on its schedules."""
+    _claim(settings)
     airflow = _airflow(settings)
     api = _connect(settings, airflow) if airflow.is_whole() else _start(settings, airflow, outlive_parent=True)
     user, password = api.login()
@@ -123,9 +126,17 @@ def up(settings: Settings) -> int:
 
 def down(settings: Settings) -> int:
     """Stop the Airflow that `make up` left running."""
-    stopped = _airflow(settings).stop()
+    stopped = Airflow(airflow_home(settings), {}).stop()  # it starts nothing, and needs no keys
     console.print(Text(f"Stopped {', '.join(stopped)}." if stopped else "Airflow was not running."))
     return 0
+
+
+def _claim(settings: Settings) -> None:
+    """:raises SettingsError: the home cannot be podsearch's."""
+    try:
+        claim(settings.home)
+    except ValueError as error:
+        raise SettingsError(f"PODSEARCH_HOME: {error}") from None
 
 
 def _airflow(settings: Settings) -> Airflow:

@@ -87,7 +87,11 @@ class AirflowApi:
 
     def login(self) -> tuple[str, str]:
         """User and password."""
-        user, password = next(iter(json.loads(passwords_file(self._settings).read_text()).items()))
+        file = passwords_file(self._settings)
+        try:
+            user, password = next(iter(json.loads(file.read_text()).items()))
+        except (ValueError, AttributeError, StopIteration):
+            raise ApiError(f"{file} is damaged: remove it and start Airflow anew, which makes another.") from None
         return user, password
 
     def ensure_pool(self, name: str, slots: int, description: str) -> None:

@@ -12,6 +12,7 @@ import secrets
 import socket
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
@@ -39,7 +40,9 @@ def logs_folder(settings: Settings) -> Path:
 
 
 def base_url(settings: Settings) -> str:
-    return f"http://{settings.host}:{settings.port}"
+    """Where Airflow answers on this machine, which is also what links name."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # of all, the nearest
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def passwords_file(settings: Settings) -> Path:
@@ -53,7 +56,9 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)  # Airflow writes the password of its admin, readable by all, into a file and a log
     keys = _secrets(home / "secrets.json")
-    unproxied = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), settings.host]))
+    unproxied = ",".join(
+        filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), urlsplit(base_url(settings)).hostname])
+    )
     defaults = {
         # Telemetry and progress bars have no place in a task's log, nor a tokenizer's threads beside torch's.
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -106,7 +111,7 @@ def require_free_port(settings: Settings) -> None:
 
     :raises PortInUseError: it cannot; the message says what to set.
     """
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
@@ -136,5 +141,11 @@ def _secrets(file: Path) -> dict[str, str]:
         with os.fdopen(handle, "w") as stream:
             json.dump(keys, stream)
         os.replace(unfinished, file)
-    loaded: dict[str, str] = json.loads(file.read_text())
-    return loaded
+    try:
+        loaded: dict[str, str] = json.loads(file.read_text())
+        return {name: str(loaded[name]) for name in ("fernet_key", "api_secret_key", "jwt_secret")}
+    except (ValueError, KeyError, TypeError):
+        raise PermanentError(
+            f"{file} is damaged: restore it, or remove it. Without it new keys are made, and connections that were "
+            "saved in Airflow's pages must be entered again."
+        ) from None

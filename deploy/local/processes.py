@@ -29,6 +29,8 @@ CLOCK_SECONDS = 60
 """By how much the start of one process may seem to differ, as clocks are set; a recycled pid is older by far."""
 STATE = "processes.json"
 _PR_SET_PDEATHSIG = 1
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a note raises that is not as it was written."""
 
 
 class ComponentError(RuntimeError):
@@ -70,9 +72,13 @@ class Airflow:
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self.home = home
         self.environment = environment
-        self.url = environment["AIRFLOW__API__BASE_URL"]
         self._store = ArtifactStore(home)
         self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def url(self) -> str:
+        """Where it answers once it is started."""
+        return self.environment["AIRFLOW__API__BASE_URL"]
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
@@ -137,7 +143,9 @@ class Airflow:
 
     def running_at(self) -> str:
         """Where the running Airflow answers: not at :attr:`url` if it was started with other settings."""
-        return str(self._store.read_json(STATE)["url"]) if self._store.exists(STATE) else self.url
+        with contextlib.suppress(FileNotFoundError, *_DAMAGE):
+            return str(self._store.read_json(STATE)["url"])
+        return self.url
 
     def check(self) -> None:
         """Hold that all that was started still runs.
@@ -178,7 +186,24 @@ class Airflow:
     def _components(self) -> dict[str, Component]:
         if not self._store.exists(STATE):
             return {}
-        return {name: Component(**value) for name, value in self._store.read_json(STATE)["components"].items()}
+        try:
+            return {name: Component(**value) for name, value in self._store.read_json(STATE)["components"].items()}
+        except _DAMAGE:
+            return self._components_by_logs()
+
+    def _components_by_logs(self) -> dict[str, Component]:
+        """What runs, where the note of it is damaged: the sessions of the processes that write to the logs."""
+        logs = {str(self.log_file(name).resolve()): name for name in COMPONENTS}
+        found = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                name = next(
+                    (logs[file.path] for file in process.open_files() if file.fd == 1 and file.path in logs), ""
+                )
+                session = _session_of(process) if name else None
+                if name and session:
+                    found[name] = Component(session, process.create_time())
+        return found
 
     def log_file(self, name: str) -> Path:
         folder = self.home / "logs" / "components"

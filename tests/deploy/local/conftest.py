@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from deploy.local.environment import airflow_home, passwords_file
+from include.home import claim
 from include.settings import Settings
 from tests.standins.airflow_api import AirflowStandIn
 
@@ -46,6 +47,7 @@ def settings(tmp_path: Path, airflow_standin: AirflowStandIn) -> Iterator[Settin
     """Settings whose Airflow is the stand-in."""
     with airflow_standin.serve() as port:
         settings = Settings(home=tmp_path / "home", port=port)
-        airflow_home(settings).mkdir(parents=True)
+        claim(settings.home)
+        airflow_home(settings).mkdir()
         passwords_file(settings).write_text(json.dumps({"admin": airflow_standin.password}))
         yield settings

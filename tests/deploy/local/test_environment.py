@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.environment import PortInUseError, airflow_environment, airflow_home, base_url, require_free_port
+from include.errors import PermanentError
 from include.settings import PROJECT, Settings
 from tests.standins.airflow_api import AirflowStandIn
 
@@ -148,3 +149,22 @@ def test_the_environment_of_this_process_stays_as_it_is(plain: Settings) -> None
     before = dict(os.environ)
     airflow_environment(plain)
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8099"), ("::", "http://[::1]:8099")])
+def test_links_never_name_the_address_of_all_interfaces(tmp_path: Path, host: str, url: str) -> None:
+    environment = airflow_environment(Settings(home=tmp_path / "home", port=8099, host=host))
+    assert environment["AIRFLOW__API__HOST"] == host
+    assert environment["AIRFLOW__API__BASE_URL"] == url
+    assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == f"{url}/execution/"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\x00"])
+def test_damaged_keys_are_named_and_not_made_anew(plain: Settings, content: str) -> None:
+    """Without the old key, saved connections cannot be read."""
+    airflow_environment(plain)
+    file = airflow_home(plain) / "secrets.json"
+    file.write_text(content)
+    with pytest.raises(PermanentError, match=rf"{file} is damaged: restore it, or remove it"):
+        airflow_environment(plain)
+    assert file.read_text() == content

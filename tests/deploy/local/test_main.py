@@ -107,6 +107,18 @@ def test_down_stops_what_runs(running: Airflow, main: Callable[[str], int], caps
     assert running.running() == set()
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"components": {"scheduler": {}}}'])
+def test_down_stops_what_runs_although_notes_are_damaged(
+    running: Airflow, main: Callable[[str], int], content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    processes = [psutil.Process(one.pid) for one in running._components().values()]
+    for name in ("processes.json", "secrets.json"):
+        (running.home / name).write_text(content)
+    assert main("down") == 0
+    assert capsys.readouterr().out.strip() == "Stopped api-server, dag-processor, scheduler, triggerer."
+    assert [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+
+
 def test_up_while_up_says_where_it_is(
     running: Airflow,
     main: Callable[[str], int],

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from include.home import DEFAULT, MARKER, claim, find_home
+from include.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A .env file in place of the project's, and a home folder for the tilde."""
+    monkeypatch.delenv("PODSEARCH_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    file = tmp_path / ".env"
+    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    return file
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PODSEARCH_HOME=",
+        "PODSEARCH_HOME=data",
+        "PODSEARCH_HOME=~/pod search",
+        "PODSEARCH_HOME='~/pod search'",
+        'PODSEARCH_HOME="/tmp/pod search"',
+        '  export PODSEARCH_HOME = "/nowhere/x"  # a comment',
+        "PODSEARCH_HOME=/nowhere/x # a comment",
+        "PODSEARCH_HOME=/nowhere/x#y",
+        "PODSEARCH_HOME='/nowhere/x # y'",
+        "PODSEARCH_HOME=/nowhere/x\nPODSEARCH_HOME=/nowhere/y",
+        "PODSEARCH_HOME=/nowhere/x\r\nPODSEARCH_SHARDS=2\r\n",
+        "# PODSEARCH_HOME=/nowhere/x",
+        "podsearch_home=/nowhere/x",
+        "PODSEARCH_HOME=/nowhere/$x",
+        "PODSEARCH_SHARDS=2",
+    ],
+)
+def test_make_reads_dotenv_as_the_settings_do(dotenv: Path, line: str) -> None:
+    dotenv.write_bytes(f"{line}\n".encode())
+    assert find_home(dotenv) == Settings().home
+
+
+def test_the_environment_goes_before_dotenv(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dotenv.write_text("PODSEARCH_HOME=/nowhere/x\n")
+    monkeypatch.setenv("PODSEARCH_HOME", "~/y")
+    assert find_home(dotenv) == Settings().home == Path("~/y").expanduser()
+
+
+@pytest.mark.parametrize("value", ["${HOME}/x", '"/tmp/\\\\x"'])
+def test_what_only_more_than_plain_python_understands_is_refused(dotenv: Path, value: str) -> None:
+    dotenv.write_text(f"PODSEARCH_HOME={value}\n")
+    with pytest.raises(ValueError, match="write the folder in full"):
+        find_home(dotenv)
+
+
+def test_without_a_word_it_is_in_the_project(dotenv: Path) -> None:
+    assert find_home(dotenv) == Settings().home == DEFAULT
+
+
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
+    home = tmp_path / "a" / "home"
+    claim(home)
+    assert [path.name for path in home.iterdir()] == [MARKER]
+    (home / "artifacts").mkdir()
+    claim(home)
+
+
+def test_a_folder_with_files_of_others_is_not_claimed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ValueError, match="has files in it that podsearch did not make"):
+        claim(tmp_path)
+    assert not (tmp_path / MARKER).exists()
