@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from deploy.local.api import AirflowApi, ApiError, Run
+from deploy.local.environment import passwords_file
 from include.settings import Settings
 from tests.standins.airflow_api import DISCONNECT, AirflowStandIn, Moment, task
 
@@ -128,3 +129,10 @@ def test_all_tasks_of_a_run_over_many_shards_are_seen(api: AirflowApi, airflow_s
     assert tasks[-1].state == "failed"
     assert tasks[7].label == "encode_shard [shard 7]"
     assert tasks[-1].label == "activate"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_damaged_file_of_passwords_is_named(settings: Settings, content: str) -> None:
+    passwords_file(settings).write_text(content)
+    with pytest.raises(ApiError, match=rf"{passwords_file(settings)} is damaged: remove it"):
+        AirflowApi(settings).login()
