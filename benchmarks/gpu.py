@@ -1,4 +1,4 @@
-"""All that needs a GPU, in one command of some minutes: the CUDA tests, query generation, fine-tuning and encoding.
+"""All that needs a GPU, in one command of about ten minutes: the CUDA tests, query generation, fine-tuning and encoding.
 
 Each contender is the one that :mod:`benchmarks.query_generation`, :mod:`benchmarks.fine_tuning` and
 :mod:`benchmarks.encoding` measure, in a process of its own; only the texts are made here, without what ingestion needs.
@@ -54,7 +54,7 @@ class Size:
     texts: int
 
 
-FULL = Size("cuda", passages=4096, pairs=48_000, texts=20_000)
+FULL = Size("cuda", passages=2048, pairs=16_000, texts=20_000)
 TINY = Size("cpu", passages=4, pairs=128, texts=16)
 
 
