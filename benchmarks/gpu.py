@@ -1,4 +1,4 @@
-"""All that needs a GPU, in one command of about ten minutes: the CUDA tests, query generation, fine-tuning and encoding.
+"""All that needs a GPU, in one command of about ten minutes: CUDA tests, query generation, fine-tuning and encoding.
 
 Each contender is the one that :mod:`benchmarks.query_generation`, :mod:`benchmarks.fine_tuning` and
 :mod:`benchmarks.encoding` measure, in a process of its own; only the texts are made here, without what ingestion needs.
