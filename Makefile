@@ -12,7 +12,7 @@ export $(WRITTEN) PYTHON Q
 
 # Which folder everything generated lives in, Python finds out: the same that reads .env afterwards. It sets up what is
 # missing there and runs what follows.
-IN_VENV = @if [ -z "$$PYTHON" ]; then echo "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=/path/to/python3.11"; exit 1; fi; \
+IN_VENV = @if ! command -v "$${PYTHON:-nothing}" > /dev/null; then echo "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=/path/to/python3.11"; exit 1; fi; \
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -c 'import os, sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "podsearch needs Python 3.11 or 3.12; %s is %d.%d." % (os.environ["PYTHON"], *v))' && \
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
 

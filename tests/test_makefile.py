@@ -20,7 +20,7 @@ def make(*arguments: str, home: Path, **environment: str) -> subprocess.Complete
     return subprocess.run(
         [shutil.which("make") or "make", "--no-print-directory", f"PODSEARCH_HOME={home}", *arguments],
         cwd=PROJECT,
-        env={**os.environ, "MAKEFLAGS": "", **environment},
+        env={name: value for name, value in os.environ.items() if name != "PYTHON"} | {"MAKEFLAGS": ""} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -50,11 +50,11 @@ def test_a_python_that_is_too_old_is_named_in_a_line(tmp_path: Path) -> None:
 def test_without_a_python_it_says_which_to_install(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh",):
-        (tools / name).symlink_to(shutil.which(name) or name)
-    done = make("run", home=tmp_path / "home", PATH=str(tools))
-    assert done.returncode != 0
-    assert "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=" in done.stdout + done.stderr
+    (tools / "sh").symlink_to(shutil.which("sh") or "sh")
+    for named in ({}, {"PYTHON": "python3.11"}, {"PYTHON": "/nowhere/python"}):
+        done = make("run", home=tmp_path / "home", PATH=str(tools), **named)
+        assert done.returncode != 0
+        assert "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=" in done.stdout + done.stderr
 
 
 def test_clean_lets_a_folder_be_that_is_not_podsearchs(tmp_path: Path) -> None:
