@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException
 from include.quality import pages, profile, trend
 from include.storage import ArtifactStore
 
-Name = Annotated[str, Path(pattern=r"^[\w-][\w.:+=@-]{0,199}$")]
-"""One name of a path: no separator, and no dot to begin with."""
-Page = Annotated[str, Path(pattern=r"^[\w-]{1,100}\.html$")]
+Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.:+=@-]{0,199}$")]
+"""One name of a path: no separator, no dot to begin with, and no longer than a file may be called."""
+Page = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}\.html$")]
 Check = Callable[..., None]
 """A dependency that raises an HTTP error, 401 or 403, when a request may not go on."""
 HEADERS = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -284,6 +285,12 @@ class Settings(BaseSettings):
         """The same for what may also be a URL."""
         return str(absolute(value)) if value and "://" not in value else value
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _of_no_service(cls, value: Any) -> Any:
+        """Beside a Service that is named podsearch, Kubernetes sets PODSEARCH_PORT to the address of that."""
+        return cls.model_fields["port"].default if _of_service("PODSEARCH_PORT", str(value)) else value
+
     @field_validator("alerts_critical", "alerts_warning", "alert_emails", "matryoshka", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -368,11 +375,16 @@ class Settings(BaseSettings):
         return beside if beside and beside.is_file() else None
 
 
+def _of_service(name: str, value: str | None) -> bool:
+    """Whether Kubernetes made a variable, as it does in each pod beside a Service whose name begins with podsearch."""
+    return bool(_SERVICE.fullmatch(name)) or (name.endswith("_PORT") and bool(_SERVICE_ADDRESS.match(value or "")))
+
+
 def _unknown() -> list[str]:
     """A line for each variable of ours, set in the environment or in .env, that nothing reads."""
     file = Settings.model_config.get("env_file")
-    names = {*os.environ, *(dotenv_values(file) if isinstance(file, Path) else ())}
-    ours = {name for name in names if name.upper().startswith("PODSEARCH_")}
+    values = {**(dotenv_values(file) if isinstance(file, Path) else {}), **os.environ}
+    ours = {name for name in values if name.upper().startswith("PODSEARCH_") and not _of_service(name, values[name])}
     lines = []
     for name in sorted(name for name in ours if name.upper() not in KNOWN):
         nearest = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1, cutoff=0)
@@ -382,6 +394,8 @@ def _unknown() -> list[str]:
 
 TESTS = {"PODSEARCH_TEST_DATASETS"}
 """Variables of ours that are for the tests alone."""
+_SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 KNOWN = {f"PODSEARCH_{name.upper()}" for name in Settings.model_fields} | TESTS
 
 

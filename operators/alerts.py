@@ -355,9 +355,13 @@ def _unaffected() -> dict[str, str]:
 
 def _result_of(task: Any) -> QualityResult | None:
     """What the validation that a task made has found; the tables of a run are validated by several tasks."""
-    from include.quality.result import load_all
+    from include.quality.result import DamagedResultError, load_all
 
-    results = load_all(_store(), task.run_name) if hasattr(task, "run_name") else []
+    try:
+        results = load_all(_store(), task.run_name) if hasattr(task, "run_name") else []
+    except DamagedResultError as error:
+        log.warning("The alert says less than it could: %s", error)
+        return None
     return next((result for result in results if result.suite == getattr(task, "suite", None)), None)
 
 

@@ -131,6 +131,16 @@ def test_clean_removes_only_what_podsearch_made(echo: Path) -> None:
     assert [path.name for path in echo.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("target", ["down", "clean"])
+def test_wrong_settings_keep_nobody_from_stopping_and_removing(echo: Path, target: str) -> None:
+    python = echo / "venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    done = make(target, home=echo, PODSEARCH_SHADRS="4", PODSEARCH_PORT="eighty")
+    assert done.returncode == 0, done.stderr
+    assert "Airflow was not running." in done.stdout
+    assert echo.exists() == (target == "down")
+
+
 @pytest.mark.parametrize("home", ["/", "~", str(PROJECT)])
 def test_clean_never_touches_a_home_that_holds_more(tmp_path: Path, home: str) -> None:
     (tmp_path / "made-by-podsearch").touch()

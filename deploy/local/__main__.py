@@ -20,7 +20,7 @@ from deploy.local.follow import Follower
 from deploy.local.processes import Airflow, ComponentError
 from include.devices.inventory import visible_gpus
 from include.errors import PermanentError
-from include.home import claim
+from include.home import VARIABLE, claim, find_home
 from include.settings import Settings, SettingsError, get_settings
 
 DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
@@ -58,13 +58,15 @@ interrupts = _Interrupts()
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if all went well."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
-    commands = {"run": run, "up": up, "down": down}
-    parser.add_argument("command", choices=commands, help="run the pipeline once; leave Airflow running; stop it")
+    commands = {"run": run, "up": up}
+    parser.add_argument(
+        "command", choices=[*commands, "down"], help="run the pipeline once; leave Airflow running; stop it"
+    )
     chosen = parser.parse_args(arguments).command
     interrupts.watch()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        return commands[chosen](get_settings())
+        return commands[chosen](get_settings()) if chosen in commands else down()
     except (PermanentError, ComponentError, ApiError, OSError) as error:
         console.print(Text(str(error), style="red"))
         return 1
@@ -124,9 +126,16 @@ def up(settings: Settings) -> int:
     return 0
 
 
-def down(settings: Settings) -> int:
-    """Stop the Airflow that `make up` left running."""
-    stopped = Airflow(airflow_home(settings), {}).stop()  # it starts nothing, and needs no keys
+def down() -> int:
+    """Stop the Airflow that `make up` left running, whatever is wrong with the settings or keys that it started with.
+
+    :raises SettingsError: there can be no such home.
+    """
+    try:
+        home = find_home()
+    except ValueError as error:
+        raise SettingsError(f"{VARIABLE}: {error}") from None
+    stopped = Airflow(airflow_home(home), {}).stop()
     console.print(Text(f"Stopped {', '.join(stopped)}." if stopped else "Airflow was not running."))
     return 0
 
@@ -136,11 +145,11 @@ def _claim(settings: Settings) -> None:
     try:
         claim(settings.home)
     except ValueError as error:
-        raise SettingsError(f"PODSEARCH_HOME: {error}") from None
+        raise SettingsError(f"{VARIABLE}: {error}") from None
 
 
 def _airflow(settings: Settings) -> Airflow:
-    return Airflow(airflow_home(settings), airflow_environment(settings))
+    return Airflow(airflow_home(settings.home), airflow_environment(settings))
 
 
 def _checks(airflow: Airflow) -> Callable[[], None]:

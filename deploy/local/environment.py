@@ -30,13 +30,14 @@ class PortInUseError(PermanentError):
     """Another program listens where Airflow should."""
 
 
-def airflow_home(settings: Settings) -> Path:
-    return settings.home / "airflow"
+def airflow_home(home: Path) -> Path:
+    """Where Airflow's own files are, in podsearch's home."""
+    return home / "airflow"
 
 
 def logs_folder(settings: Settings) -> Path:
     """Where the logs of tasks are."""
-    return airflow_home(settings) / "logs"
+    return airflow_home(settings.home) / "logs"
 
 
 def base_url(settings: Settings) -> str:
@@ -47,12 +48,12 @@ def base_url(settings: Settings) -> str:
 
 def passwords_file(settings: Settings) -> Path:
     """Where Airflow keeps the generated password of the user ``admin``."""
-    return airflow_home(settings) / "passwords.json"
+    return airflow_home(settings.home) / "passwords.json"
 
 
 def airflow_environment(settings: Settings) -> dict[str, str]:
     """All that Airflow's processes need; podsearch's own settings are handed on as they are."""
-    home = airflow_home(settings)
+    home = airflow_home(settings.home)
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)  # Airflow writes the password of its admin, readable by all, into a file and a log
     keys = _secrets(home / "secrets.json")

@@ -6,6 +6,7 @@ published. The profiles of published snapshots are the history that drift is mea
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ LANGUAGE = "language: "
 REASON = "in quarantine: "
 """How the figures of a language, and of a reason for quarantine, are named before its own name."""
 NEWEST = "newest episode"
+
+log = logging.getLogger(__name__)
 
 Figures = dict[str, float | datetime]
 """Figures by name: numbers as floats, shares in percent, dates."""
@@ -93,10 +96,10 @@ def record(store: ArtifactStore, snapshot_id: str, *, starts_history: bool) -> P
 
     :param starts_history: a person accepted its drift. What was accepted once stays so when it is validated again.
     """
-    file = (snapshot.FOLDER, snapshot_id, FILE)
-    accepted = starts_history or (store.exists(*file) and bool(store.read_json(*file)["starts_history"]))
+    known = load(store, snapshot_id)
+    accepted = starts_history or (known is not None and known.starts_history)
     profile = make(store, snapshot_id).model_copy(update={"starts_history": accepted})
-    store.write_json(profile.model_dump(mode="json"), *file)
+    store.write_json(profile.model_dump(mode="json"), snapshot.FOLDER, snapshot_id, FILE)
     return profile
 
 
@@ -140,8 +143,19 @@ def published(store: ArtifactStore, *, window: int, before: str | None = None) -
     :param before: a snapshot that is not counted among them: the one that is held against them.
     """
     ids = [item.snapshot_id for item in snapshot.publications(store) if item.snapshot_id != before]
-    files = [(snapshot.FOLDER, key, FILE) for key in ids[-window:]]
-    return [Profile.model_validate(store.read_json(*file)) for file in files if store.exists(*file)]
+    return [profile for key in ids[-window:] if (profile := load(store, key))]
+
+
+def load(store: ArtifactStore, snapshot_id: str) -> Profile | None:
+    """The stored profile of a snapshot. One that is damaged counts as none: history can do without."""
+    file = (snapshot.FOLDER, snapshot_id, FILE)
+    if not store.exists(*file):
+        return None
+    try:
+        return Profile.model_validate(store.read_json(*file))
+    except ValueError:
+        log.warning("%s is damaged, and left out of the history that drift is held against.", "/".join(file))
+        return None
 
 
 def history(store: ArtifactStore, *, window: int, before: str | None = None) -> list[Profile]:

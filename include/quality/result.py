@@ -22,6 +22,13 @@ class QualityError(PermanentError, RuntimeError):
     """A critical expectation failed: what comes after must not use this data."""
 
 
+class DamagedResultError(PermanentError, ValueError):
+    """A stored result is not as it was written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is damaged: clear the task that validated this table, or remove the file.")
+
+
 class Outcome(BaseModel):
     """One expectation: what was wanted, what was found."""
 
@@ -105,9 +112,19 @@ def require(result: QualityResult) -> QualityResult:
 
 
 def load_all(store: ArtifactStore, run_name: str) -> list[QualityResult]:
-    """The results of a run so far, by suite name."""
+    """The results of a run so far, by suite name.
+
+    :raises DamagedResultError: one of them cannot be read.
+    """
     names = [name for name in store.names(FOLDER, run_name) if name.endswith(".json")]
-    return [QualityResult.model_validate(store.read_json(FOLDER, run_name, name)) for name in names]
+    return [_load(store, run_name, name) for name in names]
+
+
+def _load(store: ArtifactStore, run_name: str, name: str) -> QualityResult:
+    try:
+        return QualityResult.model_validate(store.read_json(FOLDER, run_name, name))
+    except ValueError:
+        raise DamagedResultError(f"{FOLDER}/{run_name}/{name}") from None
 
 
 def runs(store: ArtifactStore) -> list[str]:

@@ -280,3 +280,32 @@ def test_a_home_that_holds_more_than_podsearch_is_refused(
     (tmp_path / "user").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     assert "holds more than podsearch: name a folder of its own" in error_of(monkeypatch, PODSEARCH_HOME=home)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PODSEARCH_WEB_SERVICE_HOST", "10.0.0.7"),
+        ("PODSEARCH_WEB_SERVICE_PORT", "8080"),
+        ("PODSEARCH_WEB_SERVICE_PORT_HTTP", "8080"),
+        ("PODSEARCH_WEB_PORT", "tcp://10.0.0.7:8080"),
+        ("PODSEARCH_WEB_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+        ("PODSEARCH_WEB_PORT_8080_TCP_PROTO", "tcp"),
+        ("PODSEARCH_WEB_PORT_8080_TCP_PORT", "8080"),
+        ("PODSEARCH_WEB_PORT_53_UDP_ADDR", "10.0.0.7"),
+        ("PODSEARCH_SERVICE_HOST", "10.0.0.7"),
+        ("PODSEARCH_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+        ("PODSEARCH_PORT", "tcp://10.0.0.7:8080"),
+    ],
+)
+def test_what_kubernetes_sets_beside_a_service_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Each pod has these of every Service of its namespace: podsearch-web, or podsearch."""
+    monkeypatch.setenv(name, value)
+    assert get_settings().port == 8080
+
+
+@pytest.mark.parametrize("name", ["PODSEARCH_WEB_PORT", "PODSEARCH_SERVICE", "PODSEARCH_WEB_SERVICE_HOSTS"])
+def test_what_only_looks_like_a_service_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert error_of(monkeypatch, **{name: "8090"}).startswith(f"{name}: there is no such setting")

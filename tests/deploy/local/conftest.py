@@ -48,6 +48,6 @@ def settings(tmp_path: Path, airflow_standin: AirflowStandIn) -> Iterator[Settin
     with airflow_standin.serve() as port:
         settings = Settings(home=tmp_path / "home", port=port)
         claim(settings.home)
-        airflow_home(settings).mkdir()
+        airflow_home(settings.home).mkdir()
         passwords_file(settings).write_text(json.dumps({"admin": airflow_standin.password}))
         yield settings

@@ -23,7 +23,7 @@ def plain(tmp_path: Path) -> Settings:
 
 def test_secrets_are_their_owners_alone_and_stay_as_they_are(plain: Settings) -> None:
     first = airflow_environment(plain)
-    file = airflow_home(plain) / "secrets.json"
+    file = airflow_home(plain.home) / "secrets.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     second = airflow_environment(plain)
     keys = ["AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"]
@@ -35,7 +35,7 @@ def test_secrets_are_their_owners_alone_and_stay_as_they_are(plain: Settings) ->
 def test_what_airflow_writes_can_be_read_by_nobody_else(plain: Settings) -> None:
     """It puts the password of its admin into files that are open to all."""
     airflow_environment(plain)
-    assert stat.S_IMODE(airflow_home(plain).stat().st_mode) == 0o700
+    assert stat.S_IMODE(airflow_home(plain.home).stat().st_mode) == 0o700
 
 
 def test_two_installations_share_no_secret(tmp_path: Path) -> None:
@@ -62,15 +62,15 @@ def test_every_path_is_in_the_home_or_in_the_project(plain: Settings, monkeypatc
 def test_airflow_agrees_with_the_environment(plain: Settings) -> None:
     """Names of settings change between its versions, and it takes no notice of those it does not know."""
     asked = {
-        ("database", "sql_alchemy_conn"): f"sqlite:///{airflow_home(plain)}/airflow.db",
+        ("database", "sql_alchemy_conn"): f"sqlite:///{airflow_home(plain.home)}/airflow.db",
         ("api", "port"): "8099",
         ("api", "host"): plain.host,
         ("core", "executor"): "LocalExecutor",
         ("core", "execution_api_server_url"): "http://127.0.0.1:8099/execution/",
         ("core", "dags_folder"): str(PROJECT / "dags"),
         ("core", "load_examples"): "False",
-        ("logging", "base_log_folder"): str(airflow_home(plain) / "logs"),
-        ("core", "simple_auth_manager_passwords_file"): str(airflow_home(plain) / "passwords.json"),
+        ("logging", "base_log_folder"): str(airflow_home(plain.home) / "logs"),
+        ("core", "simple_auth_manager_passwords_file"): str(airflow_home(plain.home) / "passwords.json"),
         ("dag_processor", "refresh_interval"): "30",
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
     }
@@ -163,7 +163,7 @@ def test_links_never_name_the_address_of_all_interfaces(tmp_path: Path, host: st
 def test_damaged_keys_are_named_and_not_made_anew(plain: Settings, content: str) -> None:
     """Without the old key, saved connections cannot be read."""
     airflow_environment(plain)
-    file = airflow_home(plain) / "secrets.json"
+    file = airflow_home(plain.home) / "secrets.json"
     file.write_text(content)
     with pytest.raises(PermanentError, match=rf"{file} is damaged: restore it, or remove it"):
         airflow_environment(plain)

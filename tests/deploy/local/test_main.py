@@ -64,13 +64,13 @@ def running(settings: Settings, command: list[str], monkeypatch: pytest.MonkeyPa
     """An Airflow that another command has left running."""
     monkeypatch.setattr(processes, "_airflow", lambda: command)
     monkeypatch.setattr(processes, "GRACE_SECONDS", 2)
-    airflow = Airflow(airflow_home(settings), airflow_environment(settings))
+    airflow = Airflow(airflow_home(settings.home), airflow_environment(settings))
     airflow.start(outlive_parent=True)
     yield airflow
     airflow.stop()
 
 
-@pytest.mark.parametrize("name", ["run", "up", "down"])
+@pytest.mark.parametrize("name", ["run", "up"])
 def test_settings_that_are_wrong_are_named_in_a_line(
     main: Callable[[str], int], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +105,31 @@ def test_down_stops_what_runs(running: Airflow, main: Callable[[str], int], caps
     assert main("down") == 0
     assert capsys.readouterr().out.strip() == "Stopped api-server, dag-processor, scheduler, triggerer."
     assert running.running() == set()
+
+
+@pytest.mark.parametrize(("name", "value"), [("PODSEARCH_SHADRS", "4"), ("PODSEARCH_PORT", "eighty")])
+def test_down_stops_what_runs_although_settings_are_wrong(
+    running: Airflow,
+    main: Callable[[str], int],
+    name: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It needs to know the home, and nothing else."""
+    monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    assert main("down") == 0
+    assert capsys.readouterr().out.strip() == "Stopped api-server, dag-processor, scheduler, triggerer."
+    assert running.running() == set()
+
+
+def test_down_names_a_home_that_can_be_none(
+    main: Callable[[str], int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PODSEARCH_HOME", "/")
+    assert main("down") == 1
+    assert capsys.readouterr().out.startswith("PODSEARCH_HOME: / holds more than podsearch")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"components": {"scheduler": {}}}'])
@@ -188,7 +213,9 @@ def test_a_run_that_fails_shows_why(
     airflow_standin: AirflowStandIn,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    logs = airflow_home(settings) / "logs" / "dag_id=ingest_episodes" / f"run_id={INGEST[1]}" / "task_id=check_source"
+    logs = (
+        airflow_home(settings.home) / "logs" / "dag_id=ingest_episodes" / f"run_id={INGEST[1]}" / "task_id=check_source"
+    )
     logs.mkdir(parents=True)
     (logs / "attempt=1.log").write_text(json.dumps({"event": "there is no [bold]file[/bold]"}))
     airflow_standin.dags = dict.fromkeys(runner.DAGS, False)

@@ -7,6 +7,7 @@ from selectolax.lexbor import LexborHTMLParser
 from include.episodes import snapshot
 from include.episodes.schema import QUARANTINE
 from include.quality import pages, profile
+from include.quality.result import DamagedResultError, load_all
 from include.storage import ArtifactStore
 from tests.include.quality.conftest import Check
 
@@ -93,3 +94,42 @@ def test_the_trend_is_of_published_snapshots(store: ArtifactStore, episodes: pa.
     snapshot.publish(store, key)
 
     assert f"snapshot {key}" in pages.catalogue_trend(store)
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"suite": "epi', b"[1]", b"\xff\xfe"])
+def test_what_is_damaged_says_so_and_hides_nothing_else(
+    check: Check, store: ArtifactStore, episodes: pa.Table, torn: bytes
+) -> None:
+    """One torn result took the whole page away, and the trend with one torn profile."""
+    check("episodes", episodes, run_name="20260101T020000.v1")
+    check("episodes", episodes, run_name="20260102T020000.v2")
+    first = snapshot.publish(store, write_snapshot(store, episodes, 2)).snapshot_id
+    second = snapshot.publish(store, write_snapshot(store, episodes.slice(0, 50), 3)).snapshot_id
+    for key in (first, second):
+        profile.record(store, key, starts_history=False)
+    store.write_bytes(torn, "quality", "20260102T020000.v2", "episodes.json")
+    store.write_bytes(torn, "snapshots", second, profile.FILE)
+    store.write_bytes(torn, "snapshots", second, "manifest.json")
+
+    tree = LexborHTMLParser(pages.latest_runs(store))
+
+    assert [cell.text() for cell in tree.css("td.state")] == ["Damaged", "Passed"]
+    assert "Its manifest is damaged" in tree.text()
+    assert f"snapshots/{first}/quarantine" in [link.attributes["href"] for link in tree.css("a")]
+    assert [item.snapshot_id for item in profile.published(store, window=5)] == [first]
+    assert "<svg" in pages.catalogue_trend(store)
+
+
+@pytest.mark.parametrize("torn", [b"{", b"[1]", b'{"publications": [1]}'])
+def test_a_damaged_list_of_snapshots_is_not_told_as_none(store: ArtifactStore, torn: bytes) -> None:
+    store.write_bytes(torn, snapshot.FOLDER, snapshot.LATEST)
+    page = pages.latest_runs(store)
+    assert "list of published snapshots is damaged" in page
+    assert "No snapshot was published yet" not in page
+
+
+def test_a_damaged_result_is_named_where_it_is_needed(check: Check, store: ArtifactStore, episodes: pa.Table) -> None:
+    check("episodes", episodes, run_name="r")
+    store.write_bytes(b"{", "quality", "r", "episodes.json")
+    with pytest.raises(DamagedResultError, match=r"quality/r/episodes\.json is damaged: clear the task"):
+        load_all(store, "r")
