@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,7 @@ from include.episodes.schema import (
     shard_of,
     start_of,
 )
-
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""Dates outside are mistakes. Fixed, not relative to today, so that the same data always gives the same snapshot."""
-MAX_DURATION = 7 * 24 * 3600
-"""Seconds; a longer ``audio_length`` is a mistake (bytes or milliseconds, usually)."""
+from include.episodes.times import parse_date, parse_duration
 
 _SHOWS = pa.schema([(name, pa.string()) for name in ("uuid", "title", "description", "language", "categories")])
 _JOINED = pa.schema([*_SHOWS, *(pa.field(name, pa.string()) for name in ("text", "title_start", "description_start"))])
@@ -103,7 +97,7 @@ class Cleaner:
         titles = [clean_line(title) for title in rows["title"].to_pylist()]
         about, cut = clean_descriptions(rows["description"].combine_chunks(), titles, max_chars=self._max_chars)
         pub_dates, lengths = rows["pub_date"].to_pylist(), rows["audio_length"].to_pylist()
-        dates = [parse_date(stripped) if (stripped := date.strip()) else None for date in pub_dates]
+        dates = [parse_date(date) for date in pub_dates]
         durations = [parse_duration(length) if length else None for length in lengths]
         outcome, kept = Outcome(), []
         described = pc.not_equal(about, "").to_pylist()
@@ -114,12 +108,10 @@ class Cleaner:
                 outcome.rejected[position] = (Reason.MISSING_TITLE, None)
             elif not is_described:
                 outcome.rejected[position] = (Reason.MISSING_DESCRIPTION, None)
-            elif date is None and (raw := pub_dates[position].strip()):
-                outcome.rejected[position] = (Reason.UNPARSABLE_DATE, raw[:100])
             else:
                 kept.append(position)
                 if date is None:
-                    outcome.warn(position, "empty_date")
+                    outcome.warn(position, "bad_date" if pub_dates[position].strip() else "empty_date")
                 if duration is None and lengths[position].strip():
                     outcome.warn(position, "bad_audio_length")
         for position in set(cut).difference(outcome.rejected):
@@ -243,25 +235,3 @@ def _hashes(texts: pa.StringArray) -> pa.StringArray:
     return pa.array(
         [hash_of_bytes(whole[ends[place] : ends[place + 1]]) for place in range(first, first + len(texts))], pa.string()
     )
-
-
-def parse_date(value: str) -> datetime | None:
-    """A date as the dataset writes it (``2017-12-01 05:00:00+00``) or in ISO 8601, in UTC; without an offset it is UTC.
-
-    None where it is no date, or none that a podcast can have (:data:`EARLIEST`, :data:`LATEST`).
-    """
-    try:
-        date = datetime.fromisoformat(value)
-        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return date.replace(microsecond=0) if EARLIEST <= date < LATEST else None
-
-
-def parse_duration(value: str) -> int | None:
-    """Whole seconds, or None where the value is no length that an episode can have."""
-    try:
-        seconds = int(float(value))
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 < seconds <= MAX_DURATION else None

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include.episodes.cleaning import EARLIEST, LATEST, Cleaner, Outcome, parse_date, parse_duration
+from include.episodes.cleaning import Cleaner, Outcome
 from include.episodes.csv_reader import RAW_CHARS, Batch
 from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
@@ -37,12 +37,11 @@ from include.episodes.sources.contract import Folder
 from include.episodes.sources.files import find_source
 from include.episodes.workers import Workers
 
-__all__ = ["EARLIEST", "LATEST", "Prepared", "parse_date", "parse_duration", "prepare"]
-
 WARNINGS = (
     "shows_without_description",
     "episodes_without_show_description",
     "empty_date",
+    "bad_date",
     "bad_audio_length",
     "description_cut",
     "description_in_html",

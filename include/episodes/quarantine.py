@@ -39,8 +39,6 @@ class Reason(StrEnum):
     """The title is empty, or nothing is left of it after cleaning."""
     MISSING_DESCRIPTION = "missing_description"
     """The episode's description is empty, or nothing is left of it after cleaning."""
-    UNPARSABLE_DATE = "unparsable_date"
-    """The date is neither empty nor a date that a podcast can have."""
     DUPLICATE_ID = "duplicate_id"
     """An earlier row that is kept has the same ``uuid``; the detail says whether the rows are identical or differ."""
 

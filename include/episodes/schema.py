@@ -6,7 +6,7 @@ import hashlib
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it when preparation changes what it writes, so that an unchanged source is prepared anew."""
 
 EPISODES = pa.schema(

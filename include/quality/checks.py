@@ -26,7 +26,7 @@ from great_expectations.expectations.core.expect_table_row_count_to_be_between i
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from include.episodes.prepare import EARLIEST
+from include.episodes.times import EARLIEST
 from include.quality.profile import LANGUAGE_NAME
 
 

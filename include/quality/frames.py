@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.episodes.times import parse_date
 from include.queries.filtering import query_key
 from include.queries.logs import is_logged
 from include.queries.titles import count_words
@@ -32,6 +33,10 @@ KEPT = ("uuid", "language", "audio_length", "episode_id", "content_hash")
 """Columns whose values a suite looks at, and shows a few of."""
 REPEATED = ("language", "audio_length")
 """Those of them whose values repeat so much that they are stored once, with a number for each row."""
+DATE_CHARS = 60
+"""How much is shown of a date that cannot be read."""
+READABLE = "readable"
+"""Stands for a date that can be read."""
 MEASURED = ("title", "description", "text")
 """Columns whose length in characters a suite looks at."""
 
@@ -47,7 +52,8 @@ def raw_episodes(episodes: pa.RecordBatchReader, podcast_ids: pa.ChunkedArray) -
     """``episodes.csv`` as read (strings, blank counts as null), with what the suite needs to know about each row.
 
     Added: ``title_chars``, ``description_chars``; ``podcast_known``, whether the show is among ``podcast_ids``;
-    ``published_year``, null without a date; ``date_parses``, null without a date.
+    ``published_year``, null without a date; ``date_as_read``, :data:`READABLE` or the date that cannot be read, null
+    without a date.
 
     :param podcast_ids: the column ``uuid`` of ``podcasts.csv``.
     """
@@ -132,9 +138,11 @@ def _raw_episodes(batch: pa.RecordBatch) -> Facts:
         facts["podcast_uuid"] = _blank_is_null(batch["podcast_uuid"])
     if "pub_date" in facts:
         written = _blank_is_null(batch["pub_date"])
-        dates = pd.to_datetime(written.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-        facts["published_year"] = pa.array(dates.dt.year, pa.float64(), from_pandas=True)
-        facts["date_parses"] = pc.if_else(written.is_valid(), pa.array(dates.notna()), None)
+        values = written.to_pylist()
+        dates = [parse_date(value) if value else None for value in values]
+        facts["published_year"] = pa.array([float(date.year) if date else None for date in dates], pa.float64())
+        read = [READABLE if date else value and value[:DATE_CHARS] for date, value in zip(dates, values, strict=True)]
+        facts["date_as_read"] = pa.array(read, pa.string()).dictionary_encode()
     return facts
 
 

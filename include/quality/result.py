@@ -12,6 +12,8 @@ from include.storage import ArtifactStore
 
 FOLDER = "quality"
 DOCS = "data_docs"
+SHOWN = 3
+"""Examples of a critical expectation that its message shows."""
 QUERIES = "queries"
 """The suite of train_retriever; all others are of ingest_episodes."""
 
@@ -95,7 +97,9 @@ def require(result: QualityResult) -> QualityResult:
     """
     if result.success:
         return result
-    lines = [f"- {item.what}: observed {item.observed}; expected {item.expected}" for item in result.critical]
+    lines = [
+        f"- {item.what}: observed {item.observed}{_such_as(item)}; expected {item.expected}" for item in result.critical
+    ]
     remedy = "Mend the source or the threshold, then clear this task."
     if result.suite == QUERIES:
         remedy = (
@@ -109,6 +113,11 @@ def require(result: QualityResult) -> QualityResult:
         + "\n".join(lines)
         + f"\nData Docs: {result.docs_path}\n{remedy}"
     )
+
+
+def _such_as(item: Outcome) -> str:
+    """Examples of what was met, as Python writes strings: they are text of feeds."""
+    return f", such as {', '.join(map(repr, item.samples[:SHOWN]))}" if item.samples else ""
 
 
 def load_all(store: ArtifactStore, run_name: str) -> list[QualityResult]:

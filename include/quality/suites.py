@@ -33,11 +33,12 @@ from great_expectations.expectations.core.expect_table_row_count_to_be_between i
 )
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from include.episodes.prepare import EARLIEST, LATEST
 from include.episodes.quarantine import USABLE_ID
 from include.episodes.raw import COLUMNS
 from include.episodes.schema import EPISODES
+from include.episodes.times import EARLIEST, LATEST
 from include.quality import checks
+from include.quality.frames import READABLE
 from include.quality.result import QUERIES
 
 CONTENT_HASH = r"^[0-9a-f]{24}$"
@@ -114,7 +115,14 @@ def raw_episodes(
             *checks.length("title_chars", "Titles have a plausible length", 1, 500),
             *checks.length("description_chars", "Descriptions have a plausible length", 1, 50_000),
             *checks.rows(not_null, "pub_date", "Episodes have a date", mostly=0.9),
-            *checks.true("date_parses", "Dates can be read", mostly=0.99, floor=floor),
+            *checks.rows(
+                ExpectColumnValuesToBeInSet,
+                "date_as_read",
+                "Dates can be read",
+                mostly=0.99,
+                floor=floor,
+                value_set=[READABLE],
+            ),
             *checks.recent(),
             *checks.rows(
                 ExpectColumnValuesToMatchRegex,

@@ -71,9 +71,12 @@ def test_reasons_and_warnings_are_told_by_position(tmp_path: Path) -> None:
     assert outcome.rejected == {
         1: (Reason.MISSING_TITLE, None),
         2: (Reason.MISSING_DESCRIPTION, None),
-        3: (Reason.UNPARSABLE_DATE, "soon"),
     }
-    assert outcome.warnings == {0: ["empty_date"], 4: ["bad_audio_length", "description_cut"]}
+    assert outcome.warnings == {
+        0: ["empty_date"],
+        3: ["bad_date", "bad_audio_length"],
+        4: ["bad_audio_length", "description_cut"],
+    }
 
 
 def test_no_rows_are_no_work(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_raw_episodes_say_whether_the_show_is_known_and_the_date_can_be_read() -
 
     # A null id must not find the null id of a broken show.
     assert listed(frame["podcast_known"]) == [True, False, False]
-    assert listed(frame["date_parses"]) == [True, False, None]
+    assert listed(frame["date_as_read"]) == [frames.READABLE, "yesterday", None]
     assert listed(frame["published_year"]) == [2017, None, None]
     assert frame["title"].isna().tolist() == [False, True, True], "blank counts as missing"
     assert listed(frame["title_chars"]) == [3, None, None]

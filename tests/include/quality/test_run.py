@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from great_expectations.execution_engine import pandas_execution_engine
 
+from include.quality.result import QualityError, require
 from include.storage import ArtifactStore
 from tests.include.quality.conftest import Check
 
@@ -30,11 +31,20 @@ def test_an_outcome_says_what_was_found_and_what_was_wanted(check: Check, raw_ep
 
 
 def test_rows_are_named_where_a_check_only_says_yes_or_no(check: Check, raw_episodes: pd.DataFrame) -> None:
-    raw_episodes.loc[7:57, "pub_date"] = "someday"
+    raw_episodes.loc[7:57, "podcast_uuid"] = "unknown"
 
-    (warning,) = (item for item in check("raw_episodes", raw_episodes).warnings if item.column == "date_parses")
+    (warning,) = (item for item in check("raw_episodes", raw_episodes).warnings if item.column == "podcast_known")
 
     assert warning.samples == ["e7", "e8", "e9", "e10", "e11"]
+
+
+def test_dates_that_cannot_be_read_are_shown(check: Check, raw_episodes: pd.DataFrame) -> None:
+    raw_episodes["pub_date"] = "Di, 02 Mai 2017"
+
+    with pytest.raises(
+        QualityError, match=r"Dates can be read .* values fail \(100 %\), such as 'Di, 02 Mai 2017 in e0'"
+    ):
+        require(check("raw_episodes", raw_episodes))
 
 
 def test_lengths_are_shown_as_whole_numbers(check: Check, store: ArtifactStore, raw_episodes: pd.DataFrame) -> None:

@@ -75,7 +75,7 @@ CATALOGUE = [
     Case(
         "half of the dates unreadable",
         change("episodes", HALF, pub_date="01.12.2017"),
-        Stops({RAW: "Dates can be read (at least 65% of them)"}),
+        Stops({RAW: "Dates can be read (at least 65% of them) … such as '01.12.2017 in "}),
     ),
     Case(
         "a larger share in quarantine than is allowed",

@@ -19,8 +19,9 @@ from babel import Locale
 
 from include.episodes.sources.feeds.failure import FeedError, Reason
 from include.episodes.sources.feeds.ids import episode_id
+from include.episodes.times import parse_date, parse_duration
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 """Raise it when the same bytes give other rows: every feed is then asked for and read anew."""
 
 MAX_TEXT = 200_000
@@ -36,7 +37,6 @@ _END = re.compile(rb"</\s*(?:rss|feed|rdf:RDF)\s*>", re.IGNORECASE)
 _HTML = re.compile(rb"^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*(?:<!doctype\s+html|<html)", re.I | re.S)
 _DECLARED_ENCODING = re.compile(rb"^\s*<\?xml[^>]*\sencoding\s*=", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-_CLOCK = re.compile(r"^(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2})(?:\.\d+)?$")
 _SAME_LANGUAGE = {"nb": "no", "nn": "no", "iw": "he", "in": "id", "ji": "yi"}
 """Codes that the dataset's names do not tell apart, and codes of old."""
 
@@ -166,24 +166,27 @@ def _language(code: Any) -> str:
 
 
 def _seconds(duration: Any) -> str:
-    """A duration in seconds, from seconds or ``[h:]m:s``; anything else stays for preparation to count."""
+    """A duration in seconds; one that cannot be read stays for preparation to count."""
     text = _short(duration)
-    if clock := _CLOCK.match(text):
-        hours, minutes, seconds = (int(part or 0) for part in clock.groups())
-        return str(3600 * hours + 60 * minutes + seconds)
-    return text
+    return text if (seconds := parse_duration(text)) is None else str(seconds)
 
 
 def _date(entry: Any) -> str:
-    """The date in UTC as the dataset writes it; one that cannot be read stays for preparation to put aside."""
+    """The date in UTC as the dataset writes it; one that cannot be read stays for preparation to count.
+
+    feedparser is asked only for what the reading of CSV files does not know: some national and abbreviated forms.
+    """
     given = next((name for name in ("published", "updated") if name in entry), None)
+    text = _short(entry.get(given)) if given else ""
+    if date := parse_date(text):
+        return f"{date:%Y-%m-%d %H:%M:%S}+00"
     parsed = entry.get(f"{given}_parsed") if given else None
     if isinstance(parsed, struct_time):
         return (
             f"{parsed.tm_year:04d}-{parsed.tm_mon:02d}-{parsed.tm_mday:02d} "
             f"{parsed.tm_hour:02d}:{parsed.tm_min:02d}:{min(parsed.tm_sec, 59):02d}+00"
         )
-    return _short(entry.get(given)) if given else ""
+    return text
 
 
 def _web(base: str, link: Any) -> str:

@@ -91,7 +91,15 @@ def test_scripts_in_a_description_are_left_to_preparation() -> None:
 
 @pytest.mark.parametrize(
     ("given", "seconds"),
-    [("3723", "3723"), ("62:03", "3723"), ("1:02:03", "3723"), ("1:02:03.5", "3723"), ("", ""), ("long", "long")],
+    [
+        ("3723", "3723"),
+        ("62:03", "3723"),
+        ("1:02:03", "3723"),
+        ("1:02:03.5", "3723"),
+        ("", ""),
+        ("long", "long"),
+        ("PT1H2M3S", "3723"),
+    ],
 )
 def test_durations(given: str, seconds: str) -> None:
     assert only(Item(duration=given))["audio_length"] == seconds
@@ -103,6 +111,9 @@ def test_durations(given: str, seconds: str) -> None:
         ("Mon, 06 Nov 2023 10:00:00 GMT", "2023-11-06 10:00:00+00"),
         ("2023-11-06T10:00:00+02:00", "2023-11-06 08:00:00+00"),
         ("", ""),
+        ("Tue, 2 May 2017 9:05 PM EST", "2017-05-03 02:05:00+00"),
+        ("1493715900", "2017-05-02 09:05:00+00"),
+        ("Sat, 31 Feb 2017 10:00:00 GMT", "Sat, 31 Feb 2017 10:00:00 GMT"),
         ("the day before yesterday", "the day before yesterday"),
     ],
 )
