@@ -46,14 +46,18 @@ def _show_ingested(store: ArtifactStore, console: Console) -> None:
     latest = snapshot.latest(store)
     if latest is None:
         return
-    quarantined = ", ".join(f"{count:,} {reason}" for reason, count in latest.quarantined.items()) or "nothing"
     console.print(
         "",
         Text(f"Ingested  {latest.episodes:,} episodes of {latest.shows:,} shows (snapshot {latest.snapshot_id})"),
-        Text(f"          quarantined: {quarantined}"),
+        Text(f"          quarantined: {_counted(latest.quarantined)}"),
+        Text(f"          kept with a warning: {_counted(latest.warnings)}"),
         Text(f"          Data Docs: {store.path(docs_of(store, latest.source_version) or 'quality')}"),
         sep="\n",
     )
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items()) or "nothing"
 
 
 def _show_trained(store: ArtifactStore, console: Console) -> None:

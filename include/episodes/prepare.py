@@ -31,22 +31,12 @@ from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
 from include.episodes.raw import COLUMNS, batches
 from include.episodes.runs import Run
-from include.episodes.schema import EPISODES
+from include.episodes.schema import EPISODES, IN_HTML, WARNINGS
 from include.episodes.seen import SeenIds
 from include.episodes.sources.contract import Folder
 from include.episodes.sources.files import find_source
 from include.episodes.workers import Workers
 
-WARNINGS = (
-    "shows_without_description",
-    "episodes_without_show_description",
-    "empty_date",
-    "bad_date",
-    "bad_audio_length",
-    "description_cut",
-    "description_in_html",
-)
-"""What is counted and kept all the same. A description with a "<" counts as HTML."""
 LOG_EVERY = 50_000
 SMALL_BYTES = 4 * 2**20
 """A file of episodes smaller than this is cleaned before another process has started."""
@@ -61,7 +51,8 @@ class Prepared:
 
     ``parts`` are the parts of a snapshot, one a shard. ``quarantine_file`` has the rows that could not be used, in the
     shape of :data:`include.episodes.schema.QUARANTINE`. ``counts`` has, for each file, ``<file>_read``, ``<file>_kept``
-    and ``<file>_quarantined`` (the first is the sum of the others) and, of what is kept, :data:`WARNINGS`.
+    and ``<file>_quarantined`` (the first is the sum of the others) and, of what is kept,
+    :data:`include.episodes.schema.WARNINGS` and :data:`include.episodes.schema.IN_HTML`.
     ``quarantined`` counts the rows of both files in quarantine by reason.
     """
 
@@ -152,7 +143,7 @@ class _Preparation:
         self.prepared, self.workers, self.max_file_bytes = prepared, workers, max_file_bytes
         self.quarantine = Quarantine(prepared.quarantine_file)
         files = [f"{file}_{what}" for file in COLUMNS for what in ("read", "kept", "quarantined")]
-        self.counts: Counter[str] = Counter(dict.fromkeys([*files, *WARNINGS], 0))
+        self.counts: Counter[str] = Counter(dict.fromkeys([*files, *WARNINGS, IN_HTML], 0))
         self.seen = {file: SeenIds() for file in COLUMNS}
         # Rows that were cleaned and are not to be used after all, since an earlier one has their id.
         self.dropped: dict[str, list[int]] = {file: [] for file in COLUMNS}
@@ -242,7 +233,7 @@ class _Preparation:
             self.counts.update(names)
         if file == "episodes":
             in_html = pc.match_substring(table["description"], "<").to_pylist()
-            self.counts["description_in_html"] += sum(in_html) - sum(in_html[position] for position in rejected)
+            self.counts[IN_HTML] += sum(in_html) - sum(in_html[position] for position in rejected)
         self.counts[f"{file}_read"] += len(table) + len(job.batch.broken)
         self.counts[f"{file}_kept"] += len(table) - len(rejected)
         self.quarantine.add_broken(file, job.batch.broken)

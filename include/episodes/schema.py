@@ -45,6 +45,18 @@ QUARANTINE = pa.schema(
 )
 """A row of a dataset file that cannot be used: where it stood (1-based, header not counted), why, and what it was."""
 
+WARNINGS = (
+    "bad_date",
+    "empty_date",
+    "bad_audio_length",
+    "description_cut",
+    "shows_without_description",
+    "episodes_without_show_description",
+)
+"""What is odd about episodes (and shows) that can be found all the same, and so are kept and counted."""
+IN_HTML = "description_in_html"
+"""Counted, too, and nothing odd: descriptions with a ``<`` in them."""
+
 
 def compose_text(title: str, description: str, show_title: str, show_description: str | None) -> str:
     """Join the four fields as the recipe does (``title. description. show title. show description``).

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from include.episodes.parts import GROUP_ROWS, LocalPart, write_part
-from include.episodes.schema import EPISODES, SCHEMA_VERSION, shard_of
+from include.episodes.schema import EPISODES, SCHEMA_VERSION, WARNINGS, shard_of
 from include.storage import MANIFEST, ArtifactStore, digest
 
 FOLDER = "snapshots"
@@ -52,6 +52,12 @@ class Manifest(BaseModel):
     @property
     def shards(self) -> int:
         return len(self.parts)
+
+    @property
+    def warnings(self) -> dict[str, int]:
+        """What is odd about what was kept, and how often it occurs, the most frequent first."""
+        found = {name: count for name in WARNINGS if (count := self.counts.get(name, 0))}
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 class Publication(BaseModel):

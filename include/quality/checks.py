@@ -27,6 +27,7 @@ from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from include.episodes.times import EARLIEST
+from include.quality.frames import READABLE
 from include.quality.profile import LANGUAGE_NAME
 
 
@@ -94,6 +95,10 @@ def rows(
 
 def true(column: str, what: str, *, mostly: float, floor: float) -> list[Expectation]:
     return rows(ExpectColumnValuesToBeInSet, column, what, mostly=mostly, floor=floor, value_set=[True])
+
+
+def readable(column: str, what: str, *, mostly: float, floor: float | None = None) -> list[Expectation]:
+    return rows(ExpectColumnValuesToBeInSet, column, what, mostly=mostly, floor=floor, value_set=[READABLE])
 
 
 def length(column: str, what: str, least: int, most: int | None) -> list[Expectation]:

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from itertools import chain
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.episodes.times import parse_date
+from include.episodes.times import parse_date, parse_duration
 from include.queries.filtering import query_key
 from include.queries.logs import is_logged
 from include.queries.titles import count_words
@@ -29,14 +30,16 @@ MARKUP = r"(?i)</?(p|br|div|span|a|ul|ol|li|b|i|em|strong|script|style|img|h[1-6
 """HTML that cleaning should have turned into text."""
 LEFT_OUT = "(left out)"
 """Stands for a text of which a suite only asks whether it is there."""
-KEPT = ("uuid", "language", "audio_length", "episode_id", "content_hash")
+KEPT = ("uuid", "language", "episode_id", "content_hash")
 """Columns whose values a suite looks at, and shows a few of."""
-REPEATED = ("language", "audio_length")
+REPEATED = ("language",)
 """Those of them whose values repeat so much that they are stored once, with a number for each row."""
-DATE_CHARS = 60
-"""How much is shown of a date that cannot be read."""
+_Value = TypeVar("_Value")
+
+UNREAD_CHARS = 60
+"""How much is shown of a date or a length that cannot be read."""
 READABLE = "readable"
-"""Stands for a date that can be read."""
+"""Stands for one that can be read."""
 MEASURED = ("title", "description", "text")
 """Columns whose length in characters a suite looks at."""
 
@@ -52,8 +55,8 @@ def raw_episodes(episodes: pa.RecordBatchReader, podcast_ids: pa.ChunkedArray) -
     """``episodes.csv`` as read (strings, blank counts as null), with what the suite needs to know about each row.
 
     Added: ``title_chars``, ``description_chars``; ``podcast_known``, whether the show is among ``podcast_ids``;
-    ``published_year``, null without a date; ``date_as_read``, :data:`READABLE` or the date that cannot be read, null
-    without a date.
+    ``published_year``, null without a date; ``date_as_read`` and ``length_as_read``, :data:`READABLE` or the start of
+    what cannot be read, null where there is nothing.
 
     :param podcast_ids: the column ``uuid`` of ``podcasts.csv``.
     """
@@ -137,13 +140,21 @@ def _raw_episodes(batch: pa.RecordBatch) -> Facts:
     if "podcast_uuid" in facts:
         facts["podcast_uuid"] = _blank_is_null(batch["podcast_uuid"])
     if "pub_date" in facts:
-        written = _blank_is_null(batch["pub_date"])
-        values = written.to_pylist()
-        dates = [parse_date(value) if value else None for value in values]
+        dates, facts["date_as_read"] = _as_read(batch["pub_date"], parse_date)
         facts["published_year"] = pa.array([float(date.year) if date else None for date in dates], pa.float64())
-        read = [READABLE if date else value and value[:DATE_CHARS] for date, value in zip(dates, values, strict=True)]
-        facts["date_as_read"] = pa.array(read, pa.string()).dictionary_encode()
+    if "audio_length" in facts:
+        _, facts["length_as_read"] = _as_read(batch["audio_length"], parse_duration)
     return facts
+
+
+def _as_read(column: pa.Array, parse: Callable[[str], _Value | None]) -> tuple[list[_Value | None], pa.Array]:
+    """The values that a column's texts are read as, and for each text :data:`READABLE` or, if it is not, its start."""
+    texts = _blank_is_null(column).to_pylist()
+    values = [parse(text) if text else None for text in texts]
+    read = [
+        text and text[:UNREAD_CHARS] if value is None else READABLE for text, value in zip(texts, values, strict=True)
+    ]
+    return values, pa.array(read, pa.string()).dictionary_encode()
 
 
 def _prepared_episodes(batch: pa.RecordBatch) -> Facts:

@@ -19,11 +19,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from include.episodes import snapshot
+from include.episodes.schema import IN_HTML
 from include.storage import ArtifactStore
 
 FILE = "profile.json"
-MARKUP = "description_in_html"
-"""The count of a snapshot that says how many descriptions were HTML before they were cleaned."""
 NULLABLE = ("show_description", "language", "categories", "published_at", "duration_seconds", "audio_url")
 """The columns that an episode may lack."""
 LANGUAGE_NAME = r"^[^\W\d_][\w '’(),.-]{1,39}$"
@@ -128,7 +127,7 @@ def make(store: ArtifactStore, snapshot_id: str) -> Profile:
         languages=_most_frequent(languages),
         description_chars_median=float(np.median(chars)) if len(chars) else 0.0,
         description_chars_mean=round(float(chars.mean()), 1) if len(chars) else 0.0,
-        markup=manifest.counts.get(MARKUP),
+        markup=manifest.counts.get(IN_HTML),
         repeated=manifest.episodes - pc.count_distinct(pa.chunked_array(hashes)).as_py(),
         newest_published_at=newest,
         quarantined=manifest.quarantined,

@@ -38,7 +38,6 @@ from include.episodes.raw import COLUMNS
 from include.episodes.schema import EPISODES
 from include.episodes.times import EARLIEST, LATEST
 from include.quality import checks
-from include.quality.frames import READABLE
 from include.quality.result import QUERIES
 
 CONTENT_HASH = r"^[0-9a-f]{24}$"
@@ -115,22 +114,9 @@ def raw_episodes(
             *checks.length("title_chars", "Titles have a plausible length", 1, 500),
             *checks.length("description_chars", "Descriptions have a plausible length", 1, 50_000),
             *checks.rows(not_null, "pub_date", "Episodes have a date", mostly=0.9),
-            *checks.rows(
-                ExpectColumnValuesToBeInSet,
-                "date_as_read",
-                "Dates can be read",
-                mostly=0.99,
-                floor=floor,
-                value_set=[READABLE],
-            ),
+            *checks.readable("date_as_read", "Dates can be read", mostly=0.99, floor=floor),
             *checks.recent(),
-            *checks.rows(
-                ExpectColumnValuesToMatchRegex,
-                "audio_length",
-                "Lengths are whole seconds",
-                mostly=0.95,
-                regex=r"^\d{1,6}$",
-            ),
+            *checks.readable("length_as_read", "Lengths can be read", mostly=0.95),
         ],
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from include.episodes import snapshot
+from include.episodes.schema import SCHEMA_VERSION
 from include.episodes.sources.files import fingerprint
 from include.errors import PermanentError
 from operators.episodes import (
@@ -57,7 +58,7 @@ def test_an_unchanged_source_is_prepared_anew_when_preparation_changed(
     installation: Installation, context: FakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest(context)
-    monkeypatch.setattr("include.episodes.schema.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("include.episodes.schema.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     assert check().execute(context) == fingerprint(installation.dataset)  # type: ignore[arg-type]
 
 

@@ -21,6 +21,7 @@ from include.storage import ArtifactStore
 from tests.deploy.local.conftest import Terminal
 from tests.models import DIMENSION, build_model
 
+COUNTS = {"bad_date": 3, "empty_date": 0, "description_cut": 1_200, "episodes_read": 9, "description_in_html": 8}
 MARKUP = "Sleep [red]well[/] [/bold]"
 
 
@@ -42,7 +43,7 @@ def publish_snapshot(store: ArtifactStore) -> str:
         row[name] = "some text"
     table = pa.Table.from_pylist([row | {"episode_id": f"e{n}"} for n in range(1_234)], schema=EPISODES)
     quarantined = {"missing_title": 1_001, "duplicate_id": 2}
-    manifest = snapshot.write(store, table, source_version="v1", shards=1, counts={}, quarantined=quarantined)
+    manifest = snapshot.write(store, table, source_version="v1", shards=1, counts=COUNTS, quarantined=quarantined)
     return snapshot.publish(store, manifest.snapshot_id).snapshot_id
 
 
@@ -110,6 +111,7 @@ def test_it_shows_what_was_ingested_trained_measured_and_found(
     for expected in (
         f"Ingested  1,234 episodes of 1 shows (snapshot {snapshot_id})",
         "quarantined: 1,001 missing_title, 2 duplicate_id",
+        "kept with a warning: 1,200 description_cut, 3 bad_date\n",
         "Trained   tuned-1 on 1,234 pairs (1,200 title, 34 lead) in 61 s",
         "in-batch: MRR@5 0.500 → 0.750",
         "Gate      the candidate passed: it goes live",

@@ -32,6 +32,7 @@ def test_raw_episodes_say_whether_the_show_is_known_and_the_date_can_be_read() -
         "uuid": ["e1", "e2", "e3"],
         "title": ["One", "", "\u2003 "],
         "pub_date": ["2017-12-01 05:00:00+00", "yesterday", None],
+        "audio_length": ["01:02:03", " ", "an hour" + "!" * 60],
         "podcast_uuid": ["p1", "p9", None],
     }
 
@@ -41,6 +42,7 @@ def test_raw_episodes_say_whether_the_show_is_known_and_the_date_can_be_read() -
     assert listed(frame["podcast_known"]) == [True, False, False]
     assert listed(frame["date_as_read"]) == [frames.READABLE, "yesterday", None]
     assert listed(frame["published_year"]) == [2017, None, None]
+    assert listed(frame["length_as_read"]) == [frames.READABLE, None, ("an hour" + "!" * 60)[: frames.UNREAD_CHARS]]
     assert frame["title"].isna().tolist() == [False, True, True], "blank counts as missing"
     assert listed(frame["title_chars"]) == [3, None, None]
     assert frame["podcast_uuid"].isna().tolist() == [False, False, True]

@@ -22,7 +22,7 @@ def write_snapshot(store: ArtifactStore, table: pa.Table, rows: int) -> str:
         table,
         source_version="v1",
         shards=1,
-        counts={},
+        counts={"bad_date": 1_234, "description_in_html": 77},
         quarantined={"orphan": rows, "missing_title": 0} if rows else {},
         quarantine=quarantine,
     ).snapshot_id
@@ -33,6 +33,7 @@ def test_a_quarantine_shows_its_reasons_and_its_first_rows(store: ArtifactStore,
 
     tree = LexborHTMLParser(page)
     assert "1,200 rows" in page
+    assert [row.text() for row in tree.css("table.reasons tr")[:2]] == ["Kept with a warningRows", "bad_date1,234"]
     assert "The first 500 rows" in page
     assert len(tree.css("td.raw")) == 500
     assert len(page) < 1_000_000
@@ -76,6 +77,7 @@ def test_the_latest_runs_and_snapshots_are_listed_the_newest_first(
         f"snapshots/{kept}/quarantine",
     ]
     assert [cell.text() for cell in tree.css("td.state")] == ["Failed", "Passed"]
+    assert tree.css("tr")[-1].text().endswith("1,234 bad_date")
 
 
 def test_there_is_a_page_before_the_first_run(store: ArtifactStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from tests.operators.bad_data.draft import (
     EPISODES,
     EPISODES_A_SHOW,
@@ -175,6 +177,19 @@ VALUES = [
         Published(holds=("episode-3", {"published_at": None}), counted={"bad_date": 1}),
     ),
     Case(
+        "dates as feeds write them, by a clock of twelve hours, and in seconds since 1970",
+        several(
+            change("episodes", [2], pub_date="1493715900"),
+            change("episodes", [3], pub_date="Tue, 2 May 2017 9:05 PM EST"),
+        ),
+        Published(holds=("episode-3", {"published_at": datetime(2017, 5, 3, 2, 5, tzinfo=UTC)})),
+    ),
+    Case(
+        "a date of 1960: an archive's first airing",
+        change("episodes", [3], pub_date="Mon, 02 May 1960 09:05:01 +0100"),
+        Published(holds=("episode-3", {"published_at": datetime(1960, 5, 2, 8, 5, 1, tzinfo=UTC)})),
+    ),
+    Case(
         "a date in 2150",
         change("episodes", [3], pub_date="2150-01-01 00:00:00+00"),
         Published(holds=("episode-3", {"published_at": None}), counted={"bad_date": 1}),
@@ -188,6 +203,16 @@ VALUES = [
         "no date",
         change("episodes", [3], pub_date=""),
         Published(holds=("episode-3", {"published_at": None}), counted={"empty_date": 1}),
+    ),
+    Case(
+        "lengths by the clock, in units and in ISO 8601",
+        several(
+            change("episodes", [0], audio_length="1h 2m"),
+            change("episodes", [1], audio_length="01:02:03"),
+            change("episodes", [2], audio_length="3723 seconds"),
+            change("episodes", [3], audio_length="PT1H2M3S"),
+        ),
+        Published(holds=("episode-3", {"duration_seconds": 3_723})),
     ),
     Case(
         "a length below zero, of thousands of years, of letters",

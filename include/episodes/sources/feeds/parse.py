@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
-from time import struct_time
 from typing import Any
 from urllib.parse import urljoin
 
@@ -174,19 +173,11 @@ def _seconds(duration: Any) -> str:
 def _date(entry: Any) -> str:
     """The date in UTC as the dataset writes it; one that cannot be read stays for preparation to count.
 
-    feedparser is asked only for what the reading of CSV files does not know: some national and abbreviated forms.
+    feedparser's own reading takes ``9:05 PM`` for the morning and makes dates up, so it is not asked.
     """
     given = next((name for name in ("published", "updated") if name in entry), None)
     text = _short(entry.get(given)) if given else ""
-    if date := parse_date(text):
-        return f"{date:%Y-%m-%d %H:%M:%S}+00"
-    parsed = entry.get(f"{given}_parsed") if given else None
-    if isinstance(parsed, struct_time):
-        return (
-            f"{parsed.tm_year:04d}-{parsed.tm_mon:02d}-{parsed.tm_mday:02d} "
-            f"{parsed.tm_hour:02d}:{parsed.tm_min:02d}:{min(parsed.tm_sec, 59):02d}+00"
-        )
-    return text
+    return f"{date:%Y-%m-%d %H:%M:%S}+00" if (date := parse_date(text)) else text
 
 
 def _web(base: str, link: Any) -> str:

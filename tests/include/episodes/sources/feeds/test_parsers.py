@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 
 import pytest
@@ -53,6 +55,13 @@ def test_a_feed_that_takes_too_much_memory_is_given_up_and_the_next_is_read() ->
             assert isinstance(await read(parsers, GOOD), Parsed)
 
     asyncio.run(run())
+
+
+def test_a_parser_loads_no_library_of_tables() -> None:
+    """Each takes a good part of the memory that a parser may use."""
+    code = "import sys, include.episodes.sources.feeds.worker; print(*{'pandas', 'numpy', 'pyarrow'} & {*sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert loaded.strip() == ""
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
