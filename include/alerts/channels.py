@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SECONDS = 15.0
 """How long one channel may take."""
+MARKDOWN = re.compile(r"[?&]format=markdown$|&format=markdown(?=&)|(?<=\?)format=markdown&", re.IGNORECASE)
 _SECRET_CHARS = 5
 """A shorter part of an address is a word such as `com`, and no secret."""
 
@@ -62,11 +63,13 @@ class AppriseChannel:
     def send(self, message: Message) -> None:
         """Deliver a message as plain text, which Apprise escapes for the service.
 
+        ``format=markdown`` of an address is passed over: what Apprise then escapes, not every service reads as it was.
+
         :raises DeliveryError: the service refused, did not answer in time or cannot be reached, or there is none such.
         """
         import apprise  # takes a second to load, which only a message is worth
 
-        service = apprise.Apprise.instantiate(self._url)
+        service = apprise.Apprise.instantiate(MARKDOWN.sub("", self._url))
         if not isinstance(service, apprise.NotifyBase):
             raise DeliveryError("its address is none that Apprise knows: see https://appriseit.com/services/.")
         _adapt(service, message)

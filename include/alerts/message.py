@@ -1,7 +1,8 @@
 """Messages about a fault: a subject line, plain text for chats and pagers, HTML for mail.
 
 Text of feeds and of exceptions is hostile until shown otherwise: control and formatting characters are taken out of it,
-it is escaped in HTML, and what a chat or a mail program would turn into a mention or a link is broken up.
+it is escaped in HTML, and what a chat or a mail program would turn into a mention or a link is broken up. So is all
+that a message says but for the alert's own links: each program has a syntax of its own, and some see links everywhere.
 """
 
 from __future__ import annotations
@@ -26,8 +27,20 @@ TEXT_FINDINGS = 5
 TEXT_DETAIL_CHARS = 600
 BREAK = "\u200b"
 """A space without width."""
-MENTION = re.compile(r"@(?=[^\W\d_])|(?<=<)@")
-"""The sign where a chat may see a name behind it, or has put it there itself (``<@U123>``)."""
+FILES = "bin|cfg|csv|db|gz|html|ini|json|jsonl|lock|log|opml|parquet|safetensors|sqlite|toml|txt|xml|yaml|yml"
+"""Endings of file names that are no top-level domain: these names stay as they are, and can be copied."""
+LIVE = re.compile(
+    "|".join(
+        [
+            r"<(?=\S)",  # <!here|…>, <@U123>, <http://…|…>, <users/all>, <at>…
+            r"(?<!\w)@|@(?!\d)",  # @everyone, @someone, someone@example.org; Recall@30 is none
+            r":(?=//)",  # any scheme
+            r"\](?=\()",  # [text](address)
+            rf"(?<=[\w-])[.。．｡](?=[^\W\d_][\w-])(?!(?:{FILES})\b(?![.。．｡]\w))",  # www.example.org, example.org
+        ]
+    )
+)
+"""The signs behind which a chat or a mail program may find a name to call, or an address to link to."""
 
 
 class Event(StrEnum):
@@ -96,36 +109,31 @@ def clean(text: str) -> str:
 
 
 def inert(text: str) -> str:
-    """Foreign text in one line that no program makes a mention or a link of."""
-    return without_mentions(text).replace("://", f":{BREAK}//").replace("www.", f"www{BREAK}.")
-
-
-def without_mentions(text: str) -> str:
-    """Text in one line that calls nobody; ``Recall@30`` stays as it is."""
-    return MENTION.sub(f"@{BREAK}", clean(text))
+    """Text in one line that calls nobody and links nowhere, whatever program shows it. It looks as it did."""
+    return LIVE.sub(rf"\g<0>{BREAK}", clean(text))
 
 
 def _subject(fault: Fault, event: Event) -> str:
     prefix = {Event.ALERT: "", Event.REMINDER: "still: ", Event.RECOVERY: "recovered: "}[event]
-    return shorten(f"[podsearch] {prefix}{clean(fault.alert.place)}: {inert(fault.alert.headline)}", SUBJECT_CHARS)
+    return shorten(f"[podsearch] {prefix}{inert(fault.alert.place)}: {inert(fault.alert.headline)}", SUBJECT_CHARS)
 
 
 def _text(fault: Fault, event: Event) -> str:
     """Plain text of at most :data:`TEXT_CHARS`; what is cut is the middle, not the links nor what to do."""
     alert = fault.alert
-    links = [f"{link.label}: {link.url}" for link in alert.links]
+    links = [f"{inert(link.label)}: {link.url}" for link in alert.links]
     if event is Event.RECOVERY:
         return shorten("\n".join([history(fault, event), f"It was: {inert(alert.headline)}", *links]), TEXT_CHARS)
     head = [f"{alert.severity.upper()}. {history(fault, event)}"]
     if alert.detail:
-        head.append(shorten(without_mentions(alert.detail), TEXT_DETAIL_CHARS))
+        head.append(shorten(inert(alert.detail), TEXT_DETAIL_CHARS))
     for finding in alert.findings[:TEXT_FINDINGS]:
         head.append(f"• {inert(finding.what)}: observed {inert(finding.observed)}; expected {inert(finding.expected)}")
         head += [f"    {shorten(inert(sample), 100)}" for sample in finding.samples]
     hidden = alert.more_findings + max(0, len(alert.findings) - TEXT_FINDINGS)
     foot = [f"… and {hidden} more"] if hidden else []
-    foot += [f"{name}: {value}" for name, value in alert.unaffected.items()]
-    foot += [f"Next: {alert.next_step}", *links]
+    foot += [f"{name}: {inert(value)}" for name, value in alert.unaffected.items()]
+    foot += [f"Next: {inert(alert.next_step)}", *links]
     end = "\n".join(foot)
     return shorten("\n".join(head), max(0, TEXT_CHARS - len(end) - 1)) + "\n" + end
 
@@ -139,5 +147,5 @@ def _template() -> Template:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(clean=clean, inert=inert)
+    environment.filters.update(inert=inert)
     return environment.get_template("mail.html.j2")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import socket
 import time
@@ -8,12 +9,12 @@ from collections.abc import Iterator
 
 import apprise
 import pytest
-from apprise.plugins import pagerduty, slack
+from apprise.plugins import discord, pagerduty, slack, telegram
 
 from include.alerts.alert import Severity
 from include.alerts.book import Fault
 from include.alerts.channels import AppriseChannel, DeliveryError, without_secrets
-from include.alerts.message import Event, Message, compose
+from include.alerts.message import BREAK, Event, Message, compose
 from tests.include.alerts.faults import START, alert
 from tests.standins.webhook import WebhookStandIn
 
@@ -131,14 +132,53 @@ def test_every_part_of_an_address_is_a_secret() -> None:
     assert cleaned.endswith("error=404")
 
 
+@pytest.mark.parametrize(
+    "options", ["", "?format=markdown", "?format=Markdown&footer=no", "?blocks=yes&format=markdown"]
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts",
+        "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+        "tgram://123456789:abcdefg_hijklmnop/12315544",
+        "mmost://127.0.0.1:{port}/3ccdd113474722377935511fc85d3dd4",
+        "workflows://127.0.0.1:{port}/643e69f83c8944/signature",
+        "json://127.0.0.1:{port}/hook",
+    ],
+)
+def test_no_service_is_sent_a_mention_or_a_link_of_a_feed(
+    url: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = (
+        "<!here|x> <@U123|Bob> @everyone <users/all> <http://evil.example|good> [good](http://evil.example) "
+        "http://evil.example evil.example/x"
+    )
+    with WebhookStandIn().serve(tls=url.startswith("workflows")) as webhook:
+        here = f"http://127.0.0.1:{webhook.port}"
+        monkeypatch.setattr(slack.NotifySlack, "webhook_url", here)
+        monkeypatch.setattr(discord.NotifyDiscord, "notify_url", here)
+        monkeypatch.setattr(telegram.NotifyTelegram, "notify_url", f"{here}/")
+        address = url.format(port=webhook.port) + options
+        if url.startswith("workflows"):
+            address += ("&" if options else "?") + "verify=no"
+        AppriseChannel(address, connection="alerts").send(message(headline=hostile, detail=hostile))
+    text = json.dumps([call.body for call in webhook.calls], ensure_ascii=False)
+    assert "good" in text
+    for live in ("<!", "<@", "<http", "@everyone", "<users", "://evil", "](", "evil.example"):
+        assert live not in text.replace("\\", ""), live
+    assert "://airflow/dags/ingest" in text, "the link of the alert stays one"
+
+
 def test_slack_shows_text_of_feeds_as_text(webhook: WebhookStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apprise's own escaping for `format=markdown` let `<!here` through, and broke the links of the alert."""
     monkeypatch.setattr(slack.NotifySlack, "webhook_url", f"http://127.0.0.1:{webhook.port}/services")
-    url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts"
-    AppriseChannel(url, connection="alerts").send(message(headline="x", detail="<!channel> *bold* <http://a|b>"))
+    url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts?format=markdown"
+    AppriseChannel(url, connection="alerts").send(message(headline="x", detail="<!here|x> *bold* & <http://a|b>"))
     (call,) = webhook.calls
     assert call.path == "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
-    assert "<!channel>" not in str(call.body)
-    assert "&lt;!channel&gt;" in str(call.body)
+    text = call.body["attachments"][0]["text"].replace(BREAK, "")
+    assert "&lt;!here|x&gt; *bold* &amp; &lt;http://a|b&gt;" in text
+    assert text.endswith("\nTask: http://airflow/dags/ingest_episodes")
 
 
 def test_a_pager_opens_one_incident_for_a_fault_and_closes_it(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -7,10 +8,16 @@ from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
 from include.alerts.alert import Finding, Link
 from include.alerts.book import Fault
-from include.alerts.message import SUBJECT_CHARS, TEXT_CHARS, Event, Message, clean, compose, in_words, inert
+from include.alerts.message import BREAK, SUBJECT_CHARS, TEXT_CHARS, Event, Message, clean, compose, in_words, inert
 from tests.include.alerts.faults import START, alert
 
-HOSTILE = "</code><script>alert(1)</script> <!channel> @everyone <@U123> http://evil.example www.evil.example \u202egnp"
+HOSTILE = (
+    "</code><script>alert(1)</script> <!channel> <!here|x> @everyone <@U123> <@U123|Bob> <users/all> "
+    "<http://evil.example|good> [good](http://evil.example) http://evil.example www.evil.example evil.example/x "
+    "\u202egnp"
+)
+LINK = re.compile(r"<[^\s\u200b]|@[^\W\d_]|\w://|\]\(|[\w-]\.[a-z]{2,}")
+"""What some chat or mail program takes for a mention or a link."""
 
 
 def fault(**values: object) -> Fault:
@@ -67,15 +74,27 @@ def test_text_of_feeds_does_nothing_in_mail(event: Event) -> None:
     assert {node.tag for node in page.css("script, img, iframe, form, object")} == set()
     assert [link.attributes["href"] for link in page.css("a")] == ["http://airflow/dags/ingest_episodes"]
     assert "\u202e" not in html
-    assert "http://evil" not in visible(html).replace(alert().detail, "") or event is not Event.RECOVERY
+    assert "evil" in visible(html)
+    assert LINK.findall(visible(html)) == [], "mail programs make links of what looks like one"
 
 
 @pytest.mark.parametrize("event", list(Event))
-def test_text_of_feeds_calls_nobody_in_a_chat(event: Event) -> None:
-    text = compose(hostile().model_copy(update={"over_at": START}), event).text
-    assert "@everyone" not in text
-    assert "<@U123>" not in text
-    assert "\u202e" not in text
+def test_text_of_feeds_calls_nobody_and_links_nowhere_in_a_chat(event: Event) -> None:
+    message = compose(hostile().model_copy(update={"over_at": START}), event)
+    lines = message.text.splitlines()
+    assert lines.pop() == "Task: http://airflow/dags/ingest_episodes", "the one link that is meant"
+    assert LINK.findall("\n".join([message.subject, *lines])) == []
+    assert "evil" in message.text
+    assert "\u202e" not in message.text
+
+
+def test_no_part_of_an_alert_but_its_links_is_live() -> None:
+    every = dict.fromkeys(("dag_id", "task_id", "headline", "detail", "next_step"), HOSTILE)
+    message = compose(
+        fault(**every, unaffected={"Live": HOSTILE}, links=[Link(label=HOSTILE, url="http://airflow/x")]), Event.ALERT
+    )
+    assert LINK.findall((message.subject + message.text).replace("http://airflow/x", "")) == []
+    assert LINK.findall(visible(message.html)) == []
 
 
 def test_a_subject_is_one_short_line() -> None:
@@ -118,4 +137,27 @@ def test_a_duration_is_said_in_one_unit(duration: timedelta, words: str) -> None
 
 def test_clean_text_is_one_visible_line() -> None:
     assert clean("a\r\nb\tc\x00\x1b[31m d\u200b\u202e e\ud800") == "a b c [31m d e"
-    assert inert("me@example.org, see https://x") == "me@\u200bexample.org, see https:\u200b//x"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("me@example.org, see https://x", "me@|example.|org, see https:|//x"),
+        ("<!here|x> <@U1|Bob> <http://a.eu|c>", "<|!here|x> <|@|U1|Bob> <|http:|//a.|eu|c>"),
+        ("[good](http://evil.example)", "[good]|(http:|//evil.|example)"),
+        (
+            "www.evil.example evil.com/x EVIL.COM münchen.de evil。com",
+            "www.|evil.|example evil.|com/x EVIL.|COM münchen.|de evil。|com",
+        ),
+        ("slack://open mailto:me@1and1.com @1st", "slack:|//open mailto:me@1and1.|com @|1st"),
+        ("Recall@30 .551 → 0.676, 5.5.0, 1 < 2, e.g. this", None),
+        ("/data/live.json is damaged: quality/r/episodes.json.", None),
+        (
+            "live.json.evil.com evil.com.json archive.zip run.py",
+            "live.|json.|evil.|com evil.|com.json archive.|zip run.|py",
+        ),
+    ],
+)
+def test_what_is_live_is_broken_up_and_nothing_else(text: str, expected: str | None) -> None:
+    """Names of files can still be copied: their endings are no domains."""
+    assert inert(text).replace(BREAK, "|") == (expected or text)
