@@ -1,9 +1,15 @@
 """### Watch search
 
-Looks hourly how old the published snapshot is, and tells of it when it is older than `PODSEARCH_FRESHNESS_DAYS`; then
-sends the alerts that could not be sent before.
+Looks hourly whether
+
+- the published snapshot is older than `PODSEARCH_FRESHNESS_DAYS`,
+- search has not got it within `PODSEARCH_INDEX_LAG_HOURS`, because `reindex_episodes` is paused, fails, or waits,
+- search still finds some episodes that it is known to find: answers to curated queries, or titles,
+
+and tells of it; and sends the alerts that could not be sent before.
 
 **Owner:** podsearch. **If it fails:** nothing else is affected; the log of the failed task says what could not be read.
+If `check_search` fails, search cannot answer anybody.
 """
 
 from __future__ import annotations
@@ -14,11 +20,11 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from operators.alerts import RunFailed, RunSucceeded
 from operators.names import DEFAULT_ARGS, Tag
-from operators.watch import CheckFreshnessOperator, RetryAlertsOperator
+from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckSearchOperator, RetryAlertsOperator
 
 with DAG(
     dag_id="watch_search",
-    description="Freshness of the snapshot; alerts that are still to be sent",
+    description="Is the snapshot fresh, does search have it, does search find what it should",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("30 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
@@ -29,4 +35,7 @@ with DAG(
     on_success_callback=RunSucceeded(),
     tags=[Tag.PODSEARCH, Tag.SEARCH],
 ):
+    # Beside each other: one that fails keeps no other from looking.
     CheckFreshnessOperator(task_id="check_freshness") >> RetryAlertsOperator(task_id="retry_alerts")
+    CheckLagOperator(task_id="check_lag")
+    CheckSearchOperator(task_id="check_search")

@@ -246,6 +246,8 @@ class Settings(BaseSettings):
     """A run of ingest_episodes that has not ended by then is reported."""
     freshness_days: float | None = Field(default=None, gt=0, le=3_660)
     """A published snapshot older than this is reported (default: never, for some sources seldom change)."""
+    index_lag_hours: float = Field(default=24, gt=0, le=8_784)
+    """A published snapshot that search has not got so long after is reported."""
 
     # Airflow on one machine
     host: str = "127.0.0.1"

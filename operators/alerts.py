@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from include.alerts.alert import Alert, Kind, Link
     from include.alerts.announce import Announcer
     from include.alerts.book import Fault
+    from include.alerts.facts import Lag
     from include.evaluation.gate import Decision
+    from include.index.live import LivePointer
     from include.index.rollback import Rollback
     from include.quality.result import QualityResult
+    from include.search.canaries import Checked
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,9 @@ LOST = (
     "Its process ended without saying why: it was killed, or the machine ran out of memory. "
     "Look at the machine and the task's log, then clear the failed task."
 )
+
+NAMED = 3
+"""Questions that a message quotes."""
 
 
 class AlertNotifier(BaseNotifier):
@@ -295,6 +301,68 @@ def report_freshness(age: timedelta, limit: timedelta | None) -> None:
         )
 
 
+def report_lag(lag: Lag | None, limit: timedelta) -> None:
+    """Report that search has not got the published snapshot for too long, or that it has it now."""
+    from include.alerts.alert import Kind, fault_id
+    from include.alerts.message import in_words, moment
+
+    with harmless():
+        ti, now = get_current_context()["ti"], datetime.now(UTC)
+        if lag is None or now - lag.since <= limit:
+            over(fault_id(ti.dag_id, ti.task_id, Kind.LAG))
+            return
+        live, missed = lag.live, lag.missed
+        answers = f"Search answers from the snapshot {live.snapshot_id}" if live else "Nothing is live"
+        published = f"{missed[-1].snapshot_id} was published at {moment(missed[-1].published_at)}"
+        more = f", the last of {len(missed)} since then" if len(missed) > 1 else ""
+        announcer().met(
+            _alert(
+                Kind.LAG,
+                ti.dag_id,
+                ti.run_id,
+                task_id=ti.task_id,
+                headline=f"Search has been behind what is published for {in_words(now - lag.since)}",
+                detail=f"{answers}; {published}{more}. It is behind since {moment(lag.since)}.",
+                next_step=(
+                    "See whether reindex_episodes is paused, fails, or waits for approval; then trigger it. If it "
+                    "only takes longer than that, raise PODSEARCH_INDEX_LAG_HOURS."
+                ),
+                links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
+            )
+        )
+
+
+def report_search(checked: Checked | None, live: LivePointer | None) -> None:
+    """Report that search does not answer what it is known to answer, or that it does."""
+    from include.alerts.alert import Kind, fault_id
+    from include.search.canaries import K
+
+    with harmless():
+        ti = get_current_context()["ti"]
+        if checked is None or live is None or not checked.lost:
+            over(fault_id(ti.dag_id, ti.task_id, Kind.SEARCH))
+            return
+        lost, asked = checked.lost, checked.asked
+        questions = [f"“{item.query}”" + (f" (was no. {item.rank})" if item.rank else "") for item in lost[:NAMED]]
+        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        announcer().met(
+            _alert(
+                Kind.SEARCH,
+                ti.dag_id,
+                ti.run_id,
+                task_id=ti.task_id,
+                cause=live.namespace,
+                headline=f"Search misses {len(lost)} of {asked} episodes that it is known to find",
+                detail=f"Not among the first {K} results: {', '.join(questions)}{more}. Asked of {live.namespace}.",
+                next_step=(
+                    "Trigger reindex_episodes: it holds the index against the snapshot and says what is missing; the "
+                    "run after it then builds the index anew. Meanwhile rollback_index can go back to the model before."
+                ),
+                links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
+            )
+        )
+
+
 def over(fault: str) -> None:
     """Announce the end of a fault, if it is open."""
 
@@ -331,7 +399,7 @@ def harmless() -> Iterator[None]:
 def _alert(kind: Kind, dag_id: str, run_id: str, **facts: Any) -> Alert:
     from include.alerts.alert import Alert, Kind, Severity
 
-    stops = kind in (Kind.FAILURE, Kind.DEADLINE)
+    stops = kind in (Kind.FAILURE, Kind.DEADLINE, Kind.SEARCH)
     return Alert(
         dag_id=dag_id,
         run_id=run_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from operators.alerts import announcer, report_freshness
+from operators.alerts import announcer, report_freshness, report_lag, report_search
 from operators.base import PodsearchOperator
 
 if TYPE_CHECKING:
@@ -27,6 +27,48 @@ class CheckFreshnessOperator(PodsearchOperator):
         days = self.settings.freshness_days
         report_freshness(age, timedelta(days=days) if days else None)
         return round(age.total_seconds() / 3600, 1)
+
+
+class CheckLagOperator(PodsearchOperator):
+    """Reports a published snapshot that search has not got after as long as the settings allow.
+
+    Returns for how many hours it has not, None if it has it.
+    """
+
+    def execute(self, context: Context) -> float | None:
+        from include.alerts.facts import lag_of_index
+
+        lag = lag_of_index(self.store)
+        report_lag(lag, timedelta(hours=self.settings.index_lag_hours))
+        return round((datetime.now(UTC) - lag.since).total_seconds() / 3600, 1) if lag else None
+
+
+class CheckSearchOperator(PodsearchOperator):
+    """Asks search what it is known to answer, as users ask it, and reports what it misses.
+
+    Returns how many questions it asked and how many were answered, None before anything is live. What keeps search from
+    answering at all fails the task.
+    """
+
+    def execute(self, context: Context) -> dict[str, int] | None:
+        from include.evaluation.queries import read_curated
+        from include.index.live import read_live
+        from include.search import canaries
+        from include.search.service import SearchService
+        from operators.rollback import open_index_of
+
+        live = read_live(self.store)
+        if live is None:
+            report_search(None, None)
+            return None
+        service = SearchService(self.store, open_index_of(self, live.backend), engine="torch")
+        path = self.settings.curated_queries_path
+        checked = canaries.check(self.store, live, service.search_many, read_curated(path) if path else {})
+        self.log.info("Search answered %d of %d questions.", checked.asked - len(checked.lost), checked.asked)
+        now = read_live(self.store)
+        if now is None or (now.namespace, now.snapshot_id) == (live.namespace, live.snapshot_id):
+            report_search(checked, live)
+        return {"asked": checked.asked, "answered": checked.asked - len(checked.lost)}
 
 
 class RetryAlertsOperator(PodsearchOperator):

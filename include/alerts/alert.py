@@ -20,7 +20,7 @@ class Severity(StrEnum):
     """Decides whom an alert goes to."""
 
     CRITICAL = "critical"
-    """The pipeline has stopped, and stays so until a person acts."""
+    """The pipeline has stopped, or search is broken, and stays so until a person acts."""
     WARNING = "warning"
     """The pipeline goes on; a person should look soon."""
 
@@ -38,6 +38,10 @@ class Kind(StrEnum):
     """A run did not end in time."""
     FRESHNESS = "freshness"
     """No new snapshot was published for too long."""
+    LAG = "lag"
+    """Search has not got the published snapshot for too long."""
+    SEARCH = "search"
+    """Search does not find what it should."""
     APPROVAL = "approval"
     """A run waits for a person's approval."""
     ROLLBACK = "rollback"

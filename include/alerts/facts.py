@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from include.alerts.alert import MAX_FINDINGS, Finding, Link
 from include.quality.result import DOCS, FOLDER, Outcome, QualityResult, Severity
 from include.storage import ArtifactStore
+
+if TYPE_CHECKING:
+    from include.episodes.snapshot import Publication
+    from include.index.live import LivePointer
 
 STOPPED = "Nothing was published. Look at the Data Docs; mend the source or the threshold, then clear the failed task."
 GOES_ON = "The run goes on. Look at the Data Docs, and at the source if this is not as it should be."
@@ -73,6 +78,35 @@ def age_of_snapshot(store: ArtifactStore, now: datetime) -> timedelta | None:
 
     latest = snapshot.latest(store)
     return now - latest.created_at if latest else None
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far what search answers from is behind what was published.
+
+    :param live: what search answers from, None if nothing is live.
+    :param missed: the publications that it has not got, the oldest first.
+    """
+
+    live: LivePointer | None
+    missed: list[Publication]
+
+    @property
+    def since(self) -> datetime:
+        """When there was first something to bring into the index; what a person went back to counts from then on."""
+        first = self.missed[0].published_at
+        return max(first, self.live.activated_at) if self.live else first
+
+
+def lag_of_index(store: ArtifactStore) -> Lag | None:
+    """How far the live index is behind; None if it has the published snapshot, or nothing was published."""
+    from include.episodes import snapshot
+    from include.index.live import read_live
+
+    past, live = snapshot.publications(store), read_live(store)
+    mine = [place for place, item in enumerate(past) if live and item.snapshot_id == live.snapshot_id]
+    missed = past[mine[-1] + 1 :] if mine else past
+    return Lag(live, missed) if missed else None
 
 
 def run_url(base_url: str, dag_id: str, run_id: str, task_id: str | None = None, map_index: int = -1) -> str:

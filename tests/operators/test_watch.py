@@ -2,17 +2,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from airflow.sdk.execution_time.context import set_current_context
 
 from include.alerts.alert import Kind
-from include.alerts.book import FaultBook
+from include.alerts.book import Fault, FaultBook
+from include.index.contract import Records
+from include.index.lancedb import LanceIndex
+from include.index.live import require_live
 from include.settings import get_settings
 from operators.alerts import TaskFailed
-from operators.watch import CheckFreshnessOperator, RetryAlertsOperator
+from operators.base import PodsearchOperator
+from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckSearchOperator, RetryAlertsOperator
+from tests.include.search.catalogue import make_live
 from tests.operators.conftest import Installation
 from tests.standins.webhook import WebhookStandIn
 
@@ -31,6 +38,16 @@ def check(context: Any) -> Callable[[], float | None]:
             return CheckFreshnessOperator(task_id="check_freshness").execute(context)
 
     return execute
+
+
+def execute(operator: PodsearchOperator, context: Any) -> Any:
+    get_settings.cache_clear()
+    with set_current_context(context):
+        return operator.execute(context)
+
+
+def faults(installation: Installation) -> list[Fault]:
+    return FaultBook(installation.store).all()
 
 
 def kinds(installation: Installation) -> list[Kind]:
@@ -55,6 +72,82 @@ def test_an_old_snapshot_is_reported_where_a_limit_is_set(
     assert kinds(installation) == [Kind.FRESHNESS]
     monkeypatch.setenv("PODSEARCH_FRESHNESS_DAYS", "1")
     check()
+    assert kinds(installation) == []
+
+
+def test_search_that_stays_behind_is_reported_until_it_has_caught_up(
+    installation: Installation, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paused re-index was invisible."""
+
+    def check() -> float | None:
+        hours: float | None = execute(CheckLagOperator(task_id="check_lag"), context)
+        return hours
+
+    assert check() is None, "nothing was published"
+    first = installation.publish_snapshot()
+    assert check() == 0.0
+    assert kinds(installation) == [], "a re-index takes its time"
+
+    monkeypatch.setenv("PODSEARCH_INDEX_LAG_HOURS", "1e-9")
+    check()
+    assert [fault.alert.detail.split(";")[0] for fault in faults(installation)] == ["Nothing is live"]
+    installation.go_live("model", first)
+    assert check() is None
+    assert kinds(installation) == []
+
+    installation.write_dataset(episodes=7)
+    installation.publish_snapshot("v2")
+    installation.write_dataset(episodes=8)
+    latest = installation.publish_snapshot("v3")
+    check()
+    [fault] = faults(installation)
+    assert (fault.alert.kind, fault.alert.severity) == (Kind.LAG, "warning")
+    assert f"Search answers from the snapshot {first}; {latest} was published at" in fault.alert.detail
+    assert "the last of 2 since then" in fault.alert.detail
+    assert "reindex_episodes is paused" in fault.alert.next_step
+    installation.go_live("model", latest)
+    assert check() is None
+    assert kinds(installation) == []
+
+
+@pytest.fixture
+def searchable(installation: Installation, tmp_path: Path) -> Installation:
+    """With fifteen live episodes that a tiny model finds."""
+    make_live(tmp_path / "home")
+    return installation
+
+
+def test_search_that_misses_what_it_is_known_to_find_is_reported_until_it_finds_it(
+    searchable: Installation, context: Any
+) -> None:
+    def check() -> dict[str, int] | None:
+        result: dict[str, int] | None = execute(CheckSearchOperator(task_id="check_search"), context)
+        return result
+
+    assert check() == {"asked": 10, "answered": 10}
+    assert kinds(searchable) == []
+    index, namespace = LanceIndex(searchable.settings.index_root), require_live(searchable.store).namespace
+    ids = list(index.list_ids(namespace))
+    stored = index.fetch(namespace, ids)
+    index.delete(namespace, ids[:-1])
+    found = check()
+    assert found is not None
+    assert found["answered"] < 3
+    [fault] = faults(searchable)
+    assert (fault.alert.kind, fault.alert.severity) == (Kind.SEARCH, "critical")
+    assert fault.alert.headline == f"Search misses {10 - found['answered']} of 10 episodes that it is known to find"
+    assert "Not among the first 30 results: “" in fault.alert.detail
+    index.upsert(
+        namespace,
+        [Records(ids, np.stack([stored[key].values for key in ids]), [stored[key].metadata for key in ids])],
+    )
+    assert check() == {"asked": 10, "answered": 10}
+    assert kinds(searchable) == []
+
+
+def test_before_anything_is_live_there_is_nothing_to_ask(installation: Installation, context: Any) -> None:
+    assert execute(CheckSearchOperator(task_id="check_search"), context) is None
     assert kinds(installation) == []
 
 

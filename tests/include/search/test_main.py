@@ -13,7 +13,7 @@ from include.index.contract import Hit
 from include.search.__main__ import main, results_table
 from include.settings import get_settings
 from tests.include.index.contract import metadata
-from tests.include.search.conftest import MARKUP
+from tests.include.search.catalogue import MARKUP
 
 PROJECT = Path(__file__).resolve().parents[3]
 Ask = Callable[..., tuple[int, str, str]]

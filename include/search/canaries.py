@@ -1,0 +1,137 @@
+"""Canaries: questions that search is known to answer. When one is not answered any more, something is wrong with it.
+
+They are chosen anew when another snapshot or model goes live: curated queries and, where those are too few, titles of
+episodes, of which only those are kept whose episode is among the first :data:`SURE` results. From then on it must be
+among the first :data:`K`. What goes live was measured and verified, and may answer a question worse; but it does not
+lose more than half of those before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from include.episodes import snapshot
+from include.index.contract import Hit
+from include.index.live import LivePointer
+from include.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+FILE = ("search", "canaries.json")
+CANARIES = 10
+CURATED = 40
+TITLES = 40
+"""Of how many questions the canaries are chosen, at most."""
+TITLE_CHARS = 12
+"""A shorter title is often another episode's, too."""
+SURE = 10
+K = 30
+
+Ask = Callable[[Sequence[str], int], list[list[Hit]]]
+"""Queries and k to the best episodes of each: :meth:`include.search.service.SearchService.search_many`."""
+
+
+class Canary(BaseModel):
+    """A question, and the episodes that answer it."""
+
+    query: str
+    episode_ids: list[str]
+    rank: int | None = None
+    """Where the first of them was when it was chosen, from 1."""
+
+
+class _Kept(BaseModel):
+    """The canaries of what is live."""
+
+    namespace: str
+    snapshot_id: str
+    canaries: list[Canary]
+
+    def are_of(self, live: LivePointer) -> bool:
+        return (self.namespace, self.snapshot_id) == (live.namespace, live.snapshot_id)
+
+
+class Checked(NamedTuple):
+    """How many canaries were asked, and those that were not answered."""
+
+    asked: int
+    lost: list[Canary]
+
+
+def check(store: ArtifactStore, live: LivePointer, ask: Ask, curated: Mapping[str, Sequence[str]]) -> Checked:
+    """Ask the canaries, and choose others if another snapshot or model went live since they were chosen.
+
+    :param ask: the search that users have.
+    :param curated: curated queries, each with the ids of the episodes that answer it.
+    """
+    kept = _read(store)
+    if kept and kept.are_of(live):
+        return Checked(len(kept.canaries), _lost(ask, kept.canaries))
+    episodes = snapshot.read(store, live.snapshot_id, columns=["episode_id", "title"])
+    before = _answerable(kept.canaries if kept else [], episodes)
+    if (lost := _lost(ask, before)) and 2 * len(lost) > len(before):
+        return Checked(len(before), lost)
+    questions = [Canary(query=query, episode_ids=list(ids)) for query, ids in curated.items()]
+    questions = [*_answerable(questions, episodes)[:CURATED], *_titles(episodes)]
+    found = [item for item in _ranked(ask, questions) if item.rank is not None and item.rank <= SURE][:CANARIES]
+    if not found:
+        return Checked(len(questions), questions)
+    chosen = _Kept(namespace=live.namespace, snapshot_id=live.snapshot_id, canaries=found)
+    store.write_json(chosen.model_dump(mode="json"), *FILE)
+    return Checked(len(found), [])
+
+
+def _read(store: ArtifactStore) -> _Kept | None:
+    if not store.exists(*FILE):
+        return None
+    try:
+        return _Kept.model_validate(store.read_json(*FILE))
+    except ValueError:
+        log.warning("%s is damaged: canaries are chosen anew.", "/".join(FILE))
+        return None
+
+
+def _lost(ask: Ask, canaries: Sequence[Canary]) -> list[Canary]:
+    """Those that are not answered, as they were chosen."""
+    return [old for old, new in zip(canaries, _ranked(ask, canaries), strict=True) if new.rank is None]
+
+
+def _ranked(ask: Ask, canaries: Sequence[Canary]) -> list[Canary]:
+    """The canaries with the rank that the first right episode has now, None if it is not among :data:`K`."""
+    answers = ask([item.query for item in canaries], K) if canaries else []
+    return [
+        item.model_copy(update={"rank": _rank(hits, item.episode_ids)})
+        for item, hits in zip(canaries, answers, strict=True)
+    ]
+
+
+def _rank(hits: Sequence[Hit], right: Sequence[str]) -> int | None:
+    return next((place for place, hit in enumerate(hits, start=1) if hit.episode_id in right), None)
+
+
+def _answerable(canaries: Sequence[Canary], episodes: pa.Table) -> list[Canary]:
+    """Those that a snapshot has an answer to, with these answers alone."""
+    named = pa.array(sorted({key for item in canaries for key in item.episode_ids}), pa.string())
+    there = set(named.filter(pc.is_in(named, value_set=episodes["episode_id"].combine_chunks())).to_pylist())
+    left = [
+        item.model_copy(update={"episode_ids": [key for key in item.episode_ids if key in there]}) for item in canaries
+    ]
+    return [item for item in left if item.episode_ids]
+
+
+def _titles(episodes: pa.Table) -> list[Canary]:
+    """Titles that one episode alone has, taken from all over the snapshot."""
+    counts = pc.value_counts(episodes["title"])
+    own = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
+    table = episodes.filter(pc.is_in(episodes["title"], value_set=own))
+    long = table.filter(pc.greater_equal(pc.utf8_length(table["title"]), TITLE_CHARS))
+    table = long if len(long) >= TITLES else table
+    places = {place * len(table) // TITLES for place in range(TITLES)} if len(table) else set()
+    rows = pa.array(sorted(places), pa.int64())
+    return [Canary(query=row["title"], episode_ids=[row["episode_id"]]) for row in table.take(rows).to_pylist()]
