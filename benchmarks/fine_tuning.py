@@ -227,6 +227,7 @@ def _write_pairs(dataset: Path, work: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from include.episodes.described import described
     from include.episodes.prepare import prepare
     from include.queries.contract import Passage
     from include.queries.extractive import ExtractiveQueryGenerator
@@ -236,7 +237,7 @@ def _write_pairs(dataset: Path, work: Path) -> None:
     folder = work / "prepare"
     folder.mkdir()
     with prepare(dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=folder) as prepared:
-        passages = [Passage(**row) for row in prepared.episodes.select(columns).to_pylist()]
+        passages = [Passage(**row) for row in described(prepared.episodes).select(columns).to_pylist()]
     queries = ExtractiveQueryGenerator().generate(passages, 3, SEED)
     pairs = build_pairs(passages, queries, train_share=0.8, eval_share=0.01)
     order = list(range(len(pairs)))

@@ -151,6 +151,7 @@ def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _sample(folder: Path, dataset: Path | None, episodes: int) -> Path:
     """Cleaned passages of a seeded sample of a catalogue, one JSON object a line."""
+    from include.episodes.described import described
     from include.episodes.prepare import prepare
 
     made_up = dataset is None
@@ -160,7 +161,7 @@ def _sample(folder: Path, dataset: Path | None, episodes: int) -> Path:
     columns = ["episode_id", "title", "description", "show_title", "show_description", "language"]
     (folder / "work").mkdir()
     with prepare(dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=folder / "work") as prepared:
-        rows = prepared.episodes.select(columns).to_pylist()
+        rows = described(prepared.episodes).select(columns).to_pylist()
     rows.sort(key=lambda row: str(row["episode_id"]))
     sample = random.Random(SEED).sample(rows, min(episodes, len(rows)))  # noqa: S311
     if made_up:

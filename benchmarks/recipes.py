@@ -153,6 +153,7 @@ class _Catalogue:
     def __init__(self, work: Work, temporary: Path) -> None:
         from datetime import UTC, datetime
 
+        from include.episodes.described import described
         from include.episodes.prepare import prepare
         from include.evaluation.queries import read_curated
         from include.queries.contract import Passage
@@ -174,7 +175,7 @@ class _Catalogue:
         with prepare(
             work.dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=temporary / "prepare"
         ) as prepared:
-            rows = prepared.episodes.select([*columns, "podcast_id", "text"]).to_pylist()
+            rows = described(prepared.episodes).select([*columns, "podcast_id", "text"]).to_pylist()
         # Whole shows: it is the other episodes of its show that an episode is hard to tell from.
         rows.sort(key=lambda row: (random.Random(row["podcast_id"]).random(), row["episode_id"]))  # noqa: S311
         rows = rows[: work.episodes or None]

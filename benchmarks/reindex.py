@@ -153,7 +153,7 @@ def _changed(rows: Sequence[dict[str, Any]], episodes: int) -> list[dict[str, An
     order = random.Random(SEED).sample(range(episodes), edited + withdrawn)  # noqa: S311
     edit, gone = set(order[:edited]), set(order[edited:])
     return [
-        row | {"description": f"{row['description']} Corrected."} if number in edit else row
+        row | {"description": f"{row['description'] or ''} Corrected."} if number in edit else row
         for number, row in enumerate(rows)
         if number not in gone
     ]

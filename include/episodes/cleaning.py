@@ -86,7 +86,7 @@ class Cleaner:
             if not length:
                 outcome.warn(position, "shows_without_description")
         lines = [[clean_line(value) or None for value in rows[name].to_pylist()] for name in ("language", "categories")]
-        values = (rows["uuid"], titles, pc.if_else(pc.equal(about, ""), None, about), *lines, rows["row"])
+        values = (rows["uuid"], titles, _or_null(about), *lines, rows["row"])
         self._keep("shows", _table(values, _SHOWS), kept, rows["uuid"].to_pylist())
         return outcome
 
@@ -106,10 +106,10 @@ class Cleaner:
         ):
             if not title:
                 outcome.rejected[position] = (Reason.MISSING_TITLE, None)
-            elif not is_described:
-                outcome.rejected[position] = (Reason.MISSING_DESCRIPTION, None)
             else:
                 kept.append(position)
+                if not is_described:
+                    outcome.warn(position, "without_description")
                 if date is None:
                     outcome.warn(position, "bad_date" if pub_dates[position].strip() else "empty_date")
                 if duration is None and lengths[position].strip():
@@ -173,6 +173,7 @@ class _Join:
             columns |= {name: shows[name] for name in ("language", "categories")}
             columns["text"] = text = _composed(columns, shows)
             columns["content_hash"] = _hashes(text)
+            columns["description"] = _or_null(table["description"])
             yield pa.table([columns[name] for name in EPISODES.names], schema=EPISODES)
 
 
@@ -217,6 +218,10 @@ def _may_repeat(title: str, about: str, show_title: str, show_about: str) -> boo
 def _with_full_stop(field: pa.StringArray) -> pa.StringArray:
     ended = pc.is_in(pc.utf8_slice_codeunits(field, -1), value_set=pa.array(list(FULL_STOPS)))
     return pc.if_else(ended, field, pc.binary_join_element_wise(field, ".", ""))
+
+
+def _or_null(texts: pa.StringArray | pa.ChunkedArray) -> pa.StringArray | pa.ChunkedArray:
+    return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
 def _table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:

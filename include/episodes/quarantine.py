@@ -37,8 +37,6 @@ class Reason(StrEnum):
     """The episode's show is there and has no title."""
     MISSING_TITLE = "missing_title"
     """The title is empty, or nothing is left of it after cleaning."""
-    MISSING_DESCRIPTION = "missing_description"
-    """The episode's description is empty, or nothing is left of it after cleaning."""
     DUPLICATE_ID = "duplicate_id"
     """An earlier row that is kept has the same ``uuid``; the detail says whether the rows are identical or differ."""
 

@@ -14,7 +14,7 @@ EPISODES = pa.schema(
         pa.field("episode_id", pa.string(), nullable=False),
         pa.field("podcast_id", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
-        pa.field("description", pa.string(), nullable=False),
+        pa.field("description", pa.string()),
         pa.field("show_title", pa.string(), nullable=False),
         pa.field("show_description", pa.string()),
         pa.field("language", pa.string()),
@@ -49,6 +49,7 @@ WARNINGS = (
     "bad_date",
     "empty_date",
     "bad_audio_length",
+    "without_description",
     "description_cut",
     "shows_without_description",
     "episodes_without_show_description",
@@ -58,16 +59,15 @@ IN_HTML = "description_in_html"
 """Counted, too, and nothing odd: descriptions with a ``<`` in them."""
 
 
-def compose_text(title: str, description: str, show_title: str, show_description: str | None) -> str:
+def compose_text(title: str, description: str | None, show_title: str, show_description: str | None) -> str:
     """Join the four fields as the recipe does (``title. description. show title. show description``).
 
     A field that is empty, or that only repeats an earlier one, is left out; a field that ends in punctuation gets no
     second full stop.
     An empty ``title`` gives the text with the title held out.
     """
-    fields = [
-        stripped for field in (title, description, show_title, show_description or "") if (stripped := field.strip())
-    ]
+    given = (title, description or "", show_title, show_description or "")
+    fields = [stripped for field in given if (stripped := field.strip())]
     starts = [start_of(field.strip(AROUND)) for field in fields]
     if "" in starts or len(set(starts)) < len(starts):  # only then can a field be empty or repeat another
         kept: dict[str, str] = {}

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
+from include.episodes.described import without_description
 from include.episodes.schema import content_hash
 from include.evaluation.metrics import ModelEvaluation, evaluate
 from include.evaluation.queries import QuerySet, QuerySetName, load_curated
@@ -77,7 +78,8 @@ def plan_evaluation(
         left_out = sets_curated.left_out
         sets.append(sets_curated.query_set)
     if training_id:
-        sets.append(_test_queries(store, training_id, set(known), max_queries, seed))
+        described = set(known) - without_description(store, snapshot_id)
+        sets.append(_test_queries(store, training_id, described, max_queries, seed))
     sets = [query_set for query_set in sets if len(query_set)]
     answers = {key for query_set in sets for ids in query_set.relevant for key in ids}
     others = sorted(set(known) - answers, key=lambda key: _draw(seed, key))
@@ -176,11 +178,11 @@ def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:
     return sets
 
 
-def _test_queries(store: ArtifactStore, training_id: str, known: set[str], limit: int, seed: int) -> QuerySet:
+def _test_queries(store: ArtifactStore, training_id: str, described: set[str], limit: int, seed: int) -> QuerySet:
     rows = [
         row
         for row in read_pairs(store, training_id).filter(pc.field("split") == "test").to_pylist()
-        if row["episode_id"] in known
+        if row["episode_id"] in described
     ]
     rows = sorted(rows, key=lambda row: _draw(seed, row["episode_id"] + row["query"]))[:limit]
     return QuerySet(

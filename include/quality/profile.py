@@ -23,14 +23,22 @@ from include.episodes.schema import IN_HTML
 from include.storage import ArtifactStore
 
 FILE = "profile.json"
-NULLABLE = ("show_description", "language", "categories", "published_at", "duration_seconds", "audio_url")
+NULLABLE = (
+    "description",
+    "show_description",
+    "language",
+    "categories",
+    "published_at",
+    "duration_seconds",
+    "audio_url",
+)
 """The columns that an episode may lack."""
 LANGUAGE_NAME = r"^[^\W\d_][\w '’(),.-]{1,39}$"
 """The name of a language ("English", "Norwegian (Bokmål)") or its code ("en", "pt-BR")."""
 LANGUAGES = 30
 """Languages counted by name, at most; the others are "other"."""
 BATCH_ROWS = 16_384
-COLUMNS = ("description", "content_hash", *NULLABLE)
+COLUMNS = ("content_hash", *NULLABLE)
 
 LANGUAGE = "language: "
 REASON = "in quarantine: "
@@ -111,7 +119,7 @@ def make(store: ArtifactStore, snapshot_id: str) -> Profile:
     newest: datetime | None = None
     lengths, hashes = [np.empty(0, np.int32)], [pa.array([], pa.string())]
     for batch in _batches(store, manifest):
-        lengths.append(pc.utf8_length(batch["description"]).to_numpy(zero_copy_only=False).astype(np.int32))
+        lengths.append(pc.utf8_length(batch["description"].drop_null()).to_numpy(zero_copy_only=False).astype(np.int32))
         hashes.append(batch["content_hash"])
         nulls.update({name: batch[name].null_count for name in NULLABLE})
         languages.update(_count(batch["language"]))

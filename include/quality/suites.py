@@ -142,7 +142,7 @@ def episodes(
 
     The other parameters are those of :func:`raw_podcasts`.
     """
-    required = ("podcast_id", "title", "description", "show_title", "text", "content_hash")
+    required = ("podcast_id", "title", "show_title", "text", "content_hash")
     return ExpectationSuite(
         name="episodes",
         expectations=[
@@ -162,7 +162,7 @@ def episodes(
             checks.critical(
                 ExpectColumnValuesToBeBetween,
                 "description_chars",
-                "No description is empty or longer than the cut",
+                "No description is blank or longer than the cut",
                 min_value=1,
                 max_value=max_text_chars,
             ),
@@ -175,6 +175,13 @@ def episodes(
                 max_value=LATEST.year - 1,
             ),
             *checks.recent(),
+            *checks.rows(
+                ExpectColumnValuesToNotBeNull,
+                "description",
+                "Episodes have a description",
+                mostly=0.85,
+                floor=1 - max_quarantined_share,
+            ),
             *checks.rows(ExpectColumnValuesToNotBeNull, "published_at", "Episodes have a date", mostly=0.9),
             *checks.rows(ExpectColumnValuesToNotBeNull, "language", "Episodes name their language", mostly=0.5),
             *checks.rows(ExpectColumnValuesToNotBeNull, "show_description", "Shows have a description", mostly=0.1),

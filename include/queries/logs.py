@@ -52,6 +52,8 @@ class SearchLogs(NamedTuple):
     """Rows whose episode is not in the catalogue."""
     curated: int
     """Rows whose query is a curated one: those are never trained on."""
+    without_description: int
+    """Rows whose episode has no description: neither are those."""
 
 
 def is_logged(origin: str) -> bool:
@@ -59,13 +61,16 @@ def is_logged(origin: str) -> bool:
     return origin == ORIGIN or origin.startswith(f"{ORIGIN}:")
 
 
-def load_logs(path: Path, episode_ids: Collection[str], *, curated: Collection[str]) -> SearchLogs:
+def load_logs(
+    path: Path, episode_ids: Collection[str], *, curated: Collection[str], without_description: Collection[str] = ()
+) -> SearchLogs:
     """Read search logs from a CSV file of ``query,episode_id`` and, if known, ``weight`` (1) and ``source``.
 
     Rows of one query (whatever its case) and one episode are one, with the sum of their weights.
 
     :param episode_ids: ids of the catalogue; a set or a dict, for speed.
     :param curated: texts of the queries that people wrote to measure with.
+    :param without_description: those of the ids whose episodes have no description; a set, for speed.
     :raises SearchLogError: the file cannot be read, is not UTF-8, lacks a column, or has a row without a query or an
         episode, or with a weight that is not above zero.
     """
@@ -73,13 +78,15 @@ def load_logs(path: Path, episode_ids: Collection[str], *, curated: Collection[s
     texts: dict[tuple[str, str], str] = {}
     weights: dict[tuple[str, str], float] = {}
     origins: dict[tuple[str, str], set[str]] = {}
-    unknown = held_back = 0
+    unknown = held_back = undescribed = 0
     for row in _rows(path):
         key = row.episode_id, query_key(row.query)
         if key[1] in refused:
             held_back += 1
         elif row.episode_id not in episode_ids:
             unknown += 1
+        elif row.episode_id in without_description:
+            undescribed += 1
         else:
             texts.setdefault(key, row.query)
             weights[key] = weights.get(key, 0.0) + row.weight
@@ -90,7 +97,7 @@ def load_logs(path: Path, episode_ids: Collection[str], *, curated: Collection[s
             raise SearchLogError(f"{path}: the weights of {text!r} add up to more than a number can hold.")
         origin = origins[key].pop() if len(origins[key]) == 1 else ORIGIN
         found.setdefault(key[0], []).append(LoggedQuery(text, origin, weights[key]))
-    return SearchLogs(found, unknown, held_back)
+    return SearchLogs(found, unknown, held_back, undescribed)
 
 
 class _Row(NamedTuple):

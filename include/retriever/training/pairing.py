@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
+from include.episodes.described import without_description
 from include.queries.contract import Passage, Query
 from include.queries.filtering import Dropped, filter_queries
 from include.queries.logs import LoggedQuery, load_logs
@@ -169,15 +170,16 @@ def _logs(
     if plan.search_logs is None:
         return {}, {}
     known = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
+    undescribed = without_description(store, plan.snapshot_id)
     with store.local_copy(FOLDER, plan.training_id, LOGS_FILE) as file:
-        logs = load_logs(file, set(known), curated=curated)
-    log.info(
-        "Search logs: queries of %d episodes; %d rows of episodes that are not there, %d of curated queries.",
-        len(logs.by_episode),
-        logs.unknown,
-        logs.curated,
-    )
-    return logs.by_episode, {"unknown_episode": logs.unknown, str(Dropped.CURATED): logs.curated}
+        logs = load_logs(file, set(known), curated=curated, without_description=undescribed)
+    unused = {
+        "unknown_episode": logs.unknown,
+        "without_description": logs.without_description,
+        str(Dropped.CURATED): logs.curated,
+    }
+    log.info("Search logs: queries of %d episodes; rows that were not used: %s.", len(logs.by_episode), unused)
+    return logs.by_episode, unused
 
 
 def _other_passages(

@@ -106,7 +106,8 @@ def plan_training(
     latest = snapshot.latest(store)
     if latest is None:
         raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
-    share = min(1.0, max_episodes / max(latest.episodes, 1))
+    described = latest.episodes - latest.counts.get("without_description", 0)
+    share = min(1.0, max_episodes / max(described, 1))
     logs = search_logs.read_bytes() if search_logs else None
     plan = TrainingPlan(
         training_id="",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from include.episodes import snapshot
+from include.episodes.described import described
 from include.queries.contract import Passage, Query, QueryGenerator
 from include.retriever.training.plan import FOLDER, QueryShard, TrainingPlan
 from include.storage import ArtifactStore, digest
@@ -64,8 +65,8 @@ def read_queries(store: ArtifactStore, plan: TrainingPlan) -> Iterator[tuple[Pas
 
 
 def shard_passages(store: ArtifactStore, plan: TrainingPlan, shard: QueryShard) -> list[Passage]:
-    """The sampled episodes of a shard, by id."""
-    table = snapshot.read(store, plan.snapshot_id, columns=PASSAGE_COLUMNS, shards=[shard.shard])
+    """The sampled episodes of a shard, by id. Those without a description train nothing."""
+    table = described(snapshot.read(store, plan.snapshot_id, columns=PASSAGE_COLUMNS, shards=[shard.shard]))
     sampled = pa.array([plan.samples(key) and shard.holds(key) for key in table["episode_id"].to_pylist()], pa.bool_())
     return [Passage(**row) for row in table.filter(sampled).to_pylist()]
 

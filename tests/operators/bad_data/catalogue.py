@@ -79,13 +79,29 @@ CATALOGUE = [
     ),
     Case(
         "a larger share in quarantine than is allowed",
-        change("episodes", THIRD, description="<p>&nbsp;</p>"),
+        change("episodes", THIRD, title="<p>&nbsp;</p>"),
         Stops({"validate_episodes": "At most 30% of the 600 rows read are in quarantine (200 are: 33.3%)"}),
         settings={"MAX_QUARANTINED_SHARE": "0.3", "MAX_SHRINK": "0.5"},
     ),
     Case(
         "a third of the descriptions are markup alone",
         change("episodes", THIRD, description="<p>&nbsp;</p>"),
+        Published(
+            warnings=(
+                "Episodes have a description",
+                "Share of descriptions in HTML",
+                "Share of episodes without description",
+            )
+        ),
+    ),
+    Case(
+        "half of the descriptions are markup alone",
+        change("episodes", HALF, description="<p>&nbsp;</p>"),
+        Stops({"validate_episodes": "Episodes have a description (at least 65% of them)"}),
+    ),
+    Case(
+        "a third of the titles are markup alone",
+        change("episodes", THIRD, title="<p>&nbsp;</p>"),
         Stops(
             {
                 "validate_episodes": "At most 20% fewer episodes than the 600 of the last snapshot",

@@ -83,7 +83,22 @@ def test_a_curated_query_never_trains_whoever_wrote_it(store: ArtifactStore, tmp
     assert queries.isdisjoint({"where is the lost thing", generated.casefold()})
     assert "lost and found" in queries
     assert summary.dropped["curated"] == 1
-    assert summary.logs_unused == {"unknown_episode": 0, "curated": 1}
+    assert summary.logs_unused == {"unknown_episode": 0, "without_description": 0, "curated": 1}
+
+
+def test_episodes_without_description_are_in_no_pair(store: ArtifactStore, tmp_path: Path) -> None:
+    """Neither by what a generator writes of their titles nor by what people searched."""
+    publish_snapshot(store, undescribed=range(0, 90, 2))
+    logs = tmp_path / "logs.csv"
+    logs.write_text("query,episode_id\nlost and found,e001\nfound and lost,e002\nfound again,e002\n")
+    planned = plan(store, search_logs=logs)
+    generate_all(store, planned)
+    summary = write_pairs(store, planned, curated={})
+    found = set(read_pairs(store, planned.training_id)["episode_id"].to_pylist())
+    assert "e001" in found
+    assert all(int(key[1:]) % 2 for key in found)
+    assert summary.episodes == 45
+    assert summary.logs_unused == {"unknown_episode": 0, "without_description": 2, "curated": 0}
 
 
 def test_what_people_searched_joins_the_pairs_though_their_episodes_were_not_sampled(

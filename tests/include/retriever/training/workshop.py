@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
@@ -18,18 +19,24 @@ from tests.models import TOPICS
 RECIPE = Recipe(batch_size=16, learning_rate=1e-3, seed=5)
 
 
-def publish_snapshot(store: ArtifactStore, *, episodes: int = 90, source_version: str = "v1") -> None:
-    """A catalogue of six shows in four shards; each description is of its own words."""
+def publish_snapshot(
+    store: ArtifactStore, *, episodes: int = 90, source_version: str = "v1", undescribed: Collection[int] = ()
+) -> None:
+    """A catalogue of six shows in four shards; each description is of its own words.
+
+    :param undescribed: numbers of the episodes that have none.
+    """
     subjects, rows = sorted(TOPICS), []
     for number in range(episodes):
         topic = subjects[number % len(subjects)]
         words = TOPICS[topic]
         own = "".join(chr(ord("a") + int(digit)) for digit in f"{number:03d}")
         title = f"Ep. {number} – The {words[number % 6]} of {own}"
-        description = (
+        description: str | None = (
             f"A {words[(number + 1) % 6]} called {own} is lost again. Nobody knows what {own} would do with a "
             f"{words[(number + 2) % 6]}, and so we walk there with everything we have and ask around."
         )
+        description = None if number in undescribed else description
         show = f"Show {number % 6}"
         text = compose_text(title, description, show, None)
         rows.append(
