@@ -252,6 +252,8 @@ class Settings(BaseSettings):
     # Airflow on one machine
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
+    base_url: str = Field(default="", max_length=300, pattern=r"^(https?://[^/@?#\s]+/?)?$")
+    """What links to Airflow's pages begin with, such as those in alerts (default: as this machine reaches them)."""
     retry_seconds: int = Field(default=30, ge=0, le=86_400)
     """How long a failed task waits before it is tried again."""
 

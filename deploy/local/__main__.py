@@ -186,8 +186,8 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
 
     if airflow.running_at() != airflow.url:
         raise ComponentError(
-            f"Airflow already runs, at {airflow.running_at()} and not at {airflow.url}: set PODSEARCH_HOST and "
-            "PODSEARCH_PORT as they were when it was started, or stop it with `make down`."
+            f"Airflow already runs, at {airflow.running_at()} and not at {airflow.url}: set PODSEARCH_HOST, "
+            "PODSEARCH_PORT and PODSEARCH_BASE_URL as they were when it was started, or stop it with `make down`."
         )
     api = AirflowApi(settings)
     check = _checks(airflow)

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from deploy.local.environment import base_url, passwords_file
+from deploy.local.environment import base_url, links_url, passwords_file
 from include.alerts.facts import run_url
 from include.settings import Settings
 
@@ -148,7 +148,7 @@ class AirflowApi:
 
     def question_url(self, task: TaskInstance) -> str:
         """The page where a person answers what a task asks."""
-        return run_url(base_url(self._settings), task.dag_id, task.run_id, task.task_id) + "/required_actions"
+        return run_url(links_url(self._settings), task.dag_id, task.run_id, task.task_id) + "/required_actions"
 
     def _log_in(self) -> None:
         user, password = self.login()

@@ -41,9 +41,14 @@ def logs_folder(settings: Settings) -> Path:
 
 
 def base_url(settings: Settings) -> str:
-    """Where Airflow answers on this machine, which is also what links name."""
+    """Where Airflow answers on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # of all, the nearest
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def links_url(settings: Settings) -> str:
+    """What links to Airflow's pages begin with: who follows one may sit at another machine."""
+    return settings.base_url.rstrip("/") or base_url(settings)
 
 
 def passwords_file(settings: Settings) -> Path:
@@ -91,7 +96,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__API__HOST": settings.host,
         "AIRFLOW__API__PORT": str(settings.port),
-        "AIRFLOW__API__BASE_URL": base_url(settings),
+        "AIRFLOW__API__BASE_URL": links_url(settings),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": keys["api_secret_key"],
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt_secret"],

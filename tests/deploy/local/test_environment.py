@@ -159,6 +159,20 @@ def test_links_never_name_the_address_of_all_interfaces(tmp_path: Path, host: st
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == f"{url}/execution/"
 
 
+@pytest.mark.parametrize("address", ["https://airflow.example.org", "https://airflow.example.org/"])
+def test_links_may_be_followed_from_other_machines(tmp_path: Path, address: str) -> None:
+    """The address of this machine says nothing elsewhere; what runs here goes on to use it."""
+    environment = airflow_environment(Settings(home=tmp_path / "home", port=8099, host="0.0.0.0", base_url=address))
+    assert environment["AIRFLOW__API__BASE_URL"] == "https://airflow.example.org"
+    assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8099/execution/"
+
+
+@pytest.mark.parametrize("address", ["airflow.example.org", "ftp://airflow", "https://user:key@airflow", "https://a/b"])
+def test_links_need_an_address(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        Settings(home=tmp_path / "home", base_url=address)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\x00"])
 def test_damaged_keys_are_named_and_not_made_anew(plain: Settings, content: str) -> None:
     """Without the old key, saved connections cannot be read."""
