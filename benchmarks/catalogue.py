@@ -1,16 +1,29 @@
-"""A made-up catalogue in the Kaggle files' shape and at its size; the same seed gives the same files."""
+"""A made-up catalogue in the Kaggle files' shape and at its size, and what ingestion makes of a catalogue.
+
+The same seed gives the same files.
+"""
 
 from __future__ import annotations
 
 import csv
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from include.episodes.raw import COLUMNS
+from include.settings import Settings
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from include.episodes.snapshot import Manifest
+    from include.storage import ArtifactStore
+
+SETTINGS = Settings.model_construct()
+"""Every setting's default."""
 SEED = 20171201
 NULL_TITLE = 0.002
 NULL_DESCRIPTION = 0.055
@@ -58,6 +71,39 @@ def write_catalogue(folder: Path, *, episodes: int, shows: int, seed: int = SEED
             out.writerow(COLUMNS[name])
             out.writerows(rows)
     return folder
+
+
+def ingested(dataset: Path, folder: Path, *, columns: Sequence[str]) -> pa.Table:
+    """The episodes of the snapshot that ingestion makes of a dataset, in the order of their ids.
+
+    :param folder: where the snapshot is written.
+    """
+    from include.episodes import snapshot
+    from include.storage import ArtifactStore
+
+    store = ArtifactStore(folder)
+    made = make_snapshot(store, dataset, folder / "work", source_version="benchmark")
+    return snapshot.read(store, made.snapshot_id, columns=columns).sort_by("episode_id")
+
+
+def make_snapshot(store: ArtifactStore, dataset: Path, work_root: Path, *, source_version: str) -> Manifest:
+    """What the task ``prepare_snapshot`` does, with the settings' defaults, where the source is a directory."""
+    from include.episodes import ingest
+    from include.episodes.sources.directory import DirectorySource
+
+    source = DirectorySource(dataset)
+    version = source.latest_version()
+    return ingest.make_snapshot(
+        store,
+        dataset,
+        source_version=source_version,
+        unchanged=lambda: source.fetch(version),
+        work_root=work_root,
+        shards=SETTINGS.shards,
+        processes=SETTINGS.processes,
+        max_file_bytes=SETTINGS.max_file_bytes,
+        max_text_chars=SETTINGS.max_text_chars,
+    )
 
 
 class _Writer:

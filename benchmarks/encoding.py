@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.catalogue import ingested
 from benchmarks.encoders import BY_DEVICE, CONTENDERS, DISTILUSE, measure, token_counts
 from benchmarks.processes import run
 
@@ -177,11 +178,7 @@ class Bench:
 
 def _episodes(dataset: Path, folder: Path) -> Episodes:
     """The texts that ingestion makes of a dataset."""
-    from include.episodes.prepare import prepare
-
-    folder.mkdir()
-    with prepare(dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=folder) as prepared:
-        table = prepared.episodes.select(["episode_id", "text"])
+    table = ingested(dataset, folder, columns=["episode_id", "text"])
     return Episodes(table["episode_id"].to_pylist(), table["text"].to_pylist())
 
 

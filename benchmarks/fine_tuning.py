@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.catalogue import ingested
 from benchmarks.encoders import DISTILUSE, load_model
 from benchmarks.processes import run
 
@@ -228,16 +229,13 @@ def _write_pairs(dataset: Path, work: Path) -> None:
     import pyarrow.parquet as pq
 
     from include.episodes.described import described
-    from include.episodes.prepare import prepare
     from include.queries.contract import Passage
     from include.queries.extractive import ExtractiveQueryGenerator
     from include.retriever.pairs import build_pairs
 
     columns = ["episode_id", "title", "description", "show_title", "show_description", "language"]
-    folder = work / "prepare"
-    folder.mkdir()
-    with prepare(dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=folder) as prepared:
-        passages = [Passage(**row) for row in described(prepared.episodes).select(columns).to_pylist()]
+    table = described(ingested(dataset, work / "ingested", columns=columns))
+    passages = [Passage(**row) for row in table.to_pylist()]
     queries = ExtractiveQueryGenerator().generate(passages, 3, SEED)
     pairs = build_pairs(passages, queries, train_share=0.8, eval_share=0.01)
     order = list(range(len(pairs)))

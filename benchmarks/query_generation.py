@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import agreement
-from benchmarks.catalogue import write_catalogue
+from benchmarks.catalogue import ingested, write_catalogue
 from benchmarks.processes import run
 from benchmarks.t5 import build_base
 
@@ -152,17 +152,13 @@ def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 def _sample(folder: Path, dataset: Path | None, episodes: int) -> Path:
     """Cleaned passages of a seeded sample of a catalogue, one JSON object a line."""
     from include.episodes.described import described
-    from include.episodes.prepare import prepare
 
     made_up = dataset is None
     if dataset is None:
         print("Writing a catalogue …", flush=True)
         dataset = write_catalogue(folder / "catalogue", episodes=max(2 * episodes, 5000), shows=max(episodes // 7, 50))
     columns = ["episode_id", "title", "description", "show_title", "show_description", "language"]
-    (folder / "work").mkdir()
-    with prepare(dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=folder / "work") as prepared:
-        rows = described(prepared.episodes).select(columns).to_pylist()
-    rows.sort(key=lambda row: str(row["episode_id"]))
+    rows = described(ingested(dataset, folder / "ingested", columns=columns)).to_pylist()
     sample = random.Random(SEED).sample(rows, min(episodes, len(rows)))  # noqa: S311
     if made_up:
         sample = [_as_long_as_real(row) for row in sample]

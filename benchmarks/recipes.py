@@ -25,6 +25,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.catalogue import ingested
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -154,7 +156,6 @@ class _Catalogue:
         from datetime import UTC, datetime
 
         from include.episodes.described import described
-        from include.episodes.prepare import prepare
         from include.evaluation.queries import read_curated
         from include.queries.contract import Passage
         from include.retriever.registry import ModelManifest, load_base
@@ -171,11 +172,8 @@ class _Catalogue:
             registered_at=datetime.now(UTC),
         )
         columns = ["episode_id", "title", "description", "show_title", "show_description", "language"]
-        (temporary / "prepare").mkdir()
-        with prepare(
-            work.dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=temporary / "prepare"
-        ) as prepared:
-            rows = described(prepared.episodes).select([*columns, "podcast_id", "text"]).to_pylist()
+        table = ingested(work.dataset, temporary / "ingested", columns=[*columns, "podcast_id", "text"])
+        rows = described(table).to_pylist()
         # Whole shows: it is the other episodes of its show that an episode is hard to tell from.
         rows.sort(key=lambda row: (random.Random(row["podcast_id"]).random(), row["episode_id"]))  # noqa: S311
         rows = rows[: work.episodes or None]

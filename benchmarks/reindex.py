@@ -25,6 +25,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.catalogue import ingested
 from benchmarks.indexers import CONTENDERS, MODEL, Job, measure
 from benchmarks.pinecone_server import Server, served
 from benchmarks.processes import run
@@ -106,15 +107,15 @@ def compare(work: Path, server: Server, arguments: argparse.Namespace) -> dict[s
 
 def _job(work: Path, server: Server, arguments: argparse.Namespace) -> Job:
     """Two snapshots in a store of their own, the base model in its registry, and queries."""
-    from include.episodes import snapshot
     from include.retriever.registry import ensure_base
     from include.storage import ArtifactStore
+    from tests.include.episodes.catalogue import write_snapshot
 
     rows = _catalogue(arguments.dataset or SAMPLE, work, arguments.episodes + _share("added", arguments.episodes))
     first, second = rows[: arguments.episodes], _changed(rows, arguments.episodes)
     store = ArtifactStore(work / "artifacts")
     snapshots = [
-        snapshot.write(store, _table(own), source_version=name, shards=SHARDS, counts={}, quarantined={}).snapshot_id
+        write_snapshot(store, _table(own), source_version=name, shards=SHARDS, counts={}, quarantined={}).snapshot_id
         for name, own in (("first", first), ("second", second))
     ]
     held = {row["episode_id"] for row in first} & {row["episode_id"] for row in second}
@@ -132,12 +133,9 @@ def _job(work: Path, server: Server, arguments: argparse.Namespace) -> Job:
 
 def _catalogue(dataset: Path, work: Path, episodes: int) -> list[dict[str, Any]]:
     """So many episodes; where the dataset has fewer, titles and descriptions of different ones are put together."""
-    from include.episodes.prepare import prepare
+    from include.episodes.schema import EPISODES
 
-    folder = work / "prepared"
-    folder.mkdir()
-    with prepare(dataset, max_file_bytes=2**40, max_text_chars=20_000, shards=1, work=folder) as prepared:
-        real = sorted(prepared.episodes.to_pylist(), key=lambda row: str(row["episode_id"]))
+    real = ingested(dataset, work / "ingested", columns=EPISODES.names).to_pylist()
     random.Random(SEED).shuffle(real)  # noqa: S311
     rows = []
     for number, row in enumerate(islice(cycle(real), episodes)):

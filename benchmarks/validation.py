@@ -1,91 +1,130 @@
 """Our ingestion with every table validated by Great Expectations, for :mod:`benchmarks.ingest`.
 
 As in the DAG ``ingest_episodes``, each validation is a process of its own, which has to import the library first: those
-of the two raw files at the same time, then the ingestion, then that of the snapshot.
+of the two raw files at the same time, then the ingestion, then those of the snapshot and of its drift at the same time.
+All hold the catalogue against one that was published the night before.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.catalogue import SETTINGS, make_snapshot
 from benchmarks.processes import run
 
-if TYPE_CHECKING:
-    import great_expectations as gx
-    import pandas as pd
-
 PROJECT = Path(__file__).resolve().parents[1]
-LIMITS: dict[str, Any] = {"max_quarantined_share": 0.35, "max_shrink": 0.2, "max_growth": 3.0}
-"""The settings' defaults."""
-MAX_FILE_BYTES = 2**40
+LIMITS: dict[str, Any] = SETTINGS.model_dump(include={"max_quarantined_share", "max_shrink", "max_growth"})
+RUN = "benchmark"
+STORE, WORK = "artifacts", "work"
+NEW = "new.json"
+"""Names the snapshot that is validated."""
 
 Outcome = dict[str, Any]
 
 
+def ingestion(dataset: Path, target: Path) -> Outcome:
+    """What the task ``prepare_snapshot`` does."""
+    from include.storage import ArtifactStore
+
+    manifest = make_snapshot(ArtifactStore(target / STORE), dataset, target / WORK, source_version="tonight")
+    (target / NEW).write_text(json.dumps(manifest.snapshot_id))
+    return {"read": manifest.counts["episodes_read"], "kept": manifest.episodes, **manifest.quarantined}
+
+
+def publish_before(dataset: Path, target: Path) -> Outcome:
+    """Publish a snapshot and its profile, for the next to be held against; not measured."""
+    from include.episodes import snapshot
+    from include.quality import profile
+    from include.storage import ArtifactStore
+
+    store = ArtifactStore(target / STORE)
+    manifest = make_snapshot(store, dataset, target / WORK, source_version="last night")
+    profile.record(store, manifest.snapshot_id, starts_history=False)
+    snapshot.publish(store, manifest.snapshot_id)
+    return {"kept": manifest.episodes}
+
+
 def validate_podcasts(dataset: Path, target: Path) -> Outcome:
     """What the task ``validate_podcasts`` does."""
-    from include.episodes.raw import RawFile
-    from include.quality import frames, suites
-
-    raw = RawFile(dataset, "podcasts", max_file_bytes=MAX_FILE_BYTES)
-    frame = frames.raw_podcasts(raw.reader())
-    suite = suites.raw_podcasts(malformed=raw.malformed, rows_read=raw.rows_read, previous_rows=len(frame), **LIMITS)
-    return _validate(frame, suite, target)
+    return _validate_raw(dataset, target, "podcasts")
 
 
 def validate_raw_episodes(dataset: Path, target: Path) -> Outcome:
     """What the task ``validate_raw_episodes`` does."""
-    from include.episodes.raw import RawFile
-    from include.quality import frames, suites
-
-    raw = RawFile(dataset, "episodes", max_file_bytes=MAX_FILE_BYTES)
-    podcasts = RawFile(dataset, "podcasts", max_file_bytes=MAX_FILE_BYTES)
-    frame = frames.raw_episodes(raw.reader(), podcasts.column("uuid"))
-    suite = suites.raw_episodes(malformed=raw.malformed, rows_read=raw.rows_read, previous_rows=len(frame), **LIMITS)
-    return _validate(frame, suite, target)
+    return _validate_raw(dataset, target, "episodes")
 
 
 def validate_episodes(dataset: Path, target: Path) -> Outcome:
-    """What the task ``validate_episodes`` does, with the only snapshot in ``target``."""
+    """What the task ``validate_episodes`` does."""
     from include.episodes import snapshot
-    from include.quality import frames, suites
+    from include.quality import ingestion
     from include.storage import ArtifactStore
 
-    store = ArtifactStore(target / "artifacts")
-    (name,) = store.names(snapshot.FOLDER)
-    files = snapshot.read_quarantine(store, name, columns=["file"])["file"].to_pylist()
-    frame = frames.prepared_episodes(snapshot.reader(store, name))
-    quarantined = files.count("episodes")
-    suite = suites.episodes(
-        quarantined=quarantined,
-        rows_read=len(frame) + quarantined,
-        previous_rows=len(frame),
-        max_text_chars=20_000,
-        **LIMITS,
+    store = ArtifactStore(target / STORE)
+    previous = snapshot.latest(store)
+    check = ingestion.episodes(store, _new(target), previous=previous, max_text_chars=SETTINGS.max_text_chars, **LIMITS)
+    return _validate(check, target)
+
+
+def validate_drift(dataset: Path, target: Path) -> Outcome:
+    """What the task ``validate_drift`` does."""
+    from include.quality import drift, ingestion
+    from include.storage import ArtifactStore
+
+    check = ingestion.profiles(
+        ArtifactStore(target / STORE),
+        _new(target),
+        run_name=RUN,
+        accepted=False,
+        window=SETTINGS.drift_window,
+        limits=drift.Limits(**SETTINGS.model_dump(include=drift.LIMITS)),
     )
-    return _validate(frame, suite, target)
+    return _validate(check, target)
 
 
-def _validate(frame: pd.DataFrame, suite: gx.ExpectationSuite, target: Path) -> Outcome:
+def _validate_raw(dataset: Path, target: Path, file: Any) -> Outcome:
+    from include.episodes import snapshot
+    from include.quality import ingestion
+    from include.storage import ArtifactStore
+
+    previous = snapshot.latest(ArtifactStore(target / STORE))
+    check = ingestion.raw_file(dataset, file, previous=previous, max_file_bytes=SETTINGS.max_file_bytes, **LIMITS)
+    return _validate(check, target)
+
+
+def _validate(check: Any, target: Path) -> Outcome:
     from include.quality.result import require
     from include.quality.run import validate
     from include.storage import ArtifactStore
 
-    result = require(validate(frame, suite, store=ArtifactStore(target / "artifacts"), run_name="benchmark"))
+    result = require(validate(*check, store=ArtifactStore(target / STORE), run_name=RUN))
     return {"rows": result.rows, **result.statistics}
+
+
+def _new(target: Path) -> str:
+    return str(json.loads((target / NEW).read_text()))
 
 
 TASKS = {
     "validate_podcasts": validate_podcasts,
     "validate_raw_episodes": validate_raw_episodes,
+    "ingestion": ingestion,
     "validate_episodes": validate_episodes,
+    "validate_drift": validate_drift,
 }
-"""The tasks that validate, by name."""
+"""The tasks of the DAG, by the names of what is measured."""
+STAGES: Sequence[Sequence[str]] = (
+    ("validate_podcasts", "validate_raw_episodes"),
+    ("ingestion",),
+    ("validate_episodes", "validate_drift"),
+)
+"""What runs at the same time, in the order of the DAG."""
 
 
 def checked_ingestion(dataset: Path, target: Path) -> Outcome:
@@ -97,7 +136,8 @@ def checked_ingestion(dataset: Path, target: Path) -> Outcome:
         used = {key: round(value, 2) for key, value in asdict(usage).items()}
         return {**json.loads(printed), **used}
 
-    names = ("validate_podcasts", "validate_raw_episodes")
-    with ThreadPoolExecutor(len(names)) as pool:
-        tasks = dict(zip(names, pool.map(task, names), strict=True))
-    return {"tasks": tasks | {name: task(name) for name in ("ingestion", "validate_episodes")}}
+    tasks: Outcome = {}
+    with ThreadPoolExecutor(2) as pool:
+        for names in STAGES:
+            tasks |= zip(names, pool.map(task, names), strict=True)
+    return {"tasks": tasks}

@@ -70,22 +70,19 @@ class PrepareSnapshotOperator(SourceOperator):
         self.source_version = source_version
 
     def execute(self, context: Context) -> str:
-        from include.episodes import snapshot
-        from include.episodes.prepare import prepare
+        from include.episodes.ingest import make_snapshot
 
         settings = self.settings
-        prepared = prepare(
-            UPath(self.folder), max_file_bytes=settings.max_file_bytes, max_text_chars=settings.max_text_chars
-        )
-        self.source.fetch(self.source_version)  # raises when the files were changed while they were read
-        manifest = snapshot.write(
+        manifest = make_snapshot(
             self.store,
-            prepared.episodes,
+            UPath(self.folder),
             source_version=self.source_version,
+            unchanged=lambda: self.source.fetch(self.source_version),
+            work_root=settings.work_root,
             shards=settings.shards,
-            counts=prepared.counts,
-            quarantined=prepared.quarantined,
-            quarantine=prepared.quarantine,
+            processes=settings.processes,
+            max_file_bytes=settings.max_file_bytes,
+            max_text_chars=settings.max_text_chars,
         )
         self.log.info(
             "Snapshot %s: %d episodes of %d shows; quarantined: %s.",

@@ -97,24 +97,17 @@ class ValidateRawOperator(ValidateOperator):
         self.suite = f"raw_{file}"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from include.episodes.raw import RawFile
-        from include.quality import frames, suites
+        from include.quality import ingestion
 
-        folder, limit = UPath(self.folder), self.settings.max_file_bytes
-        raw = RawFile(folder, self.file, max_file_bytes=limit)
-        if self.file == "podcasts":
-            frame, build = frames.raw_podcasts(raw.reader()), suites.raw_podcasts
-        else:
-            podcasts = RawFile(folder, "podcasts", max_file_bytes=limit)
-            frame, build = frames.raw_episodes(raw.reader(), podcasts.column("uuid")), suites.raw_episodes
-        previous = self.previous(context)
-        suite = build(
-            malformed=raw.malformed,
-            rows_read=raw.rows_read,
-            previous_rows=previous.counts.get(f"{self.file}_read") if previous else None,
-            max_quarantined_share=self.settings.max_quarantined_share,
-            max_shrink=self.settings.max_shrink,
-            max_growth=self.settings.max_growth,
+        settings = self.settings
+        frame, suite = ingestion.raw_file(
+            UPath(self.folder),
+            self.file,
+            previous=self.previous(context),
+            max_file_bytes=settings.max_file_bytes,
+            max_quarantined_share=settings.max_quarantined_share,
+            max_shrink=settings.max_shrink,
+            max_growth=settings.max_growth,
         )
         return self.check(frame, suite)
 
@@ -143,22 +136,19 @@ class ValidateEpisodesOperator(ValidateSnapshotOperator):
     suite = "episodes"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from include.episodes import snapshot
-        from include.quality import frames, suites
+        from include.quality import ingestion
 
-        previous = self.previous(context)
-        files = snapshot.read_quarantine(self.store, self.snapshot_id, columns=["file"])["file"].to_pylist()
-        quarantined = files.count("episodes")
-        suite = suites.episodes(
-            quarantined=quarantined,
-            rows_read=snapshot.load(self.store, self.snapshot_id).episodes + quarantined,
-            previous_rows=previous.episodes if previous else None,
-            max_quarantined_share=self.settings.max_quarantined_share,
-            max_shrink=self.settings.max_shrink,
-            max_growth=self.settings.max_growth,
-            max_text_chars=self.settings.max_text_chars,
+        settings = self.settings
+        frame, suite = ingestion.episodes(
+            self.store,
+            self.snapshot_id,
+            previous=self.previous(context),
+            max_text_chars=settings.max_text_chars,
+            max_quarantined_share=settings.max_quarantined_share,
+            max_shrink=settings.max_shrink,
+            max_growth=settings.max_growth,
         )
-        return self.check(frames.prepared_episodes(snapshot.reader(self.store, self.snapshot_id)), suite)
+        return self.check(frame, suite)
 
 
 class ValidateDriftOperator(ValidateSnapshotOperator):
@@ -170,21 +160,14 @@ class ValidateDriftOperator(ValidateSnapshotOperator):
     suite = "drift"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from include.quality import drift, profile, trend
-        from include.quality.result import DOCS, FOLDER
+        from include.quality import drift, ingestion
 
-        accepted = self.accepts_drift(context)
-        new = profile.record(self.store, self.snapshot_id, starts_history=accepted)
-        page = trend.render(
-            profile.published(self.store, window=trend.WINDOW - 1, before=self.snapshot_id),
-            candidate=new,
-            home="index.html",
+        frame, suite = ingestion.profiles(
+            self.store,
+            self.snapshot_id,
+            run_name=self.run_name,
+            accepted=self.accepts_drift(context),
+            window=self.settings.drift_window,
+            limits=drift.Limits(**self.settings.model_dump(include=drift.LIMITS)),
         )
-        self.store.write_bytes(page.encode(), FOLDER, self.run_name, DOCS, trend.PAGE)
-        window = self.settings.drift_window
-        history = [] if accepted else profile.history(self.store, window=window, before=self.snapshot_id)
-        if not history:
-            self.log.info("Drift was accepted." if accepted else "No snapshot was published before.")
-        limits = drift.Limits(**self.settings.model_dump(include=drift.LIMITS))
-        frame = drift.frame(new, history, withdrawn=profile.withdrawn(self.store, self.snapshot_id))
-        return self.check(frame, drift.suite(new, history, limits))
+        return self.check(frame, suite)

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,6 @@ from types import TracebackType
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from include.episodes.cleaning import Cleaner, Outcome
 from include.episodes.csv_reader import RAW_CHARS, Batch
@@ -31,7 +29,7 @@ from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
 from include.episodes.raw import COLUMNS, batches
 from include.episodes.runs import Run
-from include.episodes.schema import EPISODES, IN_HTML, WARNINGS
+from include.episodes.schema import IN_HTML, WARNINGS
 from include.episodes.seen import SeenIds
 from include.episodes.sources.contract import Folder
 from include.episodes.sources.files import find_source
@@ -56,30 +54,16 @@ class Prepared:
     ``quarantined`` counts the rows of both files in quarantine by reason.
     """
 
-    def __init__(self, folder: Path, *, temporary: tempfile.TemporaryDirectory[str] | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.parts: list[LocalPart] = []
         self.quarantine_file = folder / "quarantine.parquet"
         self.counts: dict[str, int] = {}
         self.quarantined: dict[str, int] = {}
-        self._temporary = temporary
-
-    @property
-    def episodes(self) -> pa.Table:
-        """All episodes in memory, in the shape of :data:`include.episodes.schema.EPISODES`."""
-        tables = [pq.ParquetFile(part.path).read().cast(EPISODES) for part in self.parts]
-        return pa.concat_tables(tables)
-
-    @property
-    def quarantine(self) -> pa.Table:
-        """The whole quarantine in memory."""
-        return pq.ParquetFile(self.quarantine_file).read()
 
     def close(self) -> None:
         """Remove the files."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._temporary:
-            self._temporary.cleanup()
 
     def __enter__(self) -> Prepared:
         return self
@@ -89,34 +73,24 @@ class Prepared:
 
 
 def prepare(
-    folder: Folder,
-    *,
-    max_file_bytes: int,
-    max_text_chars: int,
-    shards: int = 1,
-    processes: int = 0,
-    work: Path | None = None,
+    folder: Folder, *, work: Path, shards: int, processes: int, max_file_bytes: int, max_text_chars: int
 ) -> Prepared:
     """Read, join and clean a dataset.
 
     :param folder: holds ``podcasts.csv`` and ``episodes.csv``, plain or zipped.
-    :param max_file_bytes: most bytes that one file may hold, unpacked.
-    :param max_text_chars: length at which a description is cut.
+    :param work: where the outcome is written, about as large as the dataset; what is there is removed.
     :param shards: number of parts. One part's shows must fit in memory; its episodes need not.
     :param processes: that clean; 0 for one each core that this process may use.
-    :param work: where the outcome is written, about as large as the dataset; what is there is removed. A temporary
-        folder unless given.
+    :param max_file_bytes: most bytes that one file may hold, unpacked.
+    :param max_text_chars: length at which a description is cut.
     :raises DatasetError: a file cannot be read as a whole. A row that cannot be used only goes to quarantine.
     """
-    temporary = None if work else tempfile.TemporaryDirectory(prefix="podsearch-prepare-")
-    target = work or Path(temporary.name if temporary else "")
-    if work:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-    prepared = Prepared(target, temporary=temporary)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    prepared = Prepared(work)
     if find_source(folder, "episodes").stat().st_size < SMALL_BYTES:
         processes = 1
-    setup = {"folder": target.absolute(), "shards": shards, "max_text_chars": max_text_chars}
+    setup = {"folder": work.absolute(), "shards": shards, "max_text_chars": max_text_chars}
     try:
         with Workers(Cleaner, setup, count=processes or len(os.sched_getaffinity(0))) as workers:
             _Preparation(prepared, workers, max_file_bytes).run(folder, shards)

@@ -6,15 +6,14 @@ import functools
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from include.episodes.parts import GROUP_ROWS, LocalPart, write_part
-from include.episodes.schema import EPISODES, SCHEMA_VERSION, WARNINGS, shard_of
+from include.episodes.parts import GROUP_ROWS, LocalPart
+from include.episodes.schema import EPISODES, SCHEMA_VERSION, WARNINGS
 from include.storage import MANIFEST, ArtifactStore, digest
 
 FOLDER = "snapshots"
@@ -86,46 +85,6 @@ class Difference(BaseModel):
         return not (self.added or self.changed or self.removed)
 
 
-def write(
-    store: ArtifactStore,
-    episodes: pa.Table,
-    *,
-    source_version: str,
-    shards: int,
-    counts: dict[str, int],
-    quarantined: dict[str, int],
-    quarantine: pa.Table | None = None,
-) -> Manifest:
-    """Write a snapshot of episodes that are in memory; see :func:`write_parts`.
-
-    :param episodes: the prepared episodes, in the shape of :data:`include.episodes.schema.EPISODES`.
-    :param quarantine: the rows that could not be used; kept beside the parts.
-    :raises ValueError: two episodes share an id, or a required value is missing.
-    """
-    episodes = episodes.cast(EPISODES).sort_by("episode_id")
-    if pc.count_distinct(episodes["episode_id"]).as_py() != len(episodes):  # also across shards
-        raise ValueError("Two episodes share an episode_id; preparation must quarantine one of them.")
-    shows = episodes["podcast_id"].combine_chunks().dictionary_encode()
-    owners = pa.array([shard_of(key, shards) for key in shows.dictionary.to_pylist()], pa.int32()).take(shows.indices)
-    with TemporaryDirectory(prefix="podsearch-snapshot-") as folder:
-        parts = [
-            write_part(Path(folder) / f"{shard}.parquet", shard, [episodes.filter(pc.equal(owners, shard))])
-            for shard in range(shards)
-        ]
-        file = None
-        if quarantine is not None:
-            file = Path(folder) / QUARANTINE_FILE
-            pq.write_table(quarantine, file, compression="zstd")
-        return write_parts(
-            store,
-            parts,
-            source_version=source_version,
-            counts=counts,
-            quarantined=quarantined,
-            quarantine=file,
-        )
-
-
 def write_parts(
     store: ArtifactStore,
     parts: Sequence[LocalPart],
@@ -133,7 +92,7 @@ def write_parts(
     source_version: str,
     counts: dict[str, int],
     quarantined: dict[str, int],
-    quarantine: Path | None = None,
+    quarantine: Path,
 ) -> Manifest:
     """Write a snapshot beside the others, without making it the latest.
 
@@ -163,8 +122,7 @@ def write_parts(
     )
     for part, local in zip(manifest.parts, parts, strict=True):
         store.write_file(local.path, FOLDER, snapshot_id, part.file)
-    if quarantine is not None:
-        store.write_file(quarantine, FOLDER, snapshot_id, QUARANTINE_FILE)
+    store.write_file(quarantine, FOLDER, snapshot_id, QUARANTINE_FILE)
     store.write_json(manifest.model_dump(mode="json"), FOLDER, snapshot_id, MANIFEST)
     return manifest
 

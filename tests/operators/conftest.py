@@ -15,7 +15,7 @@ from airflow.sdk import Asset, Context
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from include.episodes import snapshot
-from include.episodes.prepare import prepare
+from include.episodes.ingest import make_snapshot
 from include.episodes.raw import COLUMNS
 from include.index.live import activate
 from include.retriever.registry import ModelManifest, register
@@ -101,15 +101,16 @@ class Installation:
 
     def write_snapshot(self, source_version: str = "v1") -> str:
         """Prepare the dataset as it is; the snapshot's id."""
-        prepared = prepare(self.dataset, max_file_bytes=2**20, max_text_chars=1_000)
-        return snapshot.write(
+        return make_snapshot(
             self.store,
-            prepared.episodes,
+            self.dataset,
             source_version=source_version,
+            unchanged=lambda: None,
+            work_root=self.settings.work_root,
             shards=2,
-            counts=prepared.counts,
-            quarantined=prepared.quarantined,
-            quarantine=prepared.quarantine,
+            processes=1,
+            max_file_bytes=2**20,
+            max_text_chars=1_000,
         ).snapshot_id
 
     def publish_snapshot(self, source_version: str = "v1") -> str:

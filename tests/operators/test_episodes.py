@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from include.episodes import prepare as prepare_module
 from include.episodes import snapshot
+from include.episodes.ingest import WORK
 from include.episodes.schema import SCHEMA_VERSION
 from include.episodes.sources.files import fingerprint
+from include.episodes.workers import Workers
 from include.errors import PermanentError
+from include.settings import get_settings
 from operators.episodes import (
     CheckSourceOperator,
     FetchDatasetOperator,
@@ -79,6 +84,27 @@ def test_preparing_writes_a_whole_snapshot_that_nobody_reads_yet(
     assert len(snapshot.read(installation.store, snapshot_id)) == 6
     assert len(snapshot.read_quarantine(installation.store, snapshot_id)) == 0
     assert snapshot.latest(installation.store) is None
+
+
+def test_preparing_takes_as_many_processes_as_the_settings_say_and_leaves_no_work_behind(
+    installation: Installation, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[int, Path]] = []
+
+    class Counted(Workers):
+        def __init__(self, factory: Any, arguments: dict[str, Any], *, count: int) -> None:
+            started.append((count, arguments["folder"]))
+            super().__init__(factory, arguments, count=count)
+
+    monkeypatch.setattr(prepare_module, "Workers", Counted)
+    monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
+    monkeypatch.setenv("PODSEARCH_PROCESSES", "3")
+    get_settings.cache_clear()
+    prepare(installation, fingerprint(installation.dataset)).execute(context)  # type: ignore[arg-type]
+
+    work = installation.settings.work_root / WORK
+    assert started == [(3, work)]
+    assert not work.exists()
 
 
 def test_a_source_that_changed_after_it_was_checked_is_refused_and_nothing_is_written(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from include.episodes import snapshot
-from include.episodes.prepare import prepare
+from include.episodes.ingest import make_snapshot
 from include.episodes.raw import COLUMNS
 from include.errors import PermanentError
 from include.quality import profile
@@ -65,15 +65,16 @@ def store() -> ArtifactStore:
 
 def write_snapshot(folder: Path, version: str = "v1") -> str:
     settings = get_settings()
-    prepared = prepare(folder, max_file_bytes=settings.max_file_bytes, max_text_chars=settings.max_text_chars)
-    return snapshot.write(
+    return make_snapshot(
         store(),
-        prepared.episodes,
+        folder,
         source_version=version,
+        unchanged=lambda: None,
+        work_root=settings.work_root,
         shards=2,
-        counts=prepared.counts,
-        quarantined=prepared.quarantined,
-        quarantine=prepared.quarantine,
+        processes=1,
+        max_file_bytes=settings.max_file_bytes,
+        max_text_chars=settings.max_text_chars,
     ).snapshot_id
 
 
@@ -205,14 +206,15 @@ def trend_page() -> str:
     return store().read_bytes("quality", "run", "data_docs", "trend.html").decode()
 
 
-def test_the_first_snapshot_drifts_from_nothing(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_snapshot_drifts_from_nothing(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "include")
     write(dataset, "podcasts", podcasts())
     write(dataset, "episodes", episodes())
 
     result = validate_drift(write_snapshot(dataset))
 
     assert (result["suite"], result["success"], result["warnings"]) == ("drift", True, 0)
-    assert "No snapshot was published before" in capsys.readouterr().out
+    assert "No snapshot was published before" in caplog.text
 
 
 def test_drift_stops_the_run_and_is_no_history_until_it_is_published(changed: str) -> None:

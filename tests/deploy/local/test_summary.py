@@ -19,6 +19,7 @@ from include.retriever.registry import ModelManifest, register
 from include.settings import Settings
 from include.storage import ArtifactStore
 from tests.deploy.local.conftest import Terminal
+from tests.include.episodes.catalogue import write_snapshot
 from tests.models import DIMENSION, build_model
 
 COUNTS = {"bad_date": 3, "empty_date": 0, "description_cut": 1_200, "episodes_read": 9, "description_in_html": 8}
@@ -43,7 +44,7 @@ def publish_snapshot(store: ArtifactStore) -> str:
         row[name] = "some text"
     table = pa.Table.from_pylist([row | {"episode_id": f"e{n}"} for n in range(1_234)], schema=EPISODES)
     quarantined = {"missing_title": 1_001, "duplicate_id": 2}
-    manifest = snapshot.write(store, table, source_version="v1", shards=1, counts=COUNTS, quarantined=quarantined)
+    manifest = write_snapshot(store, table, source_version="v1", shards=1, counts=COUNTS, quarantined=quarantined)
     return snapshot.publish(store, manifest.snapshot_id).snapshot_id
 
 

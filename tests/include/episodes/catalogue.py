@@ -1,15 +1,23 @@
-"""Prepared episodes made by a test, and snapshots of them."""
+"""Prepared episodes made by a test, snapshots of them, and what preparation makes of a dataset, all in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from include.episodes import snapshot
-from include.episodes.schema import EPISODES, compose_text, content_hash
+from include.episodes.parts import write_part
+from include.episodes.prepare import Prepared, prepare
+from include.episodes.schema import EPISODES, QUARANTINE, compose_text, content_hash, shard_of
+from include.episodes.sources.contract import Folder
 from include.storage import ArtifactStore
 
 SHOWS = 12
@@ -40,7 +48,63 @@ def table(rows: Iterable[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=EPISODES)
 
 
+def write_snapshot(
+    store: ArtifactStore,
+    episodes: pa.Table,
+    *,
+    source_version: str,
+    shards: int,
+    counts: dict[str, int],
+    quarantined: dict[str, int],
+    quarantine: pa.Table | None = None,
+) -> snapshot.Manifest:
+    """Write a snapshot of episodes, which may be in any order.
+
+    :param quarantine: the rows that could not be used; none unless given.
+    """
+    episodes = episodes.cast(EPISODES).sort_by("episode_id")
+    owners = pa.array([shard_of(key, shards) for key in episodes["podcast_id"].to_pylist()], pa.int32())
+    with TemporaryDirectory() as folder:
+        parts = [
+            write_part(Path(folder) / f"{shard}.parquet", shard, [episodes.filter(pc.equal(owners, shard))])
+            for shard in range(shards)
+        ]
+        file = Path(folder) / snapshot.QUARANTINE_FILE
+        pq.write_table(QUARANTINE.empty_table() if quarantine is None else quarantine, file)
+        return snapshot.write_parts(
+            store, parts, source_version=source_version, counts=counts, quarantined=quarantined, quarantine=file
+        )
+
+
 def publish(store: ArtifactStore, rows: Iterable[Row], *, shards: int = 3, source: str = "v1") -> snapshot.Manifest:
     """Write a snapshot of some episodes and make it the latest."""
-    manifest = snapshot.write(store, table(rows), source_version=source, shards=shards, counts={}, quarantined={})
+    manifest = write_snapshot(store, table(rows), source_version=source, shards=shards, counts={}, quarantined={})
     return snapshot.publish(store, manifest.snapshot_id)
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """The outcome of preparation, in the shapes of :mod:`include.episodes.schema`."""
+
+    episodes: pa.Table
+    quarantine: pa.Table
+    counts: dict[str, int]
+    quarantined: dict[str, int]
+
+
+def load(prepared: Prepared) -> InMemory:
+    """Read the outcome of preparation, before it is closed."""
+    episodes = pa.concat_tables(pq.ParquetFile(part.path).read().cast(EPISODES) for part in prepared.parts)
+    quarantine = pq.ParquetFile(prepared.quarantine_file).read()
+    return InMemory(episodes, quarantine, prepared.counts, prepared.quarantined)
+
+
+def prepare_in_memory(folder: Folder, *, max_text_chars: int = 20_000) -> InMemory:
+    """Prepare a small dataset."""
+    with (
+        TemporaryDirectory() as work,
+        prepare(
+            folder, work=Path(work), shards=1, processes=1, max_file_bytes=2**30, max_text_chars=max_text_chars
+        ) as prepared,
+    ):
+        return load(prepared)

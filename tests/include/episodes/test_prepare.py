@@ -13,21 +13,24 @@ import pytest
 
 from include.episodes import csv_reader, runs, snapshot
 from include.episodes import prepare as prepare_module
-from include.episodes.prepare import Prepared, prepare
+from include.episodes.prepare import prepare
 from include.episodes.raw import COLUMNS, batches
 from include.episodes.schema import EPISODES, QUARANTINE, content_hash
 from include.episodes.sources.files import DatasetError, fingerprint
 from include.storage import ArtifactStore
+from tests.include.episodes.catalogue import InMemory, load, prepare_in_memory, write_snapshot
 from tests.include.episodes.conftest import Rows, WriteDataset, episode, show
 
+OPTIONS: dict[str, Any] = {"shards": 1, "processes": 0, "max_file_bytes": 2**30, "max_text_chars": 500}
 
-def run(folder: Path, *, max_text_chars: int = 20_000) -> Prepared:
-    prepared = prepare(folder, max_file_bytes=2**30, max_text_chars=max_text_chars)
+
+def run(folder: Path, *, max_text_chars: int = 20_000) -> InMemory:
+    prepared = prepare_in_memory(folder, max_text_chars=max_text_chars)
     assert_accounted_for(prepared)
     return prepared
 
 
-def assert_accounted_for(prepared: Prepared) -> None:
+def assert_accounted_for(prepared: InMemory) -> None:
     """Every row read is kept or in quarantine, never both and never neither."""
     counts = prepared.counts
     files = prepared.quarantine["file"].to_pylist()
@@ -45,7 +48,7 @@ def assert_accounted_for(prepared: Prepared) -> None:
             assert "" not in prepared.episodes[field.name].to_pylist()
 
 
-def reasons(prepared: Prepared) -> list[tuple[str, int, str | None, str]]:
+def reasons(prepared: InMemory) -> list[tuple[str, int, str | None, str]]:
     return [(row["file"], row["row"], row["key"], row["reason"]) for row in prepared.quarantine.to_pylist()]
 
 
@@ -241,11 +244,10 @@ def test_the_outcome_is_the_same_for_any_number_of_processes(
         monkeypatch.setattr(csv_reader, "BLOCK_BYTES", block)
         monkeypatch.setattr(runs, "RUN_BYTES", run_bytes)
         monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
-        with prepare(
-            messy, max_file_bytes=2**30, max_text_chars=500, shards=shards, processes=processes, work=messy / "work"
-        ) as prepared:
-            assert_accounted_for(prepared)
-            rows = sorted(prepared.quarantine.to_pylist(), key=lambda row: (row["file"], row["row"]))
+        with prepare(messy, **OPTIONS | {"shards": shards, "processes": processes}, work=messy / "work") as prepared:
+            loaded = load(prepared)
+            assert_accounted_for(loaded)
+            rows = sorted(loaded.quarantine.to_pylist(), key=lambda row: (row["file"], row["row"]))
             parts = [(part.shard, part.rows, part.shows, part.sha256) for part in prepared.parts]
             outcomes.append((parts, prepared.counts, prepared.quarantined, rows))
     assert outcomes[0] == outcomes[1] == outcomes[2]
@@ -253,28 +255,14 @@ def test_the_outcome_is_the_same_for_any_number_of_processes(
     assert len(outcomes[0][2]) == 7
 
 
-def test_parts_make_the_same_snapshot_as_the_table(messy: Path, tmp_path: Path) -> None:
-    with prepare(messy, max_file_bytes=2**30, max_text_chars=500, shards=3) as prepared:
-        what: dict[str, Any] = {"source_version": "v1", "counts": prepared.counts, "quarantined": prepared.quarantined}
-        stores = [ArtifactStore(tmp_path / name) for name in ("parts", "table")]
-        parts = snapshot.write_parts(stores[0], prepared.parts, quarantine=prepared.quarantine_file, **what)
-        table = snapshot.write(stores[1], prepared.episodes, shards=3, quarantine=prepared.quarantine, **what)
-    assert parts.snapshot_id == table.snapshot_id
-    assert parts.model_dump(exclude={"created_at"}) == table.model_dump(exclude={"created_at"})
-    read = [snapshot.read(store, parts.snapshot_id) for store in stores]
-    assert read[0].equals(read[1])
-    kept = [snapshot.read_quarantine(store, parts.snapshot_id) for store in stores]
-    assert kept[0].equals(kept[1])
-
-
 def test_the_work_folder_is_emptied_first_and_removed_last(write_dataset: WriteDataset, tmp_path: Path) -> None:
     """What a killed run has left is in nobody's way, and a finished one leaves nothing."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "part-0000.parquet").write_text("left over")
-    with prepare(write_dataset(), max_file_bytes=2**30, max_text_chars=500, work=work) as prepared:
+    with prepare(write_dataset(), **OPTIONS, work=work) as prepared:
         assert sorted(path.name for path in work.iterdir()) == ["part-0000.parquet", "quarantine.parquet"]
-        assert len(prepared.episodes) == 1
+        assert len(load(prepared).episodes) == 1
     assert not work.exists()
 
 
@@ -282,7 +270,7 @@ def test_a_failure_leaves_nothing_behind(write_dataset: WriteDataset, tmp_path: 
     folder = write_dataset()
     (folder / "episodes.csv").write_text("no,such,columns\n1,2,3\n")
     with pytest.raises(DatasetError, match="no column"):
-        prepare(folder, max_file_bytes=2**30, max_text_chars=500, work=tmp_path / "work")
+        prepare(folder, **OPTIONS, work=tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
@@ -301,7 +289,7 @@ def test_two_versions_of_a_real_catalogue_differ_as_documented(tmp_path: Path) -
     store = ArtifactStore(tmp_path)
     versions = [run(folder) for folder in folders]
     manifests = [
-        snapshot.write(
+        write_snapshot(
             store,
             prepared.episodes,
             source_version=fingerprint(folder),

@@ -11,7 +11,7 @@ import pytest
 from include.episodes import snapshot
 from include.episodes.schema import EPISODES, QUARANTINE, shard_of
 from include.storage import ArtifactStore
-from tests.include.episodes.catalogue import Row, episode, publish, table
+from tests.include.episodes.catalogue import Row, episode, publish, table, write_snapshot
 
 ROWS = [episode(number) for number in range(60)]
 
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 def write(store: ArtifactStore, episodes: pa.Table, **options: Any) -> snapshot.Manifest:
     values: dict[str, Any] = {"source_version": "v1", "shards": 3, "counts": {}, "quarantined": {}} | options
-    return snapshot.write(store, episodes, **values)
+    return write_snapshot(store, episodes, **values)
 
 
 def changes(store: ArtifactStore, before: list[Row], after: list[Row], *, shards: int = 3) -> snapshot.Difference:

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pytest
 
 from include.episodes import snapshot
-from include.episodes.prepare import prepare
 from include.index.contract import VectorIndex
 from include.index.live import require_live
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.index import PineconeIndex
 from include.storage import ArtifactStore
+from tests.include.episodes.catalogue import prepare_in_memory, write_snapshot
 from tests.include.index.pinecone.conftest import QUICK
 from tests.include.index.workshop import MODEL, RecordingIndex, expected, reindex
 from tests.standins.pinecone import PineconeStandIn
@@ -38,11 +38,7 @@ def versions() -> list[pa.Table]:
     root = os.environ.get("PODSEARCH_TEST_DATASETS")
     if not root:
         pytest.skip("PODSEARCH_TEST_DATASETS is not set")
-    tables = []
-    for name in ("version-1", "version-2"):
-        with prepare(Path(root) / name, max_file_bytes=2**30, max_text_chars=20_000) as prepared:
-            tables.append(prepared.episodes)
-    return tables
+    return [prepare_in_memory(Path(root) / name).episodes for name in ("version-1", "version-2")]
 
 
 @contextmanager
@@ -60,7 +56,7 @@ def hosted(_: Path) -> Iterator[Counted]:
 
 
 def publish(store: ArtifactStore, episodes: pa.Table) -> str:
-    manifest = snapshot.write(store, episodes, source_version="v", shards=4, counts={}, quarantined={})
+    manifest = write_snapshot(store, episodes, source_version="v", shards=4, counts={}, quarantined={})
     return snapshot.publish(store, manifest.snapshot_id).snapshot_id
 
 

@@ -9,15 +9,16 @@ from include.episodes.schema import QUARANTINE
 from include.quality import pages, profile
 from include.quality.result import DamagedResultError, load_all
 from include.storage import ArtifactStore
+from tests.include.episodes.catalogue import write_snapshot
 from tests.include.quality.conftest import Check
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
-def write_snapshot(store: ArtifactStore, table: pa.Table, rows: int) -> str:
+def write(store: ArtifactStore, table: pa.Table, rows: int) -> str:
     columns = {"file": "episodes", "key": HOSTILE, "reason": "orphan", "detail": HOSTILE, "raw": HOSTILE + "x" * 500}
     quarantine = pa.Table.from_pylist([{**columns, "row": number} for number in range(rows)], QUARANTINE)
-    return snapshot.write(
+    return write_snapshot(
         store,
         table,
         source_version="v1",
@@ -29,7 +30,7 @@ def write_snapshot(store: ArtifactStore, table: pa.Table, rows: int) -> str:
 
 
 def test_a_quarantine_shows_its_reasons_and_its_first_rows(store: ArtifactStore, episodes: pa.Table) -> None:
-    page = pages.quarantine(store, write_snapshot(store, episodes, 1_200))
+    page = pages.quarantine(store, write(store, episodes, 1_200))
 
     tree = LexborHTMLParser(page)
     assert "1,200 rows" in page
@@ -40,7 +41,7 @@ def test_a_quarantine_shows_its_reasons_and_its_first_rows(store: ArtifactStore,
 
 
 def test_what_a_row_was_is_shown_cut_and_never_becomes_markup(store: ArtifactStore, episodes: pa.Table) -> None:
-    tree = LexborHTMLParser(pages.quarantine(store, write_snapshot(store, episodes, 1)))
+    tree = LexborHTMLParser(pages.quarantine(store, write(store, episodes, 1)))
 
     assert not tree.css("script, img")
     raw = tree.css("td.raw")[0].text()
@@ -50,7 +51,7 @@ def test_what_a_row_was_is_shown_cut_and_never_becomes_markup(store: ArtifactSto
 
 
 def test_an_empty_quarantine_has_a_page(store: ArtifactStore, episodes: pa.Table) -> None:
-    assert "0 rows" in pages.quarantine(store, write_snapshot(store, episodes, 0))
+    assert "0 rows" in pages.quarantine(store, write(store, episodes, 0))
 
 
 def test_a_snapshot_that_is_not_there_has_none(store: ArtifactStore) -> None:
@@ -63,8 +64,8 @@ def test_the_latest_runs_and_snapshots_are_listed_the_newest_first(
 ) -> None:
     check("episodes", episodes, run_name="20260101T020000.v1")
     check("episodes", episodes, run_name="20260102T020000.v2", previous_rows=1_000)
-    gone = snapshot.publish(store, write_snapshot(store, episodes, 2)).snapshot_id
-    kept = snapshot.publish(store, write_snapshot(store, episodes.slice(0, 50), 3)).snapshot_id
+    gone = snapshot.publish(store, write(store, episodes, 2)).snapshot_id
+    kept = snapshot.publish(store, write(store, episodes.slice(0, 50), 3)).snapshot_id
     store.remove(snapshot.FOLDER, gone)
 
     tree = LexborHTMLParser(pages.latest_runs(store))
@@ -89,7 +90,7 @@ def test_there_is_a_page_before_the_first_run(store: ArtifactStore) -> None:
 
 
 def test_the_trend_is_of_published_snapshots(store: ArtifactStore, episodes: pa.Table) -> None:
-    key = write_snapshot(store, episodes, 2)
+    key = write(store, episodes, 2)
     profile.record(store, key, starts_history=False)
     assert "No snapshot was published yet" in pages.catalogue_trend(store)
 
@@ -105,8 +106,8 @@ def test_what_is_damaged_says_so_and_hides_nothing_else(
     """One torn result took the whole page away, and the trend with one torn profile."""
     check("episodes", episodes, run_name="20260101T020000.v1")
     check("episodes", episodes, run_name="20260102T020000.v2")
-    first = snapshot.publish(store, write_snapshot(store, episodes, 2)).snapshot_id
-    second = snapshot.publish(store, write_snapshot(store, episodes.slice(0, 50), 3)).snapshot_id
+    first = snapshot.publish(store, write(store, episodes, 2)).snapshot_id
+    second = snapshot.publish(store, write(store, episodes.slice(0, 50), 3)).snapshot_id
     for key in (first, second):
         profile.record(store, key, starts_history=False)
     store.write_bytes(torn, "quality", "20260102T020000.v2", "episodes.json")

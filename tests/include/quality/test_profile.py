@@ -10,13 +10,14 @@ from include.episodes import snapshot
 from include.episodes.schema import IN_HTML
 from include.quality import profile
 from include.storage import ArtifactStore
+from tests.include.episodes.catalogue import write_snapshot
 from tests.include.quality import profiles
 
 COUNTS = {"podcasts_read": 8, "episodes_read": 240, IN_HTML: 90}
 
 
 def write(store: ArtifactStore, table: pa.Table, version: str = "v1") -> str:
-    return snapshot.write(
+    return write_snapshot(
         store, table, source_version=version, shards=3, counts=COUNTS, quarantined={"orphan": 40}
     ).snapshot_id
 

@@ -14,6 +14,7 @@ from include.retriever.recipe import Recipe
 from include.retriever.training.plan import TrainingPlan, plan_training
 from include.retriever.training.queries import generate_queries
 from include.storage import ArtifactStore
+from tests.include.episodes.catalogue import write_snapshot
 from tests.models import TOPICS
 
 RECIPE = Recipe(batch_size=16, learning_rate=1e-3, seed=5)
@@ -52,7 +53,7 @@ def publish_snapshot(
             }
         )
     table = pa.Table.from_pylist(rows, schema=EPISODES)
-    written = snapshot.write(store, table, source_version=source_version, shards=4, counts={}, quarantined={})
+    written = write_snapshot(store, table, source_version=source_version, shards=4, counts={}, quarantined={})
     snapshot.publish(store, written.snapshot_id)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from include.episodes.prepare import prepare
 from include.episodes.sources.contract import Source
 from include.episodes.sources.feeds import poll as poll_module
 from include.episodes.sources.feeds.addresses import FeedListError
@@ -21,6 +20,7 @@ from include.episodes.sources.feeds.source import FeedsSource
 from include.episodes.sources.files import DatasetError
 from include.errors import RetryLaterError
 from include.storage import ArtifactStore
+from tests.include.episodes.catalogue import prepare_in_memory
 from tests.standins.feeds import FeedsStandIn, Item, Page, cut, feed, in_turn, redirect, rss, status
 
 LIMITS = Limits(connections=4, seconds=2.0, max_bytes=2**20)
@@ -59,7 +59,7 @@ def report(source: FeedsSource) -> Report:
 
 def titles(source: FeedsSource, version: str) -> set[str]:
     """Titles of the episodes that preparation makes of a version: the dataset is read as Kaggle's is."""
-    prepared = prepare(source.fetch(version), max_file_bytes=2**20, max_text_chars=1_000)
+    prepared = prepare_in_memory(source.fetch(version))
     assert not prepared.quarantined
     return set(prepared.episodes["title"].to_pylist())
 
@@ -71,7 +71,7 @@ def test_feeds_become_a_dataset_that_preparation_reads(server: FeedsStandIn, lis
     source = listed("/a", "/b")
 
     version = source.latest_version()
-    prepared = prepare(source.fetch(version), max_file_bytes=2**20, max_text_chars=1_000)
+    prepared = prepare_in_memory(source.fetch(version))
 
     rows = {row["title"]: row for row in prepared.episodes.to_pylist()}
     assert set(rows) == {"One", "Two", "Three"}
