@@ -1,11 +1,10 @@
 """Our ingestion against the article's pandas code, on a made-up catalogue of the real one's size.
 
 Ours is the function that the task ``prepare_snapshot`` calls: it reads, joins, turns HTML into text, puts rows in
-quarantine and writes a snapshot. The article's reads, merges, strips, drops nulls and concatenates; it leaves HTML as it
-is and writes nothing. Each run is a process of its own; the
-two take turns. One of each on a small catalogue comes first and is not counted: from then on, Python finds all
-libraries compiled, as pip leaves them. ``make bench-ingest``, or ``python -m benchmarks.ingest --help``. The last line
-printed is one JSON object of all figures.
+quarantine and writes a snapshot. The article's reads, merges, strips, drops nulls and concatenates; it leaves HTML as
+it is and writes nothing. Each run is a process of its own; the two take turns. One of each on a small catalogue comes
+first and is not counted: from then on, Python finds all libraries compiled, as pip leaves them. ``make bench-ingest``,
+or ``python -m benchmarks.ingest --help``. The last line printed is one JSON object of all figures.
 """
 
 from __future__ import annotations
