@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.catalogue import SETTINGS, make_snapshot
 from benchmarks.processes import run
+
+if TYPE_CHECKING:
+    from include.quality.ingestion import Check, File
+    from include.storage import ArtifactStore
 
 PROJECT = Path(__file__).resolve().parents[1]
 LIMITS: dict[str, Any] = SETTINGS.model_dump(include={"max_quarantined_share", "max_shrink", "max_growth"})
@@ -40,12 +44,11 @@ def ingestion(dataset: Path, target: Path) -> Outcome:
 def publish_before(dataset: Path, target: Path) -> Outcome:
     """Publish a snapshot and its profile, for the next to be held against; not measured."""
     from include.episodes import snapshot
-    from include.quality import profile
     from include.storage import ArtifactStore
 
     store = ArtifactStore(target / STORE)
     manifest = make_snapshot(store, dataset, target / WORK, source_version="last night")
-    profile.record(store, manifest.snapshot_id, starts_history=False)
+    _profiles(store, manifest.snapshot_id)
     snapshot.publish(store, manifest.snapshot_id)
     return {"kept": manifest.episodes}
 
@@ -74,21 +77,25 @@ def validate_episodes(dataset: Path, target: Path) -> Outcome:
 
 def validate_drift(dataset: Path, target: Path) -> Outcome:
     """What the task ``validate_drift`` does."""
-    from include.quality import drift, ingestion
     from include.storage import ArtifactStore
 
-    check = ingestion.profiles(
-        ArtifactStore(target / STORE),
-        _new(target),
+    return _validate(_profiles(ArtifactStore(target / STORE), _new(target)), target)
+
+
+def _profiles(store: ArtifactStore, snapshot_id: str) -> Check:
+    from include.quality import drift, ingestion
+
+    return ingestion.profiles(
+        store,
+        snapshot_id,
         run_name=RUN,
         accepted=False,
         window=SETTINGS.drift_window,
         limits=drift.Limits(**SETTINGS.model_dump(include=drift.LIMITS)),
     )
-    return _validate(check, target)
 
 
-def _validate_raw(dataset: Path, target: Path, file: Any) -> Outcome:
+def _validate_raw(dataset: Path, target: Path, file: File) -> Outcome:
     from include.episodes import snapshot
     from include.quality import ingestion
     from include.storage import ArtifactStore
@@ -98,7 +105,7 @@ def _validate_raw(dataset: Path, target: Path, file: Any) -> Outcome:
     return _validate(check, target)
 
 
-def _validate(check: Any, target: Path) -> Outcome:
+def _validate(check: Check, target: Path) -> Outcome:
     from include.quality.result import require
     from include.quality.run import validate
     from include.storage import ArtifactStore
