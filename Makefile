@@ -17,7 +17,7 @@ IN_VENV = @if ! command -v "$${PYTHON:-nothing}" > /dev/null; then echo "podsear
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-gpu clean
+.PHONY: help run up down search test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-gate bench-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-reindex: ## Measure re-indexing against the article's loop
 
 bench-vectors: ## Measure writing and searching a million vectors
 	$(IN_VENV) -m benchmarks.vectors
+
+bench-gate: ## Simulate how often the gate is right (no models, a few minutes)
+	$(IN_VENV) -m benchmarks.gate
 
 bench-gpu: ## Run the CUDA tests and measure everything that uses a GPU
 	$(IN_VENV) -m benchmarks.gpu

@@ -10,7 +10,7 @@ task: every step can be repeated, and what was encoded is not encoded again.
 
 from __future__ import annotations
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from operators.alerts import RunFailed, RunSucceeded
 from operators.approval import ApproveDeletionsOperator
@@ -38,6 +38,16 @@ with DAG(
     default_args=DEFAULT_ARGS,
     on_failure_callback=RunFailed(),
     on_success_callback=RunSucceeded(),
+    params={
+        "overrule_gate": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "accept", "refuse"],
+            title="Overrule the gate",
+            description="Decide about the newest trained model in place of the gate, whatever it decided before.",
+        ),
+        "overrule_reason": Param("", type="string", title="Reason", description="Why; it is kept with the decision."),
+    },
     tags=[Tag.PODSEARCH, Tag.SEARCH],
 ):
     comparison_id = "{{ ti.xcom_pull(task_ids='plan_comparison', key='comparison_id') }}"

@@ -232,6 +232,9 @@ class Settings(BaseSettings):
     """Share of exact search's answers that the index must give before it goes live."""
     gate_tolerance: float = Field(default=0.05, ge=0, le=1)
     """How much Recall@30 and MRR@30 a new model may lose before it is refused."""
+    gate_rule: Literal["lenient", "strict"] = "lenient"
+    """What becomes of a model that is not shown to lose, by queries too few to be sure: it goes live, or a person is
+    asked."""
 
     # Alerts
     alerts_critical: Annotated[tuple[str, ...], NoDecode] = ()

@@ -216,8 +216,8 @@ def report_gate(candidate: str, decision: Decision) -> None:
                 headline=f"The new model {candidate} was refused",
                 detail="\n".join(decision.reasons),
                 next_step=(
-                    "Search goes on with the live model. Look at the comparison; train on better pairs, or raise "
-                    "PODSEARCH_GATE_TOLERANCE if the loss is acceptable."
+                    "Search goes on with the live model. Look at the comparison; train on better pairs, or trigger "
+                    "reindex_episodes with “Overrule the gate” if the loss is acceptable."
                 ),
                 links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
             )

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from operators.alerts import report_gate
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param
+
+from operators.alerts import ApprovalAwaited, report_answered, report_gate
+from operators.approval import ANSWER_WITHIN, responder
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
 
     from include.devices.device import Device
     from include.evaluation.comparison import ModelComparison
+    from include.evaluation.gate import Decision
     from include.evaluation.run import EvaluationPlan
 
 
@@ -47,9 +52,17 @@ class PlanComparisonOperator(PodsearchOperator):
         base = ensure_precision(
             self.store, ensure_base(self.store, settings.base_model, "cpu").version, precision
         ).version
+        overrules = bool(context["params"].get("overrule_gate"))
         candidate = find_candidate(
-            self.store, base=base, live=live, tolerance=settings.gate_tolerance, precision=precision
+            self.store,
+            base=base,
+            live=live,
+            tolerance=settings.gate_tolerance,
+            precision=precision,
+            refused_too=overrules,
         )
+        if overrules and candidate is None:
+            raise ValueError("There is no model to decide about: the newest trained one is live, or none was trained.")
         incumbent = live.model_version if live else base
         plan = plan_reindex(self.store, model_version=incumbent, live=live)
         if candidate is None and plan.action == "nothing" and plan.namespace in open_index(settings).namespaces():
@@ -121,16 +134,74 @@ class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
         return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
 
 
-class GateOperator(ComparisonStepOperator):
-    """Decides whether the candidate may go live. Returns the version of the model to index with."""
+class GateOperator(ComparisonStepOperator, HITLOperator):
+    """Decides whether the candidate may go live. Returns the version of the model to index with.
 
-    def execute(self, context: Context) -> str:
-        from include.evaluation.comparison import choose_model, load_decision
+    A person decides in its place by the run's parameters ``overrule_gate`` and ``overrule_reason``; and is asked where
+    the queries are too few to be sure and the settings are strict about it.
+    """
+
+    ACCEPT, REFUSE = "Accept", "Refuse"
+
+    template_fields: Sequence[str] = (*ComparisonStepOperator.template_fields, *HITLOperator.template_fields)
+
+    def __init__(self, *, params: Any = None, **kwargs: Any) -> None:
+        reason = Param("", type="string", source="task", title="Reason", description="Kept with the decision.")
+        super().__init__(
+            subject="Accept the new model?",  # which one is known only once the task runs
+            options=[self.ACCEPT, self.REFUSE],
+            defaults=self.REFUSE,
+            params={"reason": reason},  # and none of the DAG's, which Airflow hands over: all would be asked for
+            response_timeout=ANSWER_WITHIN,
+            notifiers=[ApprovalAwaited()],
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:
+        from include.evaluation.comparison import judge
+        from include.evaluation.gate import overrule
 
         comparison, _ = self.load_comparison()
-        settings = self.settings
-        chosen = choose_model(self.store, comparison, tolerance=settings.gate_tolerance, seed=settings.seed)
-        decision = load_decision(self.store, self.comparison_id)
+        decision = judge(self.store, comparison, tolerance=self.settings.gate_tolerance)
+        if decision is None:
+            return self.keep(comparison, decision)
+        asked = context["params"]
+        if verdict := asked.get("overrule_gate"):
+            by = getattr(context["dag_run"], "triggering_user_name", None)
+            decision = overrule(decision, verdict, reason=asked.get("overrule_reason") or "", by=by)
+        elif self.settings.gate_rule == "strict" and not decision.is_sure:
+            self.subject = f"Accept the new model {comparison.candidate}?"
+            self.body = "\n".join(f"- {reason}" for reason in decision.reasons)
+            self.log.info("%s Asking a person, in Airflow's pages:\n%s", self.subject, self.body)
+            return super().execute(context)
+        report_answered(self.task_id)
+        return self.keep(comparison, decision)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        from include.evaluation.comparison import judge
+        from include.evaluation.gate import overrule
+
+        super().execute_complete(context, event)
+        comparison, _ = self.load_comparison()
+        decision = judge(self.store, comparison, tolerance=self.settings.gate_tolerance)
+        if decision is None:
+            raise ValueError(f"The comparison {self.comparison_id} has no candidate any more.")
+        by = responder(event)
+        reason = (event.get("params_input") or {}).get("reason") or "no reason was given"
+        decision = overrule(
+            decision,
+            "accept" if event["chosen_options"] == [self.ACCEPT] else "refuse",
+            reason=reason if by else "nobody answered in time",
+            by=by,
+        )
+        if by:  # else it is asked again, and the fault is the same
+            report_answered(self.task_id)
+        return self.keep(comparison, decision, for_later=bool(by))
+
+    def keep(self, comparison: ModelComparison, decision: Decision | None, *, for_later: bool = True) -> str:
+        from include.evaluation.comparison import keep_decision
+
+        chosen = keep_decision(self.store, comparison, decision, for_later=for_later)
         if comparison.candidate and decision:
             report_gate(comparison.candidate, decision)
         return chosen

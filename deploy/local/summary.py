@@ -64,12 +64,12 @@ def _show_trained(store: ArtifactStore, console: Console) -> None:
     model = newest_trained(store)
     if model is None:
         return
-    before, after = model.metrics.get("before", {}), model.metrics.get("after", {})
+    before, after = (model.telling_metrics.get(when, {}) for when in ("before", "after"))
     figures = ", ".join(f"{name} {before[name]:.3f} → {after[name]:.3f}" for name in after)
     pairs = ", ".join(f"{count:,} {origin}" for origin, count in model.pairs.items())
     console.print(
         Text(f"Trained   {model.version} on {sum(model.pairs.values()):,} pairs ({pairs}) in {model.seconds:.0f} s"),
-        Text(f"          in-batch: {figures or 'not measured'}"),
+        *([Text(f"          in-batch: {figures}")] if figures else []),
         sep="\n",
     )
 
@@ -87,7 +87,8 @@ def _show_metrics(report: ReportData, console: Console) -> None:
     console.print(table)
     if report.decision:
         verdict = "passed: it goes live" if report.decision.passed else "was refused: the earlier model stays"
-        console.print(Text(f"Gate      the candidate {verdict}"))
+        by = " (a person decided)" if report.decision.overruled else ""
+        console.print(Text(f"Gate      the candidate {verdict}{by}"))
         for reason in report.decision.reasons:
             console.print(Text(f"          {reason}", style="dim"))
 

@@ -136,7 +136,7 @@ def _properties(store: ArtifactStore, manifest: ModelManifest) -> dict[str, Mapp
         "Recipe": manifest.recipe,
         "Data": {"training": manifest.training_id, "snapshot": manifest.snapshot_id} | data,
         "Pairs": {} if "pairs" in data else manifest.pairs,
-        "In-batch metrics": manifest.metrics,
+        "In-batch metrics": manifest.telling_metrics,
         "Training": {"seconds": manifest.seconds or None, "device": manifest.device_usage},
     }
 

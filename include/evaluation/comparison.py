@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.evaluation.gate import Decision, decide
+from include.evaluation.gate import RULE, Decision, decide
 from include.evaluation.report import Role
 from include.evaluation.run import EvaluationPlan, load_evaluation_plan, load_results, plan_evaluation
 from include.index.live import LivePointer
@@ -55,25 +55,36 @@ class ModelComparison(BaseModel):
 
 
 def find_candidate(
-    store: ArtifactStore, *, base: str, live: LivePointer | None, tolerance: float, precision: Precision = "float32"
+    store: ArtifactStore,
+    *,
+    base: str,
+    live: LivePointer | None,
+    tolerance: float,
+    precision: Precision = "float32",
+    refused_too: bool = False,
 ) -> str | None:
     """The newest trained model, unless it is live, or was refused against what is live at no smaller a tolerance.
 
     Nor is it one that a person went back from: it would go live again by itself.
 
     :param precision: with how many bits it is to compute; another than what is live has makes it a candidate, too.
+    :param refused_too: a person decides in place of the gate: what it or a person refused before does not count.
     """
     newest = newest_trained(store)
     if newest is None:
         return None
     candidate = ensure_precision(store, newest.version, precision).version
     incumbent = live.model_version if live else base
-    if candidate == incumbent or (live and {newest.version, candidate} & set(live.refused)):
+    if candidate == incumbent:
+        return None
+    if refused_too:
+        return candidate
+    if live and {newest.version, candidate} & set(live.refused):
         return None
     path = _decision_path(candidate, incumbent)
     if store.exists(*path):
         decision = Decision.model_validate(store.read_json(*path))
-        if not decision.passed and decision.tolerance >= tolerance:
+        if not decision.passed and decision.tolerance >= tolerance and (decision.rule == RULE or decision.overruled):
             return None
     return candidate
 
@@ -123,23 +134,34 @@ def load_comparison(store: ArtifactStore, comparison_id: str) -> tuple[ModelComp
     return comparison, load_evaluation_plan(store, comparison.evaluation_id)
 
 
-def choose_model(store: ArtifactStore, comparison: ModelComparison, *, tolerance: float, seed: int) -> str:
-    """Put the candidate through the gate, keep the decision, and name the model to index with."""
+def judge(store: ArtifactStore, comparison: ModelComparison, *, tolerance: float) -> Decision | None:
+    """What the gate says about the candidate; None where there is none. Nothing is written."""
     if comparison.candidate is None:
-        return comparison.incumbent
+        return None
     results = {
         version: load_results(store, comparison.evaluation_id, version)
         for version in (comparison.candidate, comparison.incumbent)
     }
-    decision = decide(
+    return decide(
         results[comparison.candidate],
         results[comparison.incumbent],
         reference_version=comparison.incumbent,
         tolerance=tolerance,
-        seed=seed,
     )
+
+
+def keep_decision(
+    store: ArtifactStore, comparison: ModelComparison, decision: Decision | None, *, for_later: bool = True
+) -> str:
+    """Keep what was decided about the candidate, and name the model to index with.
+
+    :param for_later: a refusal holds for later runs, too; otherwise they ask again.
+    """
+    if comparison.candidate is None or decision is None:
+        return comparison.incumbent
     store.write_json(decision.model_dump(), FOLDER, comparison.comparison_id, "decision.json")
-    store.write_json(decision.model_dump(), *_decision_path(comparison.candidate, comparison.incumbent))
+    if for_later:
+        store.write_json(decision.model_dump(), *_decision_path(comparison.candidate, comparison.incumbent))
     log.info("%s %s:", comparison.candidate, "goes live" if decision.passed else "is refused")
     for reason in decision.reasons:
         log.info("  %s", reason)

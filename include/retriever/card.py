@@ -89,9 +89,11 @@ def _section(manifest: ModelManifest) -> str:
         parts += ["## Pairs", _table(("Split", "Origin", "Pairs"), rows)]
     if data.get("languages"):
         parts += ["## Languages", _table(("Language", "Training pairs"), list(data["languages"].items())[:LANGUAGES])]
-    if any(manifest.metrics.values()):
+    if any(manifest.telling_metrics.values()):
         figures = [
-            (name, when, f"{value:.3f}") for when, own in manifest.metrics.items() for name, value in own.items()
+            (name, when, f"{value:.3f}")
+            for when, own in manifest.telling_metrics.items()
+            for name, value in own.items()
         ]
         note = "In-batch: each query of the eval split among the texts of that split."
         parts += ["## Metrics", note, _table(("Metric", "Training", "Value"), sorted(figures, key=lambda row: row[0]))]

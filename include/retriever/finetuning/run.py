@@ -98,6 +98,7 @@ def fine_tune(
         recipe=recipe.model_dump(),
         pairs=count_by(train, "origin"),
         metrics={"before": before, "after": after},
+        eval_queries=len(evaluator.queries) if evaluator else 0,
         losses=losses(history),
         evaluations=evaluations(history),
         seconds=time.monotonic() - started,

@@ -1,37 +1,17 @@
-"""Per-query results made by hand, for the modules that work on them."""
+"""Fixtures of several modules here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.evaluation.metrics import per_query
-from include.evaluation.queries import QuerySet, QuerySetName
-from include.evaluation.ranking import Ranking
+from tests.include.evaluation.results import results_at
 
-CATALOGUE = 200
 MakeResults = Callable[..., pa.Table]
 
 
 @pytest.fixture
 def make_results() -> MakeResults:
-    """Results of a model whose answers stand at the given ranks; queries ask for one episode each unless told."""
-
-    def make(
-        ranks: Sequence[int], *, name: QuerySetName = "test", episodes: Sequence[int] | None = None, text: str = "query"
-    ) -> pa.Table:
-        numbers = list(episodes) if episodes is not None else list(range(len(ranks)))
-        relevant = [f"episode {number}" for number in numbers]
-        query_set = QuerySet(
-            name, [f"{text} {row}" for row in range(len(ranks))], [[one] for one in relevant], ["title"] * len(ranks)
-        )
-        ids = []
-        for rank, answer in zip(ranks, relevant, strict=True):
-            others = [f"other {number:03d}" for number in range(CATALOGUE - 1)]
-            ids.append([*others[: rank - 1], answer, *others[rank - 1 :]][:100])
-        return per_query(query_set, Ranking(ids, np.zeros((len(ranks), 100)), np.array(ranks), CATALOGUE))
-
-    return make
+    return results_at

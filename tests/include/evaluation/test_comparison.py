@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from include.evaluation.comparison import find_candidate
-from include.evaluation.gate import Decision
+from include.evaluation.gate import RULE, Decision, overrule
 from include.index.live import LivePointer, activate, write_live
 from include.retriever.registry import ModelManifest, register
 from include.storage import ArtifactStore
@@ -75,13 +75,36 @@ def test_a_refused_model_is_tried_again_only_against_another_model_or_a_larger_t
     store: ArtifactStore, tmp_path: Path
 ) -> None:
     trained(store, tmp_path, "weak", 1)
-    refused = Decision(passed=False, tolerance=0.05, reference="live", reasons=["it lost"])
+    refused = Decision(passed=False, tolerance=0.05, reference="live", reasons=["it lost"], rule=RULE)
     store.write_json(refused.model_dump(), "decisions", "weak--live.json")
     live = live_with(store, "live")
     assert find_candidate(store, base="base", live=live, tolerance=0.05) is None
     assert find_candidate(store, base="base", live=live, tolerance=0.01) is None
     assert find_candidate(store, base="base", live=live, tolerance=0.10) == "weak"
     assert find_candidate(store, base="base", live=live_with(store, "another"), tolerance=0.05) == "weak"
+
+
+def test_a_refusal_by_an_earlier_rule_binds_nobody_unless_a_person_gave_it(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    trained(store, tmp_path, "good", 1)
+    live = live_with(store, "live")
+    before = Decision(passed=False, tolerance=0.05, reference="live", reasons=["its interval was wide"])
+    store.write_json(before.model_dump(exclude={"rule"}), "decisions", "good--live.json")
+    assert find_candidate(store, base="base", live=live, tolerance=0.05) == "good"
+    by_hand = overrule(before, "refuse", reason="no", by="Ada")
+    store.write_json(by_hand.model_dump(exclude={"rule"}), "decisions", "good--live.json")
+    assert find_candidate(store, base="base", live=live, tolerance=0.05) is None
+
+
+def test_a_person_may_ask_for_a_model_that_was_refused_or_left(store: ArtifactStore, tmp_path: Path) -> None:
+    trained(store, tmp_path, "left", 1)
+    live = live_with(store, "live").model_copy(update={"refused": ["left"]})
+    refused = Decision(passed=False, tolerance=0.05, reference="live", reasons=["it lost"], rule=RULE)
+    store.write_json(refused.model_dump(), "decisions", "left--live.json")
+    assert find_candidate(store, base="base", live=live, tolerance=0.05) is None
+    assert find_candidate(store, base="base", live=live, tolerance=0.05, refused_too=True) == "left"
+    assert find_candidate(store, base="base", live=live_with(store, "left"), tolerance=0.05, refused_too=True) is None
 
 
 def test_another_precision_makes_the_live_model_a_candidate_again(store: ArtifactStore, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_the_page_loads_nothing(full: ReportData) -> None:
 def test_the_full_page_has_every_part(full: ReportData) -> None:
     text = text_of(render(full))
     assert not re.search(r"\b(nan|inf|None|undefined)\b", text, re.IGNORECASE)
-    for part in ("1,231", "0.987", "improved", "right episode", "12 s", "Lower bound", "Snapshot", "Recall@30"):
+    for part in ("1,231", "0.987", "improved", "right episode", "12 s", "Loss allowed", "Snapshot", "Recall@30"):
         assert part in text
     assert len(HTMLParser(render(full)).css("svg[role=img][aria-label]")) == 3
 
