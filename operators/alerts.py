@@ -43,9 +43,6 @@ LOST = (
     "Look at the machine and the task's log, then clear the failed task."
 )
 
-NAMED = 3
-"""Questions that a message quotes."""
-
 
 class AlertNotifier(BaseNotifier):
     """Reports what a callback of Airflow is about; a subclass for each occasion."""
@@ -276,91 +273,40 @@ def report_freshness(age: timedelta, limit: timedelta | None) -> None:
 
     :param limit: None if it may be of any age.
     """
-    from include.alerts.alert import Kind, fault_id
-    from include.alerts.message import in_words
+    from include.alerts.alert import Kind
+    from include.alerts.facts import freshness_facts
 
-    with harmless():
-        ti = get_current_context()["ti"]
-        if limit is None or age <= limit:
-            over(fault_id(ti.dag_id, ti.task_id, Kind.FRESHNESS))
-            return
-        announcer().met(
-            _alert(
-                Kind.FRESHNESS,
-                ti.dag_id,
-                ti.run_id,
-                task_id=ti.task_id,
-                headline=f"The published snapshot is older than {in_words(limit)}",
-                detail=f"It was made {in_words(age)} ago.",
-                next_step=(
-                    "See whether ingest_episodes runs and is not paused, and whether its source still has new "
-                    "versions; if it seldom has, raise PODSEARCH_FRESHNESS_DAYS."
-                ),
-                links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
-            )
-        )
+    _report(Kind.FRESHNESS, freshness_facts(age, limit) if limit is not None and age > limit else None)
 
 
 def report_lag(lag: Lag | None, limit: timedelta) -> None:
     """Report that search has not got the published snapshot for too long, or that it has it now."""
-    from include.alerts.alert import Kind, fault_id
-    from include.alerts.message import in_words, moment
+    from include.alerts.alert import Kind
+    from include.alerts.facts import lag_facts
 
-    with harmless():
-        ti, now = get_current_context()["ti"], datetime.now(UTC)
-        if lag is None or now - lag.since <= limit:
-            over(fault_id(ti.dag_id, ti.task_id, Kind.LAG))
-            return
-        live, missed = lag.live, lag.missed
-        answers = f"Search answers from the snapshot {live.snapshot_id}" if live else "Nothing is live"
-        published = f"{missed[-1].snapshot_id} was published at {moment(missed[-1].published_at)}"
-        more = f", the last of {len(missed)} since then" if len(missed) > 1 else ""
-        announcer().met(
-            _alert(
-                Kind.LAG,
-                ti.dag_id,
-                ti.run_id,
-                task_id=ti.task_id,
-                headline=f"Search has been behind what is published for {in_words(now - lag.since)}",
-                detail=f"{answers}; {published}{more}. It is behind since {moment(lag.since)}.",
-                next_step=(
-                    "See whether reindex_episodes is paused, fails, or waits for approval; then trigger it. If it "
-                    "only takes longer than that, raise PODSEARCH_INDEX_LAG_HOURS."
-                ),
-                links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
-            )
-        )
+    now = datetime.now(UTC)
+    _report(Kind.LAG, lag_facts(lag, now) if lag and now - lag.since > limit else None)
 
 
 def report_search(checked: Checked | None, live: LivePointer | None) -> None:
-    """Report that search does not answer what it is known to answer, or that it does."""
-    from include.alerts.alert import Kind, fault_id
-    from include.search.canaries import K
+    """Report that search does not find what it is known to find, or that it does."""
+    from include.alerts.alert import Kind
+    from include.alerts.facts import search_facts
+
+    _report(Kind.SEARCH, search_facts(checked, live) if live and checked and checked.lost else None)
+
+
+def _report(kind: Kind, facts: dict[str, Any] | None) -> None:
+    """Report what a task that watches has met, or that nothing is the matter (any more)."""
+    from include.alerts.alert import fault_id
 
     with harmless():
         ti = get_current_context()["ti"]
-        if checked is None or live is None or not checked.lost:
-            over(fault_id(ti.dag_id, ti.task_id, Kind.SEARCH))
+        if facts is None:
+            over(fault_id(ti.dag_id, ti.task_id, kind))
             return
-        lost, asked = checked.lost, checked.asked
-        questions = [f"“{item.query}”" + (f" (was no. {item.rank})" if item.rank else "") for item in lost[:NAMED]]
-        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
-        announcer().met(
-            _alert(
-                Kind.SEARCH,
-                ti.dag_id,
-                ti.run_id,
-                task_id=ti.task_id,
-                cause=live.namespace,
-                headline=f"Search misses {len(lost)} of {asked} episodes that it is known to find",
-                detail=f"Not among the first {K} results: {', '.join(questions)}{more}. Asked of {live.namespace}.",
-                next_step=(
-                    "Trigger reindex_episodes: it holds the index against the snapshot and says what is missing; the "
-                    "run after it then builds the index anew. Meanwhile rollback_index can go back to the model before."
-                ),
-                links=[_link("Task", ti.dag_id, ti.run_id, ti.task_id)],
-            )
-        )
+        links = [_link("Task", ti.dag_id, ti.run_id, ti.task_id)]
+        announcer().met(_alert(kind, ti.dag_id, ti.run_id, task_id=ti.task_id, links=links, **facts))
 
 
 def over(fault: str) -> None:

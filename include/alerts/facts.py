@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from include.alerts.alert import MAX_FINDINGS, Finding, Link
+from include.alerts.message import in_words, moment
 from include.quality.result import DOCS, FOLDER, Outcome, QualityResult, Severity
 from include.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from include.episodes.snapshot import Publication
     from include.index.live import LivePointer
+    from include.search.canaries import Checked
 
 STOPPED = "Nothing was published. Look at the Data Docs; mend the source or the threshold, then clear the failed task."
 GOES_ON = "The run goes on. Look at the Data Docs, and at the source if this is not as it should be."
+NAMED = 3
+"""Questions that a message quotes."""
 
 
 def findings_of(outcomes: Sequence[Outcome]) -> list[Finding]:
@@ -107,6 +111,51 @@ def lag_of_index(store: ArtifactStore) -> Lag | None:
     mine = [place for place, item in enumerate(past) if live and item.snapshot_id == live.snapshot_id]
     missed = past[mine[-1] + 1 :] if mine else past
     return Lag(live, missed) if missed else None
+
+
+def freshness_facts(age: timedelta, limit: timedelta) -> dict[str, Any]:
+    """The fields of an alert about a published snapshot that is older than it may be."""
+    return {
+        "headline": f"The published snapshot is older than {in_words(limit)}",
+        "detail": f"It was made {in_words(age)} ago.",
+        "next_step": (
+            "See whether ingest_episodes runs and is not paused, and whether its source still has new versions; if it "
+            "seldom has, raise PODSEARCH_FRESHNESS_DAYS."
+        ),
+    }
+
+
+def lag_facts(lag: Lag, now: datetime) -> dict[str, Any]:
+    """The fields of an alert about an index that is behind what was published."""
+    latest = lag.missed[-1]
+    answers = f"Search answers from the snapshot {lag.live.snapshot_id}" if lag.live else "Nothing is live"
+    more = f", the last of {len(lag.missed)} since then" if len(lag.missed) > 1 else ""
+    published = f"{latest.snapshot_id} was published at {moment(latest.published_at)}{more}"
+    return {
+        "headline": f"Search has been behind what is published for {in_words(now - lag.since)}",
+        "detail": f"{answers}; {published}. It is behind since {moment(lag.since)}.",
+        "next_step": (
+            "See whether reindex_episodes is paused, fails, or waits for approval; then trigger it. If it only takes "
+            "longer than that, raise PODSEARCH_INDEX_LAG_HOURS."
+        ),
+    }
+
+
+def search_facts(checked: Checked, live: LivePointer) -> dict[str, Any]:
+    """The fields of an alert about canaries that were not answered; it quotes up to :data:`NAMED`."""
+    from include.search.canaries import K
+
+    lost = [f"“{item.query}”" + (f" (was no. {item.rank})" if item.rank else "") for item in checked.lost]
+    more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    return {
+        "cause": live.namespace,
+        "headline": f"Search misses {len(lost)} of {checked.asked} episodes that it is known to find",
+        "detail": f"Not among the first {K} results: {', '.join(lost[:NAMED])}{more}. Asked of {live.namespace}.",
+        "next_step": (
+            "Trigger reindex_episodes: it holds the index against the snapshot and says what is missing; the run after "
+            "it then builds the index anew. Meanwhile rollback_index can go back to the model before."
+        ),
+    }
 
 
 def run_url(base_url: str, dag_id: str, run_id: str, task_id: str | None = None, map_index: int = -1) -> str:
