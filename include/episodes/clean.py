@@ -8,9 +8,12 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from html.entities import html5
 from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
+
+from include.episodes.mojibake import read_anew
 
 REPEAT_CHARS = 20
 """A line or sentence shorter than this may stand twice in a description ("Links:")."""
@@ -62,7 +65,15 @@ _ODD_REFERENCE = re.compile(rf"&#(?!(?:{_ORDINARY});)", re.I)
 _CUT_TAG = re.compile(r"<(?:/[a-z0-9]*|[a-z][a-z0-9]*\s+[a-z-]+\s*=[^<>]*)$", re.I)
 """A tag that the publisher's cut of a long description left unfinished."""
 _DROPPED_TAG = re.compile(rf"<(?:{'|'.join(_DROPPED)})\b", re.I)
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.I)
+_CDATA = re.compile(r"<!\[CDATA\[|\]\]>", re.I)
+_WITHOUT_SEMICOLON = "|".join(sorted((name for name in html5 if not name.endswith(";")), key=len, reverse=True))
+_ENTITY = re.compile(
+    rf"&(?:#\d{{2,7}};?|#\d;|#x[0-9a-f]{{2,6}};?|#x[0-9a-f];|[a-z][a-z0-9]{{1,31}};|(?-i:{_WITHOUT_SEMICOLON})(?![a-z0-9=;]))",
+    re.I,
+)
+"""References as HTML reads them: those of old also without a semicolon, unless they may be part of an address."""
+MOST_ESCAPES = 4
+"""How often a text may have been escaped. Feeds are found that went through three programs which all did it."""
 
 _CONTROLS = "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
 _GLYPHLESS = (
@@ -92,7 +103,7 @@ def clean_line(raw: str) -> str:
     raw = raw[: MARKUP_FACTOR * MAX_LINE_CHARS]
     if raw.isascii() and raw.isprintable() and "<" not in raw and "&" not in raw:
         return _cut(" ".join(raw.split()), MAX_LINE_CHARS)
-    return _cut(_collapse(_visible(_plain(raw))), MAX_LINE_CHARS)
+    return _cut(_collapse(_visible(read_anew(_plain(raw)))), MAX_LINE_CHARS)
 
 
 def clean_description(raw: str, *, title: str, max_chars: int) -> Cleaned:
@@ -105,7 +116,7 @@ def clean_description(raw: str, *, title: str, max_chars: int) -> Cleaned:
     :param max_chars: length at which the text is cut, at the end of a word.
     """
     limit = MARKUP_FACTOR * max_chars
-    text = _visible(_plain(raw[:limit]))
+    text = _visible(read_anew(_plain(raw[:limit])))
     if "\n" in text:
         text = _without_repeated_lines(text)
     text = _without_heading(text, title)
@@ -117,13 +128,15 @@ def clean_description(raw: str, *, title: str, max_chars: int) -> Cleaned:
 def _plain(raw: str) -> str:
     """Text without markup and entities, whose lines are still lines."""
     text = raw.replace("\r", "\n").replace("\x00", " ")  # a parser of HTML would make a replacement character of NUL
-    if "<" in text and _MARKUP.search(text):
-        text = _html_to_text(text)
-    elif "&" in text:
-        text = _decode_entities(text)
-        if "<" in text and _MARKUP.search(text):  # the whole description was escaped
-            text = _html_to_text(text)
-    return _decode_entities(text) if "&" in text else text  # what is left was escaped twice
+    parsed = False  # once only: tags that are text in HTML are text
+    for _ in range(MOST_ESCAPES):
+        if not parsed and "<" in text and _MARKUP.search(text):
+            text, parsed = _html_to_text(text), True
+        elif "&" in text and (decoded := _decode_entities(text)) != text:
+            text = decoded
+        else:
+            break
+    return text
 
 
 def _decode_entities(text: str) -> str:
@@ -131,6 +144,8 @@ def _decode_entities(text: str) -> str:
 
 
 def _html_to_text(text: str) -> str:
+    if "<![" in text:
+        text = _CDATA.sub("", text)  # a parser of HTML would take it for a comment, and all of the text with it
     simple = _SIMPLE_INLINE.sub("", _SIMPLE_BLOCK.sub("\x00", text))
     if "<" not in simple and not ("&#" in simple and _ODD_REFERENCE.search(simple)):
         return html.unescape(simple.replace("\x00", "\n"))

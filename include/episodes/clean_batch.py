@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from include.episodes.clean import ATTRIBUTES, SIMPLE_BLOCKS, SIMPLE_INLINES, clean_description
+from include.episodes.mojibake import MARKS
 
 USUAL = {
     "&amp;": "&",
@@ -83,7 +84,7 @@ def _without_markup(max_chars: int) -> tuple[pl.Expr, ...]:
     # By way of NUL, which no attribute may hold: two halves of a tag around a block must not become one.
     text = text.str.replace_all(_BLOCK, "\x00").str.replace_all(_INLINE, "").str.replace_all("\x00", "\n", literal=True)
     # No text has more characters than bytes: what is longer than this may have to be cut.
-    special = raw.str.contains(ODD) | (raw.str.len_bytes() > max_chars)
+    special = raw.str.contains("\x00", literal=True) | (raw.str.len_bytes() > max_chars)
     return pl.col("title"), special.alias("special"), text.alias("text")
 
 
@@ -99,8 +100,9 @@ def _decoded() -> tuple[pl.Expr, ...]:
 
 def _in_lines() -> tuple[pl.Expr, ...]:
     text = pl.col("text")
-    # Markup or references that were escaped twice, and show only now.
+    # Markup or references that were escaped twice, and show only now; and what was decoded wrongly.
     special = pl.col("special") | text.str.contains("<", literal=True) | text.str.contains(_REFERENCE)
+    special |= text.str.contains(f"{ODD}|{MARKS}")
     lines = text.str.replace_all(_LINE_END, "\n").str.strip_chars(" \t\n\u00a0")
     return pl.col("title"), special.alias("special"), lines.alias("text")
 

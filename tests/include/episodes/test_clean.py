@@ -75,11 +75,62 @@ def test_plain_text_of_every_script_survives(text: str) -> None:
         ("&lt;p&gt;one&lt;/p&gt;&lt;p&gt;two&lt;/p&gt;", "one two"),
         ("3 &lt; 4", "3 < 4"),
         ("a&nbsp;b&copy=c", "a b&copy=c"),
+        ("&copy 2017 caf&eacute, it&#8217s &#x27so&#x27", "© 2017 café, it’s 'so'"),
+        ("Q&amp;amp;amp;A it&amp;amp;#39;s", "Q&A it's"),
+        ("<p>Q&amp;amp;amp;A</p>", "Q&A"),
+        ("&amp;lt;p&amp;gt;one&amp;lt;/p&amp;gt;&amp;lt;p&amp;gt;two&amp;lt;/p&amp;gt;", "one two"),
+        ("<p>the &lt;b&gt; tag</p>", "the <b> tag"),
         ("a&#0;b", "a\ufffdb"),
     ],
 )
-def test_entities_are_decoded_also_when_escaped_twice(raw: str, text: str) -> None:
+def test_entities_are_decoded_however_often_they_were_escaped(raw: str, text: str) -> None:
     assert clean(raw) == text
+    assert clean_line(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("<![CDATA[hello]]>", "hello"),
+        ("<![CDATA[<p>hello &amp; bye</p>]]>", "hello & bye"),
+        ("<p><![CDATA[3 < 4]]></p>", "3 < 4"),
+        ("&lt;![CDATA[hello]]&gt;", "hello"),
+        ("<![CDATA[<![CDATA[hello]]>]]>", "hello"),
+        ("<![cdata[hello", "hello"),
+        ("a[[0]]> b", "a[[0]]> b"),
+        ("<![if !mso]>hello<![endif]>", "hello"),
+    ],
+)
+def test_what_stands_in_cdata_is_text(raw: str, text: str) -> None:
+    assert clean(raw) == text
+    assert clean_line(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("Itâ€™s cafÃ©", "It’s café"),
+        ("It’s café, cafÃ© et dâ€™autres", "It’s café, café et d’autres"),
+        ("<p>It&acirc;&euro;&trade;s</p>", "It’s"),
+        ("Itâ\x80\x99s", "It’s"),
+        ("Ãœber SÃ£o Paulo", "Über São Paulo"),
+        ("Ã&nbsp; propos", "à propos"),
+        ("Ã¢â‚¬â„¢", "’"),
+        ("ÐŸÑ€Ð¸Ð²ÐµÑ‚ ðŸ˜€", "Привет 😀"),
+    ],
+)
+def test_what_was_decoded_wrongly_is_read_anew(raw: str, text: str) -> None:
+    assert clean(raw) == text
+    assert clean_line(raw) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Spaß“ und groß – à «propos»", "voilà ! café” l’été… É…", "SÃO PAULO", "NAÏVE… Â", "Île-de-France, ÉTÉ® 10 €"],
+)
+def test_what_was_decoded_rightly_stays(text: str) -> None:
+    assert clean(text) == text
+    assert clean_line(text) == text
 
 
 @pytest.mark.parametrize(
@@ -147,7 +198,8 @@ def test_a_long_text_is_cut_at_a_word() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["<p>", "<", "&amp;", "<a ", "<!--", ". ", "a\n", "&lt;", "\u200d", "<b>", "\u0301", '<a href="']
+    "piece",
+    ["<p>", "<", "&amp;", "<a ", "<!--", ". ", "a\n", "&lt;", "\u200d", "<b>", "\u0301", '<a href="', "â€™", "&copy"],
 )
 def test_a_hostile_field_of_5_mb_takes_no_time(piece: str) -> None:
     started = time.process_time()

@@ -121,6 +121,21 @@ TEXTS = [
         Published(holds=("episode-3", {"description": None}), counted={"without_description": 1}),
     ),
     Case(
+        "a description in CDATA twice",
+        change("episodes", [3], description="<![CDATA[<p>About owls</p>]]>"),
+        Published(holds=("episode-3", {"description": "About owls"})),
+    ),
+    Case(
+        "text that was decoded wrongly on its way",
+        change("episodes", [3], title="Itâ€™s cafÃ©", description="<p>Itâ€™s cafÃ©</p>"),
+        Published(holds=("episode-3", {"title": "It’s café", "description": "It’s café"})),
+    ),
+    Case(
+        "references without a semicolon, and escaped three times",
+        change("episodes", [3], title="&copy 2017", description="Q&amp;amp;amp;A"),
+        Published(holds=("episode-3", {"title": "© 2017", "description": "Q&A"})),
+    ),
+    Case(
         "blanks alone, in each field that must be there",
         several(
             change("episodes", [0], uuid=" \t "),
