@@ -19,3 +19,10 @@ class RetryLaterError(Exception):
     def __init__(self, message: str, *, seconds: float | None = None) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+class OvertakenError(Exception):
+    """What a run began with has been replaced since, by a newer run or by a person: it must change nothing any more.
+
+    Nothing is wrong, and nothing needs to be done; the message says what has come meanwhile.
+    """
