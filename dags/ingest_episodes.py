@@ -6,7 +6,9 @@ validates that, and publishes it. What cannot be used goes to quarantine with th
 **Owner:** podsearch. **If it fails:** nothing was published and search goes on with the last good snapshot. Read
 the log of the failed task: a failed validation names the expectations and the Data Docs; a bad file is named with
 what is wrong in it. Mend the source or the threshold, then clear the failed task. A catalogue that is unlike those
-before, and is meant to be, is let through by triggering the DAG with "Accept drift".
+before, and is meant to be, is let through by triggering the DAG with "Accept drift". A run that a newer one has
+overtaken publishes nothing, whichever of its tasks is cleared; to go back to an earlier snapshot, trigger the DAG with
+"Go back to".
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from operators.alerts import RunFailed, RunSucceeded
 from operators.episodes import (
+    GO_BACK,
     CheckSourceOperator,
     FetchDatasetOperator,
+    GoBackOperator,
     PrepareSnapshotOperator,
     PublishSnapshotOperator,
 )
@@ -43,7 +47,14 @@ with DAG(
             title="Accept drift",
             description="Hold this catalogue against no earlier one: it has changed, and that is right. "
             "Later ones are held against it.",
-        )
+        ),
+        "go_back_to": Param(
+            None,
+            type=["null", "string"],
+            pattern="^[0-9a-f]{12}$",
+            title="Go back to",
+            description="Id of an earlier snapshot to publish again, in place of looking for a new one.",
+        ),
     },
     tags=[Tag.PODSEARCH, Tag.INGESTION],
 ):
@@ -52,7 +63,10 @@ with DAG(
     folder = "{{ ti.xcom_pull(task_ids='fetch_dataset') }}"
     snapshot_id = "{{ ti.xcom_pull(task_ids='prepare_snapshot') }}"
 
-    check_source = CheckSourceOperator(task_id="check_source", **PATIENT)
+    latest = "{{ ti.xcom_pull(task_ids='check_source', key='latest') }}"
+    go_back_to = "{{ params.go_back_to or '' }}"
+
+    check_source = CheckSourceOperator(task_id="check_source", go_back_to=go_back_to, **PATIENT)
     fetch_dataset = FetchDatasetOperator(
         task_id="fetch_dataset", source_version=version, execution_timeout=timedelta(hours=6), **PATIENT
     )
@@ -63,7 +77,12 @@ with DAG(
     prepare_snapshot = PrepareSnapshotOperator(task_id="prepare_snapshot", folder=folder, source_version=version)
     validate_episodes = ValidateEpisodesOperator(task_id="validate_episodes", snapshot_id=snapshot_id, run_name=run)
     validate_drift = ValidateDriftOperator(task_id="validate_drift", snapshot_id=snapshot_id, run_name=run)
-    publish_snapshot = PublishSnapshotOperator(task_id="publish_snapshot", snapshot_id=snapshot_id, run_name=run)
+    publish_snapshot = PublishSnapshotOperator(
+        task_id="publish_snapshot", snapshot_id=snapshot_id, source_version=version, latest=latest, run_name=run
+    )
+    go_back = GoBackOperator(
+        task_id=GO_BACK, snapshot_id=go_back_to, latest=latest, run_name="{{ dag_run.run_after | ts_nodash }}"
+    )
 
     (
         check_source
@@ -73,3 +92,4 @@ with DAG(
         >> [validate_episodes, validate_drift]
         >> publish_snapshot
     )
+    check_source >> go_back

@@ -14,11 +14,13 @@ from pydantic import BaseModel
 
 from include.episodes.parts import GROUP_ROWS, LocalPart
 from include.episodes.schema import EPISODES, SCHEMA_VERSION, WARNINGS
+from include.errors import OvertakenError, PermanentError
 from include.storage import MANIFEST, ArtifactStore, digest
 
 FOLDER = "snapshots"
 LATEST = "latest.json"
 QUARANTINE_FILE = "quarantine.parquet"
+NOTHING = "nothing"
 MAX_PUBLICATIONS = 1_000
 """How many are remembered: a snapshot a night for almost three years."""
 INDEXED = ("content_hash", "title", "show_title", "language", "published_at")
@@ -64,6 +66,8 @@ class Publication(BaseModel):
 
     snapshot_id: str
     published_at: datetime
+    refused: list[str] = []
+    """Versions of the source that a person went back from: they are not ingested again by themselves."""
 
 
 class Difference(BaseModel):
@@ -127,14 +131,51 @@ def write_parts(
     return manifest
 
 
-def publish(store: ArtifactStore, snapshot_id: str) -> Manifest:
-    """Make a written snapshot the latest one, in one atomic step. Publishing the latest one again changes nothing."""
+def publish(
+    store: ArtifactStore,
+    snapshot_id: str,
+    *,
+    source_version: str | None = None,
+    seen: str | None = None,
+    refused: Sequence[str] = (),
+) -> Manifest:
+    """Make a written snapshot the latest one, in one atomic step. Publishing the latest one again changes nothing.
+
+    :param source_version: what it must have been made from, if given.
+    :param seen: what :func:`latest_entry` was when the run began, if it is a run that publishes.
+    :param refused: see :class:`Publication`.
+    :raises PermanentError: it was made from another version of the source.
+    :raises OvertakenError: another snapshot was published since the run began.
+    """
     manifest, past = load(store, snapshot_id), publications(store)
-    if not past or past[-1].snapshot_id != snapshot_id:
-        past = [*past, Publication(snapshot_id=snapshot_id, published_at=datetime.now(UTC))][-MAX_PUBLICATIONS:]
-        kept = [item.model_dump(mode="json") for item in past]
-        store.write_json({"snapshot_id": snapshot_id, "publications": kept}, FOLDER, LATEST)
+    if source_version is not None and manifest.source_version != source_version:
+        raise PermanentError(
+            f"The snapshot {snapshot_id} was made from version {manifest.source_version} of the source, and this run "
+            f"looked up version {source_version}: clear prepare_snapshot with the tasks after it, or trigger a new run."
+        )
+    newest = latest(store)
+    if newest and newest.snapshot_id == snapshot_id and past:
+        return manifest
+    if seen is not None and (now := latest_entry(store)) != seen:
+        raise OvertakenError(
+            f"The snapshot {snapshot_id} is not published: when its run began, the latest was {seen}, and by now it is "
+            f"{now}. To go back on purpose, trigger ingest_episodes with go_back_to={snapshot_id}."
+        )
+    entry = Publication(snapshot_id=snapshot_id, published_at=datetime.now(UTC), refused=sorted(refused))
+    kept = [item.model_dump(mode="json") for item in [*past, entry][-MAX_PUBLICATIONS:]]
+    store.write_json({"snapshot_id": snapshot_id, "publications": kept}, FOLDER, LATEST)
     return manifest
+
+
+def latest_entry(store: ArtifactStore) -> str:
+    """Names the latest publication, so that one can tell later whether there was another since.
+
+    The snapshot alone does not say it: one may have gone back to it meanwhile.
+    """
+    newest, past = latest(store), publications(store)
+    if newest is None:
+        return NOTHING
+    return f"{newest.snapshot_id}, published at {past[-1].published_at.isoformat()}" if past else newest.snapshot_id
 
 
 def publications(store: ArtifactStore) -> list[Publication]:

@@ -28,7 +28,7 @@ def test_raw_files_are_checked_before_they_are_prepared(ingest: DAG) -> None:
 
 def test_publishing_announces_new_episodes_and_nothing_else_does(ingest: DAG) -> None:
     outlets = {task.task_id: task.outlets for task in ingest.tasks if task.outlets}
-    assert outlets == {"publish_snapshot": [EPISODES]}
+    assert outlets == {"publish_snapshot": [EPISODES], "go_back": [EPISODES]}
 
 
 def test_what_asks_other_peoples_servers_waits_out_an_outage(ingest: DAG) -> None:

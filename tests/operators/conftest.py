@@ -158,7 +158,13 @@ def ingest(context: FakeContext) -> dict[str, Any]:
     folder = FetchDatasetOperator(task_id="fetch_dataset", source_version=version).execute(airflow)
     prepare = PrepareSnapshotOperator(task_id="prepare_snapshot", folder=folder, source_version=version)
     snapshot_id = prepare.execute(airflow)
-    publish = PublishSnapshotOperator(task_id="publish_snapshot", snapshot_id=snapshot_id, run_name=version)
+    publish = PublishSnapshotOperator(
+        task_id="publish_snapshot",
+        snapshot_id=snapshot_id,
+        source_version=version,
+        latest=context.ti.pushed["latest"],
+        run_name=version,
+    )
     return publish.execute(airflow)
 
 

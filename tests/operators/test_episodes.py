@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from include.episodes import prepare as prepare_module
 from include.episodes import snapshot
@@ -17,6 +18,7 @@ from include.settings import get_settings
 from operators.episodes import (
     CheckSourceOperator,
     FetchDatasetOperator,
+    GoBackOperator,
     PrepareSnapshotOperator,
     PublishSnapshotOperator,
 )
@@ -37,6 +39,121 @@ def fetch(version: str) -> FetchDatasetOperator:
 def prepare(installation: Installation, version: str) -> PrepareSnapshotOperator:
     folder = str(installation.dataset)
     return PrepareSnapshotOperator(task_id="prepare_snapshot", folder=folder, source_version=version)
+
+
+def publish(summary: dict[str, Any], began: FakeContext) -> PublishSnapshotOperator:
+    """The publishing task of a run, cleared: what the run was told, and what it saw when it began."""
+    return PublishSnapshotOperator(
+        task_id="publish_snapshot",
+        snapshot_id=summary["snapshot_id"],
+        source_version=summary["source_version"],
+        latest=began.ti.pushed["latest"],
+        run_name=summary["source_version"],
+    )
+
+
+def run_of(installation: Installation, episodes: int) -> tuple[dict[str, Any], FakeContext]:
+    """A run on a source of so many episodes: what it published, and its context."""
+    installation.write_dataset(episodes=episodes)
+    context = FakeContext()
+    return ingest(context), context
+
+
+def latest_of(installation: Installation) -> str:
+    latest = snapshot.latest(installation.store)
+    assert latest is not None
+    return latest.snapshot_id
+
+
+def go_back(snapshot_id: str, context: FakeContext) -> dict[str, Any]:
+    """A run that was told to go back."""
+    with pytest.raises(DownstreamTasksSkipped):
+        CheckSourceOperator(task_id="check_source", go_back_to=snapshot_id).execute(context)  # type: ignore[arg-type]
+    task = GoBackOperator(
+        task_id="go_back", snapshot_id=snapshot_id, latest=context.ti.pushed["latest"], run_name="back"
+    )
+    return task.execute(context)  # type: ignore[arg-type]
+
+
+def test_a_cleared_publishing_task_of_an_older_run_does_not_take_the_catalogue_back(
+    installation: Installation, skips: Skips
+) -> None:
+    older, began = run_of(installation, 6)
+    newer, _ = run_of(installation, 8)
+    cleared = FakeContext()
+    reason = skips(publish(older, began), cleared)
+    assert latest_of(installation) == newer["snapshot_id"]
+    assert "A newer run has overtaken this one, which changes nothing." in reason
+    assert f"go_back_to={older['snapshot_id']}" in reason
+    assert not cleared.announced(EPISODES), "no re-index is started"
+
+
+def test_a_publishing_task_that_failed_is_overtaken_by_a_run_since_even_if_that_went_back(
+    installation: Installation, skips: Skips
+) -> None:
+    first, _ = run_of(installation, 6)
+    installation.write_dataset(episodes=7)
+    began = FakeContext()
+    version = check().execute(began)  # type: ignore[arg-type]
+    late = {"snapshot_id": prepare(installation, version).execute(began), "source_version": version}  # type: ignore[arg-type]
+    run_of(installation, 8)
+    go_back(first["snapshot_id"], FakeContext())
+    skips(publish(late, began), FakeContext())
+    assert latest_of(installation) == first["snapshot_id"]
+
+
+def test_a_snapshot_of_another_version_than_the_run_looked_up_is_not_published(installation: Installation) -> None:
+    older, began = run_of(installation, 6)
+    newer, _ = run_of(installation, 8)
+    mixed = older | {"source_version": newer["source_version"]}
+    with pytest.raises(PermanentError, match="clear prepare_snapshot with the tasks after it"):
+        publish(mixed, began).execute(FakeContext())  # type: ignore[arg-type]
+    assert latest_of(installation) == newer["snapshot_id"]
+
+
+def test_going_back_on_purpose_is_said_announced_and_not_undone_by_the_next_run(
+    installation: Installation, skips: Skips, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, _ = run_of(installation, 6)
+    newer, _ = run_of(installation, 8)
+    context = FakeContext()
+    back = go_back(older["snapshot_id"], context)
+    assert latest_of(installation) == older["snapshot_id"]
+    assert (back["added"], back["removed"]) == (0, 2)
+    assert context.announced(EPISODES) == back
+    assert f"Went back, as asked, to the snapshot {older['snapshot_id']}" in capsys.readouterr().out
+
+    assert "a person went back from it" in skips(check(), FakeContext())
+    go_back(newer["snapshot_id"], FakeContext())
+    assert latest_of(installation) == newer["snapshot_id"]
+    go_back(older["snapshot_id"], FakeContext())
+    newest, _ = run_of(installation, 9)
+    assert latest_of(installation) == newest["snapshot_id"], "a newer version is ingested all the same"
+
+
+def test_a_cleared_task_that_went_back_is_overtaken_as_well(installation: Installation, skips: Skips) -> None:
+    older, _ = run_of(installation, 6)
+    run_of(installation, 8)
+    began = FakeContext()
+    go_back(older["snapshot_id"], began)
+    newest, _ = run_of(installation, 9)
+    task = GoBackOperator(
+        task_id="go_back", snapshot_id=older["snapshot_id"], latest=began.ti.pushed["latest"], run_name="back"
+    )
+    skips(task, FakeContext())
+    assert latest_of(installation) == newest["snapshot_id"]
+
+
+def test_one_goes_back_to_a_published_snapshot_only_and_only_if_told_to(
+    installation: Installation, context: FakeContext, skips: Skips
+) -> None:
+    published, _ = run_of(installation, 6)
+    written = installation.write_snapshot("never published")
+    for name in (written, "0123456789ab"):
+        with pytest.raises(PermanentError, match=f"{name}.* The last ones are: {published['snapshot_id']}"):
+            go_back(name, FakeContext())
+    task = GoBackOperator(task_id="go_back", snapshot_id="", latest="nothing", run_name="back")
+    assert "not told to go back" in skips(task, context)
 
 
 def test_a_source_that_was_never_ingested_is_new(installation: Installation, context: FakeContext) -> None:
@@ -142,10 +259,7 @@ def test_publishing_again_announces_the_same(installation: Installation, context
     installation.write_dataset(episodes=8)
     summary = ingest(context)
     assert summary["added"] == 2
-    publish = PublishSnapshotOperator(
-        task_id="publish_snapshot", snapshot_id=summary["snapshot_id"], run_name=summary["source_version"]
-    )
-    assert publish.execute(context) == summary  # type: ignore[arg-type]
+    assert publish(summary, context).execute(context) == summary  # type: ignore[arg-type]
 
 
 def test_going_back_to_an_earlier_source_is_announced_as_the_change_it_is(
@@ -165,7 +279,9 @@ def test_going_back_to_an_earlier_source_is_announced_as_the_change_it_is(
     [
         (FetchDatasetOperator, {"source_version"}),
         (PrepareSnapshotOperator, {"folder", "source_version"}),
-        (PublishSnapshotOperator, {"snapshot_id", "run_name"}),
+        (CheckSourceOperator, {"go_back_to"}),
+        (PublishSnapshotOperator, {"snapshot_id", "source_version", "latest", "run_name"}),
+        (GoBackOperator, {"snapshot_id", "latest", "run_name"}),
     ],
 )
 def test_what_differs_between_runs_can_be_templated(operator: Any, fields: set[str]) -> None:
