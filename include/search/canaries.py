@@ -72,7 +72,9 @@ def check(store: ArtifactStore, live: LivePointer, ask: Ask, curated: Mapping[st
     """
     kept = _read(store)
     if kept and kept.are_of(live):
-        return Checked(len(kept.canaries), _lost(ask, kept.canaries))
+        lost = _lost(ask, kept.canaries)
+        there = _not_withdrawn(store, live, lost)
+        return Checked(len(kept.canaries) - len(lost) + len(there), there)
     episodes = snapshot.read(store, live.snapshot_id, columns=["episode_id", "title"])
     before = _answerable(kept.canaries if kept else [], episodes)
     if (lost := _lost(ask, before)) and 2 * len(lost) > len(before):
@@ -100,6 +102,16 @@ def _read(store: ArtifactStore) -> _Kept | None:
 def _lost(ask: Ask, canaries: Sequence[Canary]) -> list[Canary]:
     """Those that are not answered, as they were chosen."""
     return [old for old, new in zip(canaries, _ranked(ask, canaries), strict=True) if new.rank is None]
+
+
+def _not_withdrawn(store: ArtifactStore, live: LivePointer, canaries: list[Canary]) -> list[Canary]:
+    """Those whose episodes are still published: a re-index deletes the others before the snapshot goes live."""
+    latest = snapshot.latest(store)
+    if not canaries or latest is None or latest.snapshot_id == live.snapshot_id:
+        return canaries
+    published = snapshot.read(store, latest.snapshot_id, columns=["episode_id"])
+    left = {item.query for item in _answerable(canaries, published)}
+    return [item for item in canaries if item.query in left]
 
 
 def _ranked(ask: Ask, canaries: Sequence[Canary]) -> list[Canary]:

@@ -123,6 +123,19 @@ def test_what_goes_live_may_cost_some_canaries_but_not_most(installation: Instal
     assert installation.check().lost, "and they stay the measure"
 
 
+def test_what_a_re_index_has_just_withdrawn_is_not_lost(installation: Installation) -> None:
+    """It deletes first; its snapshot goes live once it is verified and measured."""
+    asked = installation.check(CURATED).asked
+    rows = snapshot.read(installation.store, installation.live.snapshot_id).to_pylist()
+    publish(installation.store, [row for row in rows if row["episode_id"] != "e0031"], source="v2")
+    installation.index.delete(installation.live.namespace, ["e0031"])
+    found = installation.check(CURATED)
+    assert found.lost == []
+    assert 0 < found.asked < asked
+    installation.index.delete(installation.live.namespace, ["e0021", "e0020"])
+    assert GARDEN in {item.query for item in installation.check(CURATED).lost}
+
+
 def test_a_damaged_file_is_begun_anew(installation: Installation) -> None:
     installation.store.write_bytes(b"{", *canaries.FILE)
     assert installation.check().lost == []
