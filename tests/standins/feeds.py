@@ -199,11 +199,18 @@ def drip(body: bytes, *, pause: float, headers_too: bool = False) -> Page:
     return answer
 
 
-def endless() -> Page:
-    """A feed that never stops."""
+def endless(start: bytes = b"", **headers: str) -> Page:
+    """A feed that never stops.
+
+    :param start: what it begins with.
+    :param headers: further ones, with ``_`` for ``-``.
+    """
 
     def answer(handler: Handler) -> None:
-        handler.start(200, {"Connection": "close"})
+        handler.start(
+            200, {"Connection": "close", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        )
+        handler.wfile.write(start)
         while True:
             handler.wfile.write(b"<item><title>more</title></item>" * 1_000)
 

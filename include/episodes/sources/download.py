@@ -28,6 +28,8 @@ RESERVE_BYTES = 512 * 2**20
 """What a download leaves free on a disk, for all else that lives there."""
 LOG_SECONDS = 10.0
 MIB = 2**20
+MAX_DIGITS = 18
+"""A length of more digits is none of a file; Python refuses to read one of thousands."""
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +137,7 @@ def _remote(response: requests.Response) -> Remote:
     length = headers.get("Content-Length", "")
     etag = headers.get("ETag")
     return Remote(
-        size=int(length) if length.isdecimal() else None,
+        size=int(length) if length.isdecimal() and len(length) <= MAX_DIGITS else None,
         etag=etag if etag and not etag.startswith("W/") else None,
         md5=_md5(headers.get("x-goog-hash", "")),
     )

@@ -77,9 +77,10 @@ def check_address(address: str) -> httpx.URL:
     """
     try:
         url = httpx.URL(address)
+        host = url.host  # decodes a name like xn--…, and raises if there is nothing to decode
     except (httpx.InvalidURL, ValueError) as error:
         raise FeedError(Reason.BAD_ADDRESS, str(error)) from None
-    if url.scheme not in ("http", "https") or not url.host or len(address) > MAX_ADDRESS:
+    if url.scheme not in ("http", "https") or not host or len(address) > MAX_ADDRESS:
         raise FeedError(Reason.BAD_ADDRESS, "not an http or https address")
     return url
 

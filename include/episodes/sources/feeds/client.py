@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 
 from include.episodes.sources.feeds.addresses import check_address, shown
-from include.episodes.sources.feeds.failure import FeedError, Reason
+from include.episodes.sources.feeds.failure import HOST_TROUBLES, MAX_TROUBLES, FeedError, Reason
 from include.episodes.sources.feeds.guard import GuardedTransport
 
 USER_AGENT = "podsearch/0.1"
@@ -87,7 +87,10 @@ class FeedClient:
 
     def __init__(self, limits: Limits, *, allow_private: bool = False, contact: str = "") -> None:
         self.limits = limits
+        self.slots = asyncio.Semaphore(limits.connections)
+        """To be held while a feed is fetched and handled; given up for as long as it waits for its turn at a host."""
         self._hosts: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._troubles: Counter[str] = Counter()
         self._transport = GuardedTransport(allow_private=allow_private, connections=limits.connections)
         self._headers = {
             "User-Agent": f"{USER_AGENT} (+{contact})" if contact else USER_AGENT,
@@ -113,10 +116,13 @@ class FeedClient:
         validators = validators or Validators()
         budget = self.limits.seconds
         url, keep, permanent = check_address(address), address, True
-        for _ in range(MAX_REDIRECTS + 1):
-            async with self._hosts[url.host]:
+        for hops in range(MAX_REDIRECTS + 1):
+            async with self._turn(url.host):
+                if hops and self._troubles[url.host] >= MAX_TROUBLES:
+                    detail = f"not followed to {url.host}, which failed {MAX_TROUBLES} feeds one after the other"
+                    raise FeedError(Reason.HOST_PAUSED, detail)
                 started = asyncio.get_running_loop().time()
-                hop = await self._hop(url, validators, budget)
+                hop = await self._watched(url, validators, budget)
                 budget -= asyncio.get_running_loop().time() - started
             if isinstance(hop, Answer):
                 return Answer(keep, hop.body, hop.validators, hop.charset)
@@ -124,6 +130,38 @@ class FeedClient:
             permanent = permanent and status in _PERMANENT
             keep = str(url) if permanent else keep
         raise FeedError(Reason.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}, the last to {shown(str(url))}")
+
+    def forget_troubles(self) -> None:
+        """Follow redirects to every host again."""
+        self._troubles.clear()
+
+    @asynccontextmanager
+    async def _turn(self, host: str) -> AsyncIterator[None]:
+        """One request at a time reaches a host. Those that wait keep no other feed from being fetched."""
+        lock = self._hosts[host]
+        if lock.locked():
+            self.slots.release()
+            try:
+                await lock.acquire()
+            finally:
+                await self.slots.acquire()
+        else:
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    async def _watched(self, url: httpx.URL, validators: Validators, seconds: float) -> Answer | tuple[int, httpx.URL]:
+        """One request, counting how often a host failed in a row."""
+        try:
+            hop = await self._hop(url, validators, seconds)
+        except FeedError as error:
+            if error.reason in HOST_TROUBLES:
+                self._troubles[url.host] += 1
+            raise
+        self._troubles[url.host] = 0
+        return hop
 
     async def _hop(self, url: httpx.URL, validators: Validators, seconds: float) -> Answer | tuple[int, httpx.URL]:
         """One request: an answer, or the status and target of a redirect."""
@@ -175,24 +213,39 @@ class FeedClient:
             if size > limit:
                 raise FeedError(Reason.TOO_LARGE, f"more than {limit:,} bytes")
             parts.append(part)
-        unpack(b"")
+            if unpack.ended:  # what a server sends behind the end is none of the feed, and may have none itself
+                break
+        unpack.finish()
         return b"".join(parts)
 
 
+class _Verbatim:
+    """A body that is not compressed."""
+
+    ended = False
+
+    def __call__(self, block: bytes) -> bytes:
+        return block
+
+    def finish(self) -> None:
+        """It ends where the answer does."""
+
+
 class _Gunzip:
-    """Unpacks gzip (or zlib) step by step, never to more than ``limit`` bytes and one; an empty block is the end."""
+    """Unpacks gzip (or zlib) step by step, never to more than ``limit`` bytes and one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._zlib = zlib.decompressobj(wbits=47)
         self._started = False
 
+    @property
+    def ended(self) -> bool:
+        """The compressed data is complete."""
+        return self._zlib.eof
+
     def __call__(self, block: bytes) -> bytes:
-        if not block:
-            if self._started and not self._zlib.eof:
-                raise FeedError(Reason.CUT_SHORT, "the compressed answer ends too early")
-            return b""
-        self._started = True
+        self._started = self._started or bool(block)
         try:
             part = self._zlib.decompress(block, self._limit + 1)
         except zlib.error as error:
@@ -202,11 +255,16 @@ class _Gunzip:
             raise FeedError(Reason.TOO_LARGE, "unpacks to more bytes than a feed may have")
         return part
 
+    def finish(self) -> None:
+        """:raises FeedError: the answer ended before the compressed data did."""
+        if self._started and not self.ended:
+            raise FeedError(Reason.CUT_SHORT, "the compressed answer ends too early")
 
-def _unpacker(encoding: str, limit: int) -> Callable[[bytes], bytes]:
+
+def _unpacker(encoding: str, limit: int) -> _Verbatim | _Gunzip:
     match encoding.strip().lower():
         case "" | "identity":
-            return bytes
+            return _Verbatim()
         case "gzip" | "x-gzip" | "deflate":
             return _Gunzip(limit)
         case _:

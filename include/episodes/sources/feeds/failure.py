@@ -46,6 +46,10 @@ class Reason(StrEnum):
 
 TRANSIENT = frozenset({Reason.UNREACHABLE, Reason.CUT_SHORT, Reason.SERVER_ERROR})
 """Reasons that may be gone a moment later: worth a second try in the same poll."""
+HOST_TROUBLES = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.THROTTLED})
+"""Reasons that lie with the host rather than with the feed."""
+MAX_TROUBLES = 3
+"""So many of them running, and a host's other feeds are left for the next poll."""
 
 
 class FeedError(Exception):

@@ -19,6 +19,8 @@ import httpx
 from include.episodes.sources.feeds.failure import FeedError, Reason
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_CLOUD_HOSTS = frozenset({IPv4Address("168.63.129.16")})
+"""Public by its number, and yet the inside of a cloud: Azure's virtual machines reach their host's services there."""
 
 
 def is_public(address: str) -> bool:
@@ -33,7 +35,7 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip.is_site_local:
             return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip in _CLOUD_HOSTS)
 
 
 def _embedded(ip: IPv6Address) -> IPv4Address | None:

@@ -18,7 +18,7 @@ import httpx
 from include.episodes.sources.feeds import state as states
 from include.episodes.sources.feeds.addresses import Feed, shown
 from include.episodes.sources.feeds.client import Answer, FeedClient, Limits
-from include.episodes.sources.feeds.failure import TRANSIENT, FeedError, Reason
+from include.episodes.sources.feeds.failure import HOST_TROUBLES, MAX_TROUBLES, TRANSIENT, FeedError, Reason
 from include.episodes.sources.feeds.parse import PARSER_VERSION
 from include.episodes.sources.feeds.parsers import FeedParsers
 from include.episodes.sources.feeds.state import FeedState
@@ -26,12 +26,8 @@ from include.storage import ArtifactStore
 
 LOG_SECONDS = 10.0
 """How often progress is logged."""
-MAX_TROUBLES = 3
-"""Failures of a host running after which its other feeds are left for the next poll."""
 RETRY_SECONDS = 2.0
 """Pause before the second try of feeds whose trouble may be gone by then."""
-
-_HOST_TROUBLES = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.THROTTLED})
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +93,6 @@ class _Poll:
         self.total = total
         self.now = now
         self.outcomes: dict[str, Outcome] = {}
-        self._slots = asyncio.Semaphore(client.limits.connections)
         self._logged = time.monotonic()
 
     async def run(self, feeds: Sequence[Feed]) -> list[Outcome]:
@@ -106,6 +101,7 @@ class _Poll:
         if again:
             log.info("%d feeds are asked for once more.", len(again))
             await asyncio.sleep(RETRY_SECONDS)
+            self.client.forget_troubles()
             await self._round(again, last=True)
         return [self.outcomes[feed.feed_id] for feed in feeds]
 
@@ -130,13 +126,13 @@ class _Poll:
         troubles = 0
         for state in sorted(known, key=lambda state: state.failures):
             if last or troubles < MAX_TROUBLES:
-                async with self._slots:
+                async with self.client.slots:
                     outcome = await self._feed(state, last=last)
             else:
                 detail = f"not asked: {MAX_TROUBLES} feeds of its host failed one after the other"
                 outcome = Outcome(Kind.WAITING, state, Reason.HOST_PAUSED, detail)
             if outcome.kind is not Kind.WAITING:
-                troubles = troubles + 1 if outcome.reason in _HOST_TROUBLES else 0
+                troubles = troubles + 1 if outcome.reason in HOST_TROUBLES else 0
             self.outcomes[state.feed_id] = outcome
             self._log_progress()
 
@@ -148,6 +144,8 @@ class _Poll:
         try:
             return await self._ask(state)
         except FeedError as error:
+            if error.reason is Reason.HOST_PAUSED:
+                return Outcome(Kind.WAITING, state, error.reason, error.detail)
             failure = error
         except Exception as error:  # one feed must not end the poll, whatever is wrong with it or with us
             log.exception("The feed %s could not be read.", shown(state.address))

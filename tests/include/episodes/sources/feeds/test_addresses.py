@@ -74,8 +74,16 @@ def test_a_list_that_is_not_there_says_what_to_set(tmp_path: Path, name: str) ->
         read_list(tmp_path / name)
 
 
+def test_a_name_that_cannot_be_decoded_costs_the_list_one_entry(tmp_path: Path) -> None:
+    (tmp_path / "feeds.txt").write_text("https://xn--a-.example/feed\nhttps://good.example/feed\n")
+    found = read_list(tmp_path / "feeds.txt")
+    assert [feed.address for feed in found.feeds] == ["https://good.example/feed"]
+    assert [address for address, _ in found.refused] == ["https://xn--a-.example/feed"]
+
+
 @pytest.mark.parametrize(
-    "address", ["", "//x.example", "javascript:alert(1)", "https://", "https://x.example/" + "a" * 2_000]
+    "address",
+    ["", "//x.example", "javascript:alert(1)", "https://", "https://xn--.example/", "https://x.example/" + "a" * 2_000],
 )
 def test_what_is_no_web_address_is_refused(address: str) -> None:
     with pytest.raises(FeedError) as caught:

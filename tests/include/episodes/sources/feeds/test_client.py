@@ -156,6 +156,17 @@ def test_a_compressed_feed_that_breaks_off_is_cut_short(server: FeedsStandIn) ->
     assert refused(server.url("/f")).reason is Reason.CUT_SHORT
 
 
+def test_what_comes_behind_the_end_of_a_compressed_feed_is_not_read(server: FeedsStandIn) -> None:
+    """A server may send without end; only the end of the time would stop it."""
+    server.pages["/f"] = endless(gzip.compress(BODY), Content_Encoding="gzip")
+    assert ask(server.url("/f")).body == BODY
+
+
+def test_a_length_of_thousands_of_digits_is_a_bad_answer(server: FeedsStandIn) -> None:
+    server.pages["/f"] = lambda handler: handler.start(200, {"Content-Length": "9" * 5_000})
+    assert refused(server.url("/f")).reason is Reason.CUT_SHORT
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

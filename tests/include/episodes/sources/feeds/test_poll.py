@@ -12,13 +12,13 @@ from include.episodes.sources.feeds import poll as poll_module
 from include.episodes.sources.feeds import state as states
 from include.episodes.sources.feeds.addresses import Feed
 from include.episodes.sources.feeds.client import Limits
-from include.episodes.sources.feeds.failure import Reason
+from include.episodes.sources.feeds.failure import MAX_TROUBLES, Reason
 from include.episodes.sources.feeds.ids import feed_id
 from include.episodes.sources.feeds.parsers import FeedParsers
-from include.episodes.sources.feeds.poll import MAX_TROUBLES, Kind, Outcome, poll
+from include.episodes.sources.feeds.poll import Kind, Outcome, poll
 from include.storage import ArtifactStore
 from tests.include.episodes.sources.feeds.conftest import Names
-from tests.standins.feeds import FeedsStandIn, Item, feed, rss, slow, status
+from tests.standins.feeds import FeedsStandIn, Item, feed, redirect, rss, slow, status
 
 LIMITS = Limits(connections=8, seconds=2.0, max_bytes=2**20)
 
@@ -54,6 +54,40 @@ def test_no_more_feeds_are_asked_for_at_a_time_than_allowed(
     server.pages["/f"] = slow(feed(rss([Item(guid="1")])), 0.1)
     run(store, [server.url("/f", host=f"host-{number}.example") for number in range(20)])
     assert server.most_at_once["*"] <= LIMITS.connections
+
+
+def test_a_slow_host_that_many_are_redirected_to_keeps_no_other_feed_waiting(
+    server: FeedsStandIn, store: ArtifactStore, names: Names
+) -> None:
+    """All connections were held by feeds that waited for their turn at it."""
+    far = server.url("/slow", host="slow.example")
+    server.pages |= {"/slow": slow(feed(rss([Item(guid="1")])), 0.3), "/good": feed(rss([Item(guid="1")]))}
+    moved = [f"/moved-{number}" for number in range(2 * LIMITS.connections)]
+    server.pages |= {page: redirect(f"{far}?{page}") for page in moved}
+    server.pages |= {f"/slow?{page}": server.pages["/slow"] for page in moved}
+    addresses = [server.url(page, host=f"host-{number}.example") for number, page in enumerate(moved)]
+    addresses += [server.url("/good", host=f"good-{number}.example") for number in range(30)]
+
+    outcomes = run(store, addresses)
+
+    assert {outcome.kind for outcome in outcomes} == {Kind.UPDATED}
+    asked = [seen.host for seen in server.requests]
+    last_good = max(place for place, host in enumerate(asked) if host.startswith("good-"))
+    assert sum(host.startswith("slow.") for host in asked[last_good:]) > len(moved) / 2
+
+
+def test_a_host_that_does_not_answer_is_not_waited_for_by_all_that_are_redirected_to_it(
+    server: FeedsStandIn, store: ArtifactStore, names: Names
+) -> None:
+    server.pages["/down"] = slow(status(503), 0.0)
+    moved = [f"/moved-{number}" for number in range(7)]
+    server.pages |= {page: redirect(server.url("/down", host="down.example")) for page in moved}
+
+    outcomes = run(store, [server.url(page, host=f"host-{page[-1]}.example") for page in moved])
+
+    assert sorted(str(outcome.reason) for outcome in outcomes) == ["host_paused"] * 4 + ["throttled"] * MAX_TROUBLES
+    assert {outcome.kind for outcome in outcomes if outcome.reason is Reason.HOST_PAUSED} == {Kind.WAITING}
+    assert len(server.asked("/down")) == MAX_TROUBLES
 
 
 def test_a_host_in_trouble_is_left_alone_and_others_are_not(
