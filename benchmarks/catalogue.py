@@ -79,24 +79,29 @@ def ingested(dataset: Path, folder: Path, *, columns: Sequence[str]) -> pa.Table
     :param folder: where the snapshot is written.
     """
     from include.episodes import snapshot
+    from include.episodes.sources.directory import DirectorySource
     from include.storage import ArtifactStore
 
     store = ArtifactStore(folder)
-    made = make_snapshot(store, dataset, folder / "work", source_version="benchmark")
+    version = DirectorySource(dataset).latest_version()
+    made = make_snapshot(store, dataset, folder / "work", version=version, name="benchmark")
     return snapshot.read(store, made.snapshot_id, columns=columns).sort_by("episode_id")
 
 
-def make_snapshot(store: ArtifactStore, dataset: Path, work_root: Path, *, source_version: str) -> Manifest:
-    """What the task ``prepare_snapshot`` does, with the settings' defaults, where the source is a directory."""
+def make_snapshot(store: ArtifactStore, dataset: Path, work_root: Path, *, version: str, name: str) -> Manifest:
+    """What the task ``prepare_snapshot`` does, with the settings' defaults, where the source is a directory.
+
+    :param version: what was looked up; that the files are still that version is a part of the work.
+    :param name: what the snapshot calls the version, so that there can be two of one.
+    """
     from include.episodes import ingest
     from include.episodes.sources.directory import DirectorySource
 
     source = DirectorySource(dataset)
-    version = source.latest_version()
     return ingest.make_snapshot(
         store,
         dataset,
-        source_version=source_version,
+        source_version=name,
         unchanged=lambda: source.fetch(version),
         work_root=work_root,
         shards=SETTINGS.shards,

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.catalogue import write_catalogue
 from benchmarks.processes import Usage, run
-from benchmarks.validation import TASKS, checked_ingestion, ingestion, publish_before
+from benchmarks.validation import TASKS, check_source, checked_ingestion, ingestion, publish_before
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHOW_SHARE = 125_000 / 881_000
@@ -51,14 +51,15 @@ CONTENDERS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {"article": arti
 """What is compared, by name: each takes the dataset's folder and an empty one to write to, and says what it did."""
 CHECKED = {"ingestion_with_gx": checked_ingestion}
 """What is compared, too, if wanted."""
-BEFORE = {"publish_before": publish_before}
-"""What must have been before that, and is not measured."""
+BEFORE = {"ingestion": ("check_source",), "ingestion_with_gx": ("check_source", "publish_before")}
+"""What must have been done before, and is not measured."""
+UNMEASURED = {"check_source": check_source, "publish_before": publish_before}
 
 
 def main() -> None:
     arguments = _arguments()
     if arguments.measure:
-        measurable = CONTENDERS | CHECKED | BEFORE | TASKS
+        measurable = CONTENDERS | CHECKED | UNMEASURED | TASKS
         print(json.dumps(measurable[arguments.measure](arguments.dataset, arguments.target)))
         return
     ours = ["ingestion", *(CHECKED if arguments.with_gx else [])]
@@ -132,7 +133,7 @@ def _measure(name: str, dataset: Path) -> tuple[Usage, dict[str, Any]]:
     with tempfile.TemporaryDirectory(dir=dataset.parent) as target:
         for file in dataset.iterdir():
             _read(file)  # both find the files in the operating system's cache
-        for step in (*(BEFORE if name in CHECKED else ()), name):
+        for step in (*BEFORE.get(name, ()), name):
             options = ["--measure", step, "--dataset", str(dataset), "--target", target]
             usage, printed = run([sys.executable, "-m", "benchmarks.ingest", *options], cwd=PROJECT)
     return usage, json.loads(printed)

@@ -26,8 +26,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 LIMITS: dict[str, Any] = SETTINGS.model_dump(include={"max_quarantined_share", "max_shrink", "max_growth"})
 RUN = "benchmark"
 STORE, WORK = "artifacts", "work"
-NEW = "new.json"
-"""Names the snapshot that is validated."""
+VERSION, NEW = "version.json", "new.json"
+"""They name the version of the dataset that was looked up, and the snapshot that is validated."""
 
 Outcome = dict[str, Any]
 
@@ -36,9 +36,19 @@ def ingestion(dataset: Path, target: Path) -> Outcome:
     """What the task ``prepare_snapshot`` does."""
     from include.storage import ArtifactStore
 
-    manifest = make_snapshot(ArtifactStore(target / STORE), dataset, target / WORK, source_version="tonight")
+    version = _noted(target / VERSION)
+    manifest = make_snapshot(ArtifactStore(target / STORE), dataset, target / WORK, version=version, name="tonight")
     (target / NEW).write_text(json.dumps(manifest.snapshot_id))
     return {"read": manifest.counts["episodes_read"], "kept": manifest.episodes, **manifest.quarantined}
+
+
+def check_source(dataset: Path, target: Path) -> Outcome:
+    """What the task ``check_source`` does where there is something new; not measured."""
+    from include.episodes.sources.directory import DirectorySource
+
+    version = DirectorySource(dataset).latest_version()
+    (target / VERSION).write_text(json.dumps(version))
+    return {"version": version}
 
 
 def publish_before(dataset: Path, target: Path) -> Outcome:
@@ -47,7 +57,8 @@ def publish_before(dataset: Path, target: Path) -> Outcome:
     from include.storage import ArtifactStore
 
     store = ArtifactStore(target / STORE)
-    manifest = make_snapshot(store, dataset, target / WORK, source_version="last night")
+    version = _noted(target / VERSION)
+    manifest = make_snapshot(store, dataset, target / WORK, version=version, name="last night")
     _profiles(store, manifest.snapshot_id)
     snapshot.publish(store, manifest.snapshot_id)
     return {"kept": manifest.episodes}
@@ -71,7 +82,9 @@ def validate_episodes(dataset: Path, target: Path) -> Outcome:
 
     store = ArtifactStore(target / STORE)
     previous = snapshot.latest(store)
-    check = ingestion.episodes(store, _new(target), previous=previous, max_text_chars=SETTINGS.max_text_chars, **LIMITS)
+    check = ingestion.episodes(
+        store, _noted(target / NEW), previous=previous, max_text_chars=SETTINGS.max_text_chars, **LIMITS
+    )
     return _validate(check, target)
 
 
@@ -79,7 +92,7 @@ def validate_drift(dataset: Path, target: Path) -> Outcome:
     """What the task ``validate_drift`` does."""
     from include.storage import ArtifactStore
 
-    return _validate(_profiles(ArtifactStore(target / STORE), _new(target)), target)
+    return _validate(_profiles(ArtifactStore(target / STORE), _noted(target / NEW)), target)
 
 
 def _profiles(store: ArtifactStore, snapshot_id: str) -> Check:
@@ -114,8 +127,8 @@ def _validate(check: Check, target: Path) -> Outcome:
     return {"rows": result.rows, **result.statistics}
 
 
-def _new(target: Path) -> str:
-    return str(json.loads((target / NEW).read_text()))
+def _noted(file: Path) -> str:
+    return str(json.loads(file.read_text()))
 
 
 TASKS = {

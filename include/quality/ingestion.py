@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal
 
+import pyarrow.compute as pc
+
 from include.episodes import snapshot
 from include.episodes.raw import RawFile
 from include.episodes.snapshot import Manifest
@@ -75,8 +77,8 @@ def episodes(
     :param previous: the last snapshot, if it is to be held against one.
     :param max_text_chars: length at which descriptions were cut.
     """
-    files = snapshot.read_quarantine(store, snapshot_id, columns=["file"])["file"].to_pylist()
-    quarantined = files.count("episodes")
+    files = snapshot.read_quarantine(store, snapshot_id, columns=["file"])["file"]
+    quarantined = pc.sum(pc.equal(files, "episodes")).as_py() or 0
     suite = suites.episodes(
         quarantined=quarantined,
         rows_read=snapshot.load(store, snapshot_id).episodes + quarantined,
