@@ -102,8 +102,8 @@ def write_parts(
 
     Its name follows from its content, so that preparing the same data again ends in the same snapshot.
 
-    :param parts: finished files, one for each shard in order; no id may be in two of them.
-    :param quarantine: a Parquet file of the rows that could not be used; kept beside the parts.
+    :param parts: finished files, one for each shard in order; no id may be in two of them. They are moved.
+    :param quarantine: a Parquet file of the rows that could not be used; moved beside the parts.
     """
     snapshot_id = digest(str(SCHEMA_VERSION), source_version, *(part.sha256 for part in parts))
     if exists(store, snapshot_id):
@@ -125,8 +125,8 @@ def write_parts(
         ],
     )
     for part, local in zip(manifest.parts, parts, strict=True):
-        store.write_file(local.path, FOLDER, snapshot_id, part.file)
-    store.write_file(quarantine, FOLDER, snapshot_id, QUARANTINE_FILE)
+        store.move_file(local.path, FOLDER, snapshot_id, part.file)
+    store.move_file(quarantine, FOLDER, snapshot_id, QUARANTINE_FILE)
     store.write_json(manifest.model_dump(mode="json"), FOLDER, snapshot_id, MANIFEST)
     return manifest
 

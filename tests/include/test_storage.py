@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -61,6 +62,27 @@ class TestBothKinds:
         assert store.read_json("a", "deep", "x.json") == {"title": "Über 日本", "n": None}
         assert store.read_table("a", "x.parquet").equals(table)
         assert store.read_table("a", "x.parquet", columns=["n"]).column_names == ["n"]
+
+    @pytest.mark.parametrize("same_disk", [True, False])
+    def test_a_file_is_moved_there(
+        self, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_disk: bool
+    ) -> None:
+        file = tmp_path / "work" / "part"
+        file.parent.mkdir()
+        file.write_bytes(b"two")
+        real = Path.replace
+
+        def replace(path: Path, target: Path) -> Path:
+            if path == file and not same_disk:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return real(path, target)
+
+        monkeypatch.setattr(Path, "replace", replace)
+        store.write_bytes(b"one", "a", "x.bin")
+        store.move_file(file, "a", "x.bin")
+        assert store.read_bytes("a", "x.bin") == b"two"
+        assert store.names("a") == ["x.bin"]
+        assert not file.exists()
 
     def test_names_are_sorted_and_empty_for_what_is_not_there(self, store: ArtifactStore) -> None:
         for name in ("b", "a", "c/d"):
