@@ -36,7 +36,11 @@ class ArtifactStore:
 
     def __init__(self, root: str | Path) -> None:
         path = UPath(root)
-        self.root = UPath(path.path) if path.protocol in {"file", "local"} else path
+        if path.protocol in {"file", "local"}:
+            self.root = UPath(path.path)
+        else:
+            # fsspec keeps one instance a process, and what it listed once it would never look up again.
+            self.root = UPath(root, use_listings_cache=False)
 
     def path(self, *parts: str) -> UPath:
         """The location of an artifact, whether it exists or not."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel
 
 from include.errors import PermanentError
+from include.hub import HubModelError, Wanted, fetch
 from include.retriever.card import license_of, write_card
 from include.storage import MANIFEST, ArtifactStore, digest
 
@@ -79,20 +80,41 @@ class ModelError(PermanentError):
 def load_base(name: str, device: str) -> SentenceTransformer:
     """Load a base model by packaged name, local folder or hub id; safetensors only, never remote code.
 
-    :raises ModelError: it cannot be found or reached.
+    :raises ModelError: it cannot be found, or is none that can be loaded; the message says what to do.
+    :raises RetryLaterError: the model hub was reached and failed.
     """
     from sentence_transformers import SentenceTransformer
 
-    location = _packaged(name) or name
+    folder = _packaged(name) or Path(name).expanduser()
+    if not folder.is_dir():
+        try:
+            folder = fetch(Wanted(name))
+        except HubModelError as error:
+            raise ModelError(f"{error} Packaged with podsearch: {', '.join(PACKAGED)}.") from error
+    _refuse_pickles(folder, name)
     try:
         return SentenceTransformer(
-            str(location), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file fails in as many ways as there are libraries below
         raise ModelError(
-            f"The base model {name!r} could not be loaded ({error}). Set PODSEARCH_BASE_MODEL to a packaged model "
-            f"({', '.join(PACKAGED)}), to a local folder, or to a hub id that this machine can reach."
+            f"The base model {name!r} could not be loaded ({type(error).__name__}: {error}). Set PODSEARCH_BASE_MODEL "
+            f"to a packaged model ({', '.join(PACKAGED)}), to a local folder, or to a hub id."
         ) from error
+
+
+def _refuse_pickles(folder: Path, name: str) -> None:
+    """Weights that are there as a pickle alone are not loaded, not even by a reader that checks them.
+
+    :raises ModelError: a module has no safetensors beside its pickle.
+    """
+    for pickled in sorted(folder.rglob("pytorch_model*.bin")):
+        if not any(pickled.parent.glob("*.safetensors")):
+            raise ModelError(
+                f"The base model {name!r} has its weights in {pickled.relative_to(folder)}, a pickle, which can run "
+                "any code: convert it once, where you trust it, with save_pretrained(), and set PODSEARCH_BASE_MODEL "
+                "to the folder."
+            )
 
 
 def ensure_base(store: ArtifactStore, name: str, device: str) -> ModelManifest:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 
 from include.storage import MANIFEST, ArtifactStore, digest
 
@@ -241,6 +243,33 @@ class TestFolder:
     def test_a_local_directory_is_not_copied(self, tmp_path: Path) -> None:
         with ArtifactStore(tmp_path).local_copy("models", "m1") as folder:
             assert folder == tmp_path / "models" / "m1"
+
+
+class ListingOnce(MemoryFileSystem):
+    """Remembers what it has listed, as s3fs and others do: unless told otherwise, for ever."""
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> Any:
+        path = self._strip_protocol(path)
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=True, **kwargs)
+        listed = self.dircache.get(path) or super().ls(path, detail=True, **kwargs)
+        return listed if detail else [entry["name"] for entry in listed]
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        parent = self._parent(path)
+        return self._strip_protocol(path) in self.ls(parent, detail=False) if super().exists(parent) else False
+
+
+def test_what_another_process_publishes_is_seen_by_one_that_has_looked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that runs for weeks went on with what it had listed on its first day."""
+    monkeypatch.setitem(_registry, "memory", ListingOnce)
+    store = ArtifactStore("memory://bucket")
+    store.write_json({}, "snapshots", "first.json")
+    assert store.names("snapshots") == ["first.json"]
+    another = ListingOnce(skip_instance_cache=True)
+    another.pipe_file(store.path("snapshots", "second.json").path, b"{}")
+    assert store.names("snapshots") == ["first.json", "second.json"]
+    assert store.exists("snapshots", "second.json")
 
 
 def test_an_object_store_has_no_local_root() -> None:

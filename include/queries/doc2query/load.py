@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from include.hub import HubModelError, Wanted, fetch
 from include.queries.doc2query.errors import GeneratorModelError
-from include.queries.doc2query.hub import fetch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAMILIES = ("t5", "mt5")
+SAFETENSORS_REVISIONS = {"doc2query/all-t5-base-v1": "refs/pr/1"}
+"""Where the safetensors of a model are if they are not in its main branch. The article's model has them in the pull
+request that the hub's own conversion bot opened in March 2023 and that was never merged."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,23 @@ def locate(model: str, revision: str | None) -> ModelSource:
         if not any(folder.glob("*.safetensors")):
             raise GeneratorModelError(f"No safetensors in {folder}: save the model there with save_pretrained().")
         return ModelSource(folder, model, _hash_files(folder))
-    folder = fetch(model, revision)
+    wanted = Wanted(
+        model,
+        revision or SAFETENSORS_REVISIONS.get(model),
+        setting="PODSEARCH_GENERATOR_MODEL",
+        revision_setting="PODSEARCH_GENERATOR_REVISION",
+    )
+    try:
+        folder = fetch(wanted)
+    except HubModelError as error:
+        raise GeneratorModelError(str(error)) from error
+    if not any(folder.glob("*.safetensors")):
+        raise GeneratorModelError(
+            f"{model} ({wanted.revision or 'main'}) has no safetensors, and pickled weights are not loaded, for they "
+            "can run any code. Name a revision that has them in PODSEARCH_GENERATOR_REVISION (often refs/pr/1), or "
+            "convert the model once, where you trust it, with save_pretrained(), and set PODSEARCH_GENERATOR_MODEL to "
+            "the folder."
+        )
     return ModelSource(folder, model, f"{model}@{folder.name}")
 
 

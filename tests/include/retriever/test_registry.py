@@ -25,7 +25,7 @@ from include.retriever.registry import (
 )
 from include.retriever.registry import model_folder as version_folder
 from include.storage import MANIFEST, ArtifactStore
-from tests.models import DIMENSION, build_model
+from tests.models import DIMENSION, build_distiluse, build_model
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -176,6 +176,33 @@ def test_weights_in_a_pickle_are_refused(tmp_path: Path, model_folder: Path) -> 
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="PODSEARCH_BASE_MODEL"):
+        load_base(str(folder), "cpu")
+
+
+def test_a_dense_layer_in_a_pickle_is_refused(tmp_path: Path) -> None:
+    """sentence-transformers would load it, if it holds weights only."""
+    folder = build_distiluse(tmp_path / "with-dense")
+    (dense,) = folder.glob("*_Dense")
+    torch.save(load_file(dense / "model.safetensors"), dense / "pytorch_model.bin")
+    (dense / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"_Dense/pytorch_model.bin, a pickle"):
+        load_base(str(folder), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"\x10"),
+        ("modules.json", b'{"a": 1}'),
+        ("modules.json", b"["),
+        ("tokenizer.json", b"[1, 2]"),
+        ("config.json", b"null"),
+    ],
+)
+def test_a_damaged_base_model_is_named(tmp_path: Path, model_folder: Path, file: str, content: bytes) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "damaged")
+    (folder / file).write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged.*PODSEARCH_BASE_MODEL"):
         load_base(str(folder), "cpu")
 
 

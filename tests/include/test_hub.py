@@ -44,11 +44,11 @@ def hub(tmp_path: Path) -> Iterator[ModelHub]:
         yield served
 
 
-def ask(address: str, tmp_path: Path, *wanted: tuple[str, str | None], **extra: str) -> list[dict[str, Any]]:
+def ask(address: str, tmp_path: Path, *wanted: Any, script: str = ASK, **extra: str) -> list[dict[str, Any]]:
     """What becomes of some models in another process, by default of the one branch that can be loaded."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, "-c", ASK, json.dumps(wanted or [(MODEL, BRANCH)])]
+    command = [sys.executable, "-c", script, json.dumps(wanted or [(MODEL, BRANCH)])]
     done = subprocess.run(command, env=environment | extra, capture_output=True, text=True, timeout=120, check=True)
     assert "hf_secret" not in done.stdout + done.stderr
     return [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("answer ")]
@@ -56,7 +56,7 @@ def ask(address: str, tmp_path: Path, *wanted: tuple[str, str | None], **extra: 
 
 def test_safetensors_come_and_pickled_weights_do_not(hub: ModelHub, tmp_path: Path) -> None:
     answer, articles = ask(hub.address, tmp_path, (MODEL, BRANCH), (ARTICLES, None))
-    assert answer["files"] == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert answer["files"] == ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
     assert answer["identity"] == f"{MODEL}@{hub.commit(MODEL, BRANCH)}"
     assert not [name for name in hub.downloads if name.endswith(".bin")]
     # The article's model is named without a branch, and its main branch cannot be loaded.
@@ -110,3 +110,23 @@ def test_without_a_way_to_the_hub_the_message_says_how_to_do_without(tmp_path: P
     assert answer["error"] == "GeneratorModelError"
     assert "PODSEARCH_GENERATOR_MODEL" in answer["message"]
     assert "HF_ENDPOINT" in answer["message"]
+
+
+def test_base_models_come_by_the_same_door(hub: ModelHub, tmp_path: Path) -> None:
+    """A hub in trouble made a task fail at once, as if a person had to mend it."""
+    load = """
+import json, sys
+from include.retriever.registry import load_base
+for name in json.loads(sys.argv[1]):
+    try:
+        load_base(name, "cpu")
+    except Exception as error:
+        print("answer", json.dumps({"error": type(error).__name__, "message": str(error)}))
+"""
+    hub.models["doc2query/down"] = hub.models[MODEL]
+    hub.refuse = {"doc2query/down": (503, "")}
+    down, missing, pickled = ask(hub.address, tmp_path, "doc2query/down", "doc2query/none", MODEL, script=load)
+    assert down["error"] == "RetryLaterError"
+    assert (missing["error"], "PODSEARCH_BASE_MODEL" in missing["message"]) == ("ModelError", True)
+    assert pickled["error"] == "ModelError"
+    assert not [name for name in hub.downloads if name.endswith(".bin")]

@@ -1,0 +1,108 @@
+"""Having a model from the Hugging Face hub: which files, of which commit, and what a failure means.
+
+Files are fetched before transformers sees the model. So no pickled weights are downloaded, none are converted behind
+our back (as transformers does where ``main`` has no safetensors), and the hub's errors come as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.errors import PermanentError, RetryLaterError
+
+log = logging.getLogger(__name__)
+
+FILES = ["*.json", "*.model", "*.txt", "*.safetensors", "README.md"]
+
+
+class HubModelError(PermanentError):
+    """A model cannot be had from the hub; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model of the hub, and the settings that name it.
+
+    :param revision: branch, tag or commit (default: main).
+    :param setting: name of the setting with the model.
+    :param revision_setting: name of the one with the revision; empty where there is none.
+    """
+
+    model: str
+    revision: str | None = None
+    setting: str = "PODSEARCH_BASE_MODEL"
+    revision_setting: str = ""
+
+
+def fetch(wanted: Wanted) -> Path:
+    """A folder with the model's files, in the hub's own cache; its name is the commit.
+
+    The token is huggingface_hub's matter: it takes it from HF_TOKEN, or from where ``hf auth login`` put it.
+
+    :raises HubModelError: no such model or revision, no access to it, or no way to the hub.
+    :raises RetryLaterError: the hub was reached and failed, or the connection broke.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    log.info("Fetching %s (%s) from the model hub, unless it is here already.", wanted.model, wanted.revision or "main")
+    try:
+        return Path(snapshot_download(wanted.model, revision=wanted.revision, allow_patterns=FILES))
+    except HFValidationError as error:
+        raise HubModelError(
+            f"{wanted.setting}={wanted.model!r} is neither a folder on this machine nor a hub id (owner/name)."
+        ) from error
+    except Exception as error:
+        raise _meaning(error, wanted) from error
+
+
+def _meaning(error: Exception, wanted: Wanted) -> Exception:
+    """What a failed download means to a task. The cause counts: the client wraps it when it looks into its cache."""
+    import httpx2
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError
+
+    model = wanted.model
+    for cause in _chain(error):
+        if isinstance(cause, RevisionNotFoundError):
+            correct = f": set {wanted.revision_setting}." if wanted.revision_setting else "."
+            return HubModelError(f"{model} has no revision {wanted.revision!r}{correct}")
+        if isinstance(cause, GatedRepoError):
+            return HubModelError(
+                f"{model} is gated: ask for access on its page, and set HF_TOKEN to a token of that account."
+            )
+        if isinstance(cause, HfHubHTTPError):
+            return _refused(cause.response.status_code, wanted)
+        if isinstance(cause, OfflineModeIsEnabled):
+            return HubModelError(f"HF_HUB_OFFLINE is set and {model} is not in the cache. " + _advice(wanted))
+        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)):
+            return HubModelError(f"The model hub cannot be reached ({cause}). " + _advice(wanted))
+        if isinstance(cause, (httpx2.TransportError, TimeoutError, ConnectionError)):
+            return RetryLaterError(f"The download of {model} broke off ({type(cause).__name__}: {cause}).")
+    return HubModelError(f"{model} could not be downloaded ({type(error).__name__}: {error}). " + _advice(wanted))
+
+
+def _refused(status: int, wanted: Wanted) -> Exception:
+    if status == 429 or status >= 500:
+        return RetryLaterError(f"The model hub answered {status} when asked for {wanted.model}.")
+    return HubModelError(
+        f"The model hub has no {wanted.model} for us (it answered {status}): correct {wanted.setting}, or set "
+        "HF_TOKEN to a token that may read it."
+    )
+
+
+def _advice(wanted: Wanted) -> str:
+    return (
+        f"Download the model where there is a network (hf download {wanted.model}) and set {wanted.setting} to its "
+        "folder, or set HF_ENDPOINT to a mirror that this machine can reach."
+    )
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in found:
+        found.append(step)
+        step = step.__cause__ or step.__context__
+    return found
