@@ -245,7 +245,7 @@ class TestFolder:
             assert folder == tmp_path / "models" / "m1"
 
 
-class ListingOnce(MemoryFileSystem):
+class ListingOnce(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Remembers what it has listed, as s3fs and others do: unless told otherwise, for ever."""
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> Any:
