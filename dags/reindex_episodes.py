@@ -5,7 +5,8 @@ the gate or not; plans what the chosen model's namespace lacks, shows the plan w
 *Required Actions*) if it withdraws much; then writes it, verifies it, reports, and flips the live pointer.
 
 **Owner:** podsearch. **If it fails:** search goes on with what was live; the pointer moves last. Clear the failed
-task: every step can be repeated, and what was encoded is not encoded again.
+task: every step can be repeated, and what was encoded is not encoded again. A run that a newer one has overtaken is
+skipped from the cleared task on, and changes nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ with DAG(
     tags=[Tag.PODSEARCH, Tag.SEARCH],
 ):
     comparison_id = "{{ ti.xcom_pull(task_ids='plan_comparison', key='comparison_id') }}"
+    live = "{{ ti.xcom_pull(task_ids='plan_comparison', key='live') }}"
     plan_id = "{{ ti.xcom_pull(task_ids='plan_reindex', key='plan_id') }}"
 
     plan_comparison = PlanComparisonOperator(task_id="plan_comparison")
@@ -59,12 +61,14 @@ with DAG(
         comparison_id=comparison_id,
         map_index_template="{{ task.model_version }}",
     ).expand_kwargs(plan_comparison.output)
-    gate = GateOperator(task_id="gate", comparison_id=comparison_id)
+    gate = GateOperator(task_id="gate", comparison_id=comparison_id, live=live)
     plan_reindex = PlanReindexOperator(
-        task_id="plan_reindex", model_version="{{ ti.xcom_pull(task_ids='gate') }}", pool=Pool.INDEX
+        task_id="plan_reindex", model_version="{{ ti.xcom_pull(task_ids='gate') }}", live=live, pool=Pool.INDEX
     )
     approve_deletions = ApproveDeletionsOperator(task_id="approve_deletions", plan_id=plan_id)
-    prepare_namespace = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, pool=Pool.INDEX)
+    prepare_namespace = PrepareNamespaceOperator(
+        task_id="prepare_namespace", plan_id=plan_id, live=live, pool=Pool.INDEX
+    )
     encode_shard = EncodeShardOperator.partial(
         task_id="encode_shard", plan_id=plan_id, map_index_template="shard {{ task.shard }}"
     ).expand_kwargs(plan_reindex.output)
@@ -79,7 +83,9 @@ with DAG(
     activate = ActivateOperator(
         task_id="activate",
         plan_id=plan_id,
+        live=live,
         comparison_id=comparison_id,
+        verification=verify_index.output,
         report="{{ ti.xcom_pull(task_ids='publish_report') }}",
         pool=Pool.INDEX,
     )

@@ -72,9 +72,11 @@ class ApproveDeletionsOperator(ApproveOperator):
         from include.index.approval import body, loss_of, percent, subject
         from include.index.estimate import estimate
         from include.index.live import read_live
-        from include.index.plan import load_plan
+        from include.index.plan import load_plan, require_not_overtaken
 
         plan, allowed = load_plan(self.store, self.plan_id), self.settings.max_deleted_share
+        with self.unless_overtaken():
+            require_not_overtaken(self.store, plan)
         loss = loss_of(self.store, plan, read_live(self.store))
         if loss.share > allowed:
             return subject(loss), body(plan, estimate(self.store, plan), loss, allowed=allowed)

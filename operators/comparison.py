@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 class PlanComparisonOperator(PodsearchOperator):
     """Finds out whether there is anything to do; if so, fixes which models are measured, and on what.
 
-    Returns one ``{"model_version": …}`` for each model; the comparison's id is pushed under ``comparison_id``.
+    Returns one ``{"model_version": …}`` for each model; the comparison's id is pushed under ``comparison_id``, and what
+    is live under ``live``, for the tasks that decide and activate.
     Skips the run when search is up to date.
     """
 
     def execute(self, context: Context) -> list[dict[str, str]]:
         from include.episodes import snapshot
         from include.evaluation.comparison import find_candidate, plan_comparison
-        from include.index.live import read_live
+        from include.index.live import live_entry, read_live
         from include.index.plan import plan_reindex
         from include.retriever.encoders.variants import ensure_precision
         from include.retriever.registry import ensure_base, newest_trained
@@ -42,6 +43,7 @@ class PlanComparisonOperator(PodsearchOperator):
         if snapshot.latest(self.store) is None:
             self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
         live = read_live(self.store)
+        context["ti"].xcom_push(key="live", value=live_entry(live))
         if live is None and newest_trained(self.store) is None and context["dag_run"].run_type != "manual":
             # Filling an index with the base model, to fill another within the hour, would pay for everything twice.
             self.skip_run(
@@ -138,14 +140,22 @@ class GateOperator(ComparisonStepOperator, HITLOperator):
     """Decides whether the candidate may go live. Returns the version of the model to index with.
 
     A person decides in its place by the run's parameters ``overrule_gate`` and ``overrule_reason``; and is asked where
-    the queries are too few to be sure and the settings are strict about it.
+    the queries are too few to be sure and the settings are strict about it. It decides nothing if something went live
+    since the run began.
+
+    :param live: what was live then (templated).
     """
 
     ACCEPT, REFUSE = "Accept", "Refuse"
 
-    template_fields: Sequence[str] = (*ComparisonStepOperator.template_fields, *HITLOperator.template_fields)
+    template_fields: Sequence[str] = (
+        *ComparisonStepOperator.template_fields,
+        "live",
+        *HITLOperator.template_fields,
+    )
 
-    def __init__(self, *, params: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, live: str, params: Any = None, **kwargs: Any) -> None:
+        self.live = live
         reason = Param("", type="string", source="task", title="Reason", description="Kept with the decision.")
         super().__init__(
             subject="Accept the new model?",  # which one is known only once the task runs
@@ -160,7 +170,10 @@ class GateOperator(ComparisonStepOperator, HITLOperator):
     def execute(self, context: Context) -> Any:
         from include.evaluation.comparison import judge
         from include.evaluation.gate import overrule
+        from include.index.live import read_live, require_seen
 
+        with self.unless_overtaken():  # before a person is asked about what is past
+            require_seen(read_live(self.store), self.live)
         comparison, _ = self.load_comparison()
         decision = judge(self.store, comparison, tolerance=self.settings.gate_tolerance)
         if decision is None:
@@ -201,7 +214,8 @@ class GateOperator(ComparisonStepOperator, HITLOperator):
     def keep(self, comparison: ModelComparison, decision: Decision | None, *, for_later: bool = True) -> str:
         from include.evaluation.comparison import keep_decision
 
-        chosen = keep_decision(self.store, comparison, decision, for_later=for_later)
+        with self.unless_overtaken():
+            chosen = keep_decision(self.store, comparison, decision, for_later=for_later, seen=self.live)
         if comparison.candidate and decision:
             report_gate(comparison.candidate, decision)
         return chosen

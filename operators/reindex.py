@@ -28,22 +28,27 @@ class PlanReindexOperator(PodsearchOperator):
     cost under ``cost``.
 
     :param model_version: the model to index with (templated).
+    :param live: what was live when the model was chosen (templated).
     """
 
-    template_fields: Sequence[str] = ("model_version",)
+    template_fields: Sequence[str] = ("model_version", "live")
 
-    def __init__(self, *, model_version: str, **kwargs: Any) -> None:
+    def __init__(self, *, model_version: str, live: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model_version = model_version
+        self.live = live
 
     def execute(self, context: Context) -> list[dict[str, int]]:
         from include.index.estimate import estimate
-        from include.index.live import read_live
+        from include.index.live import read_live, require_seen
         from include.index.plan import forget_lost, namespace_of, plan_reindex
         from operators.pinecone import open_index
 
+        live = read_live(self.store)
+        with self.unless_overtaken():
+            require_seen(live, self.live)
         forget_lost(self.store, namespace_of(self.model_version), open_index(self.settings))
-        plan = plan_reindex(self.store, model_version=self.model_version, live=read_live(self.store))
+        plan = plan_reindex(self.store, model_version=self.model_version, live=live)
         cost = estimate(self.store, plan)
         self.log.info("Plan: %s.", plan.summary)
         self.log.info("Estimated cost: %s.", cost)
@@ -67,9 +72,12 @@ class ReindexStepOperator(PodsearchOperator):
 
     @cached_property
     def plan(self) -> Plan:
-        from include.index.plan import load_plan
+        from include.index.plan import load_plan, require_not_overtaken
 
-        return load_plan(self.store, self.plan_id)
+        plan = load_plan(self.store, self.plan_id)
+        with self.unless_overtaken():
+            require_not_overtaken(self.store, plan)
+        return plan
 
     def execute(self, context: Context) -> Any:
         return self.timed(context, lambda: self.step(self.plan, context))
@@ -83,7 +91,8 @@ class ReindexStepOperator(PodsearchOperator):
         from include.index.plan import note_seconds
 
         started = time.monotonic()
-        result = work()
+        with self.unless_overtaken():
+            result = work()
         seconds, index = time.monotonic() - started, max(context["ti"].map_index or 0, 0)
         vectors = result if isinstance(result, int) else None
         note_seconds(self.store, self.plan_id, self.task_id, index, seconds, vectors=vectors)
@@ -102,13 +111,24 @@ class GpuReindexStepOperator(GpuOperator, ReindexStepOperator):
 
 
 class PrepareNamespaceOperator(ReindexStepOperator):
-    """Makes the namespace that the plan writes to, and notes that it is being written to."""
+    """Makes the namespace that the plan writes to, and notes that it is being written to.
+
+    :param live: what was live when the run began (templated): if something else is by now, nothing is written.
+    """
+
+    template_fields: Sequence[str] = ("plan_id", "live")
+
+    def __init__(self, *, live: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.live = live
 
     def step(self, plan: Plan, context: Context) -> None:
+        from include.index.live import read_live, require_seen
         from include.index.write import prepare_namespace
         from include.retriever.registry import load_manifest
         from operators.pinecone import open_index
 
+        require_seen(read_live(self.store), self.live, own=(plan.namespace, plan.snapshot_id))
         dimension = load_manifest(self.store, plan.model_version).dimension
         prepare_namespace(self.store, open_index(self.settings), plan, dimension)
 
@@ -247,14 +267,18 @@ class PublishReportOperator(ReindexStepOperator):
 class ActivateOperator(ReindexStepOperator):
     """Flips the live pointer to the verified namespace and announces it. Returns the pointer.
 
+    :param live: what was live when the run began (templated): if something else is by now, nothing is done.
+    :param verification: the result of the task that verified the namespace.
     :param comparison_id: where the model's metrics come from (templated).
     :param report: path of the report (templated).
     """
 
-    template_fields: Sequence[str] = ("plan_id", "comparison_id", "report")
+    template_fields: Sequence[str] = ("plan_id", "live", "comparison_id", "verification", "report")
 
-    def __init__(self, *, comparison_id: str, report: str, **kwargs: Any) -> None:
+    def __init__(self, *, live: str, comparison_id: str, verification: Any, report: str, **kwargs: Any) -> None:
         super().__init__(outlets=[LIVE_INDEX], **kwargs)
+        self.live = live
+        self.verification = verification
         self.comparison_id = comparison_id
         self.report = report
 
@@ -263,12 +287,10 @@ class ActivateOperator(ReindexStepOperator):
         from include.evaluation.publish import headline_metrics
         from include.index.estimate import keep_timing
         from include.index.live import activate
-        from include.index.plan import require_current
+        from include.index.write import Verification, require_verified
 
-        # A task that was cleared after a later run: what it would point to is not there any more.
-        require_current(self.store, plan)
+        require_verified(self.store, plan, Verification.model_validate(self.verification))
         comparison, _ = load_comparison(self.store, self.comparison_id)
-        keep_timing(self.store, plan)
         pointer = activate(
             self.store,
             backend=self.settings.index,
@@ -278,8 +300,10 @@ class ActivateOperator(ReindexStepOperator):
             snapshot_id=plan.snapshot_id,
             metrics=headline_metrics(self.store, comparison.evaluation_id, plan.model_version),
             report=self.report,
+            seen=self.live,
         ).model_dump(mode="json", exclude={"previous"})
         self.log.info("Live: %s on snapshot %s.", plan.namespace, plan.snapshot_id)
+        keep_timing(self.store, plan)
         report_live(plan.model_version)
         self.announce(context, LIVE_INDEX, pointer)
         return pointer

@@ -11,7 +11,7 @@ from include.episodes import snapshot
 from include.evaluation.gate import RULE, Decision, decide
 from include.evaluation.report import Role
 from include.evaluation.run import EvaluationPlan, load_evaluation_plan, load_results, plan_evaluation
-from include.index.live import LivePointer
+from include.index.live import LivePointer, read_live, require_seen
 from include.retriever.encoders.precision import Precision
 from include.retriever.encoders.variants import ensure_precision
 from include.retriever.registry import newest_trained
@@ -151,12 +151,21 @@ def judge(store: ArtifactStore, comparison: ModelComparison, *, tolerance: float
 
 
 def keep_decision(
-    store: ArtifactStore, comparison: ModelComparison, decision: Decision | None, *, for_later: bool = True
+    store: ArtifactStore,
+    comparison: ModelComparison,
+    decision: Decision | None,
+    *,
+    for_later: bool = True,
+    seen: str | None = None,
 ) -> str:
     """Keep what was decided about the candidate, and name the model to index with.
 
     :param for_later: a refusal holds for later runs, too; otherwise they ask again.
+    :param seen: what was live when the run began (:func:`include.index.live.live_entry`), if it is a run that decides.
+    :raises OvertakenError: something else went live since.
     """
+    if seen is not None:
+        require_seen(read_live(store), seen)
     if comparison.candidate is None or decision is None:
         return comparison.incumbent
     store.write_json(decision.model_dump(), FOLDER, comparison.comparison_id, "decision.json")

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from include.errors import PermanentError
+from include.errors import OvertakenError, PermanentError
 from include.storage import ArtifactStore
 
 FILE = "live.json"
+NOTHING = "nothing"
 
 
 class LivePointer(BaseModel):
@@ -29,6 +30,11 @@ class LivePointer(BaseModel):
     previous: LivePointer | None = None
     refused: list[str] = []
     """Models that a person went back from: they go live again by a person's hand only."""
+
+    @property
+    def entry(self) -> str:
+        """Names this activation; its metrics and its report may be written anew."""
+        return f"{self.model_version} on snapshot {self.snapshot_id}, live since {self.activated_at.isoformat()}"
 
     def before(self) -> LivePointer:
         """This pointer as the ``previous`` of the one that follows it."""
@@ -62,6 +68,24 @@ def require_live(store: ArtifactStore) -> LivePointer:
     return pointer
 
 
+def live_entry(live: LivePointer | None) -> str:
+    """Names what is live, so that one can tell later whether anything went live since."""
+    return live.entry if live else NOTHING
+
+
+def require_seen(live: LivePointer | None, seen: str, *, own: tuple[str, str] | None = None) -> None:
+    """Do nothing if what is live is what it was when a run began.
+
+    :param seen: what :func:`live_entry` was then.
+    :param own: namespace and snapshot that the run itself makes live, if it is past choosing them: they may be.
+    :raises OvertakenError: something else is live.
+    """
+    if own and live and (live.namespace, live.snapshot_id) == own:
+        return
+    if (now := live_entry(live)) != seen:
+        raise OvertakenError(f"When its run began, live was {seen}; by now it is {now}. Search goes on with that.")
+
+
 def activate(
     store: ArtifactStore,
     *,
@@ -72,12 +96,15 @@ def activate(
     snapshot_id: str,
     metrics: dict[str, dict[str, float]],
     report: str | None,
+    seen: str | None = None,
 ) -> LivePointer:
     """Switch search to another namespace or snapshot, in one atomic step.
 
     Activating what is live already changes nothing but its metrics and report. A new snapshot in the live namespace
     keeps ``previous``: what the namespace held before is gone.
 
+    :param seen: what :func:`live_entry` was when the run began, if it is a run that activates.
+    :raises OvertakenError: something else went live since, which is not this snapshot in this namespace.
     :raises RefusedModelError: a person went back from the model, maybe while a run that indexes with it was going.
     """
     live = read_live(store)
@@ -86,6 +113,8 @@ def activate(
             f"A person went back from {model_version} to {live.model_version}, which stays live. Run reindex_episodes "
             f"again to bring {live.model_version} up to date, or rollback_index to go forward to {model_version}."
         )
+    if seen is not None:
+        require_seen(live, seen, own=(namespace, snapshot_id))
     activated_at, previous = datetime.now(UTC), None
     if live and live.namespace == namespace:
         previous = live.previous

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.errors import PermanentError
+from include.errors import OvertakenError, PermanentError
 from include.index.live import LivePointer
 from include.storage import ArtifactStore, digest
 
@@ -82,6 +82,20 @@ class OutdatedPlanError(PermanentError):
         super().__init__(
             f"{plan.namespace} has been planned anew since the plan {plan.plan_id}: "
             "run reindex_episodes again from its planning task."
+        )
+
+
+class OvertakenPlanError(OutdatedPlanError, OvertakenError):
+    """Another run has taken the namespace over: the plan is not needed any more."""
+
+
+class UnverifiedPlanError(PermanentError):
+    """The namespace was not verified to hold what the plan was to write."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(
+            f"{plan.namespace} was not verified to hold the snapshot {plan.snapshot_id}, and so does not go live: "
+            "clear verify_index, with the tasks after it."
         )
 
 
@@ -153,7 +167,7 @@ def begin_write(store: ArtifactStore, plan: Plan, index: str) -> None:
     journal = read_journal(store, plan.namespace)
     made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _states(store, plan.namespace))
     if plan.plan_id not in (journal.plan_id, made_for):
-        raise OutdatedPlanError(plan)
+        raise _outdated(plan, journal)
     states = journal.states
     if plan.snapshot_id not in states:
         states = [*states, plan.snapshot_id]
@@ -167,8 +181,19 @@ def require_current(store: ArtifactStore, plan: Plan) -> Journal:
     """
     journal = read_journal(store, plan.namespace)
     if journal.plan_id != plan.plan_id:
-        raise OutdatedPlanError(plan)
+        raise _outdated(plan, journal)
     return journal
+
+
+def require_not_overtaken(store: ArtifactStore, plan: Plan) -> None:
+    """Do nothing if the plan writes to its namespace, or may begin to.
+
+    :raises OvertakenPlanError: another run has planned the namespace since, and written to it.
+    """
+    journal = read_journal(store, plan.namespace)
+    made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _states(store, plan.namespace))
+    if journal.plan_id is not None and plan.plan_id not in (journal.plan_id, made_for):
+        raise _outdated(plan, journal)
 
 
 def finish_write(store: ArtifactStore, plan: Plan) -> None:
@@ -220,6 +245,11 @@ def read_vectors(store: ArtifactStore, plan_id: str) -> dict[str, int]:
 def _noted(store: ArtifactStore, plan_id: str) -> list[dict[str, Any]]:
     names = store.names(FOLDER, plan_id, "seconds")
     return [store.read_json(FOLDER, plan_id, "seconds", name) for name in names]
+
+
+def _outdated(plan: Plan, journal: Journal) -> OutdatedPlanError:
+    # Without a plan, the journal was begun anew, and nobody else may be about to do what the plan was to do.
+    return OutdatedPlanError(plan) if journal.plan_id is None else OvertakenPlanError(plan)
 
 
 def _states(store: ArtifactStore, namespace: str) -> list[str | None]:

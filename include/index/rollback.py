@@ -132,12 +132,8 @@ def _check(store: ArtifactStore, index: VectorIndex, target: LivePointer) -> int
 
 
 def _same(one: LivePointer, other: LivePointer) -> bool:
-    """Whether two pointers are of the same activation; their metrics and report may have been written anew."""
-    return (one.namespace, one.snapshot_id, one.activated_at) == (
-        other.namespace,
-        other.snapshot_id,
-        other.activated_at,
-    )
+    """Whether two pointers are of the same activation."""
+    return (one.namespace, one.entry) == (other.namespace, other.entry)
 
 
 def _name(pointer: LivePointer) -> str:

@@ -23,6 +23,7 @@ from include.index.contract import Metadata, Records, Stored, VectorIndex, Vecto
 from include.index.plan import (
     OutdatedPlanError,
     Plan,
+    UnverifiedPlanError,
     begin_write,
     distrust,
     finish_write,
@@ -69,6 +70,8 @@ class LostNamespaceError(RuntimeError):
 class Verification(BaseModel):
     """What was verified, and how the namespace is searched."""
 
+    namespace: str
+    snapshot_id: str
     rows: int
     sampled: int
     """Records whose vector and metadata were compared."""
@@ -78,6 +81,18 @@ class Verification(BaseModel):
     queries: int = 0
     recall: float | None = None
     """Share of exact search's answers that the index gave to ``queries`` queries; None if none were asked."""
+
+
+def require_verified(store: ArtifactStore, plan: Plan, verification: Verification) -> None:
+    """Do nothing if it was verified that the plan's namespace holds its snapshot, and that is still so.
+
+    :raises UnverifiedPlanError: it was not, or something was written since.
+    :raises OutdatedPlanError: another plan writes to the namespace.
+    """
+    states = require_current(store, plan).states
+    verified = (verification.namespace, verification.snapshot_id) == (plan.namespace, plan.snapshot_id)
+    if not verified or states != [plan.snapshot_id]:
+        raise UnverifiedPlanError(plan)
 
 
 def texts_to_encode(store: ArtifactStore, plan: Plan, shard: int) -> dict[str, str]:
@@ -180,7 +195,14 @@ def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification
         len(compared),
         golden,
     )
-    return Verification(rows=len(ids), sampled=len(compared), golden=golden, kind=kind)
+    return Verification(
+        namespace=plan.namespace,
+        snapshot_id=plan.snapshot_id,
+        rows=len(ids),
+        sampled=len(compared),
+        golden=golden,
+        kind=kind,
+    )
 
 
 def _verify_ids(index: VectorIndex, namespace: str, wanted: set[str]) -> None:

@@ -47,6 +47,9 @@ with DAG("asking", schedule=None, params={"plan_id": "none"}):
 
 GATING = """
 from airflow.sdk import DAG, Param
+from include.index.live import live_entry, read_live
+from include.settings import get_settings
+from include.storage import ArtifactStore
 from operators.comparison import GateOperator
 
 params = {
@@ -54,8 +57,10 @@ params = {
     "overrule_gate": Param(None, type=["null", "string"]),
     "overrule_reason": "",
 }
+live = live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
+
 with DAG("gating", schedule=None, params=params):
-    GateOperator(task_id="gate", comparison_id="{{ params.comparison_id }}")
+    GateOperator(task_id="gate", comparison_id="{{ params.comparison_id }}", live=live)
 """
 
 

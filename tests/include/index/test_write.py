@@ -68,7 +68,9 @@ class TestFullBuild:
         write(store, index, plan)
         assert read_live(store) is None
         verification = verify(store, index, plan)
-        assert verification == Verification(rows=60, sampled=60, golden=60, kind="exact")
+        assert verification == Verification(
+            namespace=plan.namespace, snapshot_id=plan.snapshot_id, rows=60, sampled=60, golden=60, kind="exact"
+        )
         activate(store, index, plan)
         assert sorted(index.upserted) == [row["episode_id"] for row in ROWS]
         assert index.deleted == []

@@ -1,0 +1,214 @@
+"""A task of ``reindex_episodes`` is cleared in a run that a newer one, or a person, has overtaken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.errors import PermanentError
+from include.evaluation.comparison import load_comparison, load_decision
+from include.index.lancedb import LanceIndex
+from include.index.live import read_live, require_live
+from include.index.plan import Plan, distrust, finish_write, forget, load_plan
+from include.index.write import verify
+from include.storage import ArtifactStore
+from operators.approval import ApproveDeletionsOperator
+from operators.comparison import GateOperator, PlanComparisonOperator
+from operators.names import LIVE_INDEX
+from operators.reindex import (
+    ActivateOperator,
+    DeleteWithdrawnOperator,
+    EncodeShardOperator,
+    PlanReindexOperator,
+    PrepareNamespaceOperator,
+    PublishReportOperator,
+    UpsertShardOperator,
+    VerifyIndexOperator,
+)
+from tests.include.index.workshop import write
+from tests.operators.conftest import FakeContext, Installation
+
+Skips = Callable[..., str]
+
+
+@dataclass
+class Run:
+    """A run of reindex_episodes on tiny vectors: what its tasks have told each other."""
+
+    store: ArtifactStore
+    index: LanceIndex
+    model: str
+    context: FakeContext = field(default_factory=FakeContext)
+
+    def begin(self) -> None:
+        """plan_comparison, and plan_reindex with the model."""
+        PlanComparisonOperator(task_id="plan_comparison").execute(self.context)  # type: ignore[arg-type]
+        self.plan_reindex().execute(self.context)  # type: ignore[arg-type]
+
+    def write(self) -> None:
+        write(self.store, self.index, self.plan)
+
+    def verify(self) -> None:
+        self.verification = verify(self.store, self.index, self.plan).model_dump()
+
+    def whole(self) -> Run:
+        self.begin()
+        self.write()
+        self.verify()
+        self.activate().execute(self.context)  # type: ignore[arg-type]
+        return self
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return self.context.ti.pushed
+
+    @property
+    def plan(self) -> Plan:
+        return load_plan(self.store, self.told["plan_id"])
+
+    def plan_reindex(self) -> PlanReindexOperator:
+        return PlanReindexOperator(task_id="plan_reindex", model_version=self.model, live=self.told["live"])
+
+    def gate(self) -> GateOperator:
+        return GateOperator(task_id="gate", comparison_id=self.told["comparison_id"], live=self.told["live"])
+
+    def activate(self) -> ActivateOperator:
+        return ActivateOperator(
+            task_id="activate",
+            plan_id=self.told["plan_id"],
+            live=self.told["live"],
+            comparison_id=self.told["comparison_id"],
+            verification=self.verification,
+            report="r",
+        )
+
+    def steps(self) -> list[Any]:
+        """Every other task that works on the plan."""
+        told = {"plan_id": self.told["plan_id"]}
+        compared = told | {"comparison_id": self.told["comparison_id"]}
+        return [
+            ApproveDeletionsOperator(task_id="approve_deletions", **told),
+            PrepareNamespaceOperator(task_id="prepare_namespace", live=self.told["live"], **told),
+            EncodeShardOperator(task_id="encode_shard", shard=0, **told),
+            UpsertShardOperator(task_id="upsert_shard", shard=0, **told),
+            DeleteWithdrawnOperator(task_id="delete_withdrawn", **told),
+            VerifyIndexOperator(task_id="verify_index", **compared),
+            PublishReportOperator(task_id="publish_report", verification=self.verification, **compared),
+            self.activate(),
+        ]
+
+
+@pytest.fixture
+def begin(installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Run]:
+    """A run that indexes with a model, which is registered if it is not, and not measured."""
+    monkeypatch.setattr("include.evaluation.publish.headline_metrics", lambda *_: {})
+    installation.publish_snapshot()
+    installation.register_base(tmp_path / "base")
+    index = LanceIndex(installation.settings.index_root)
+
+    def run(model: str) -> Run:
+        if not installation.store.is_complete("models", model):
+            installation.register_model(tmp_path / model, model, dimension=8)
+        return Run(installation.store, index, model)
+
+    return run
+
+
+def publish_more(installation: Installation) -> str:
+    installation.write_dataset(episodes=9)
+    return installation.publish_snapshot("v2")
+
+
+def test_a_cleared_activation_does_not_take_search_back_to_the_model_before(
+    begin: Callable[[str], Run], skips: Skips
+) -> None:
+    older, newer = begin("m1").whole(), begin("m2").whole()
+    cleared = FakeContext()
+    reason = skips(older.activate(), cleared)
+    live = require_live(older.store)
+    assert (live.namespace, live.snapshot_id) == ("m2", newer.plan.snapshot_id)
+    assert "A newer run has overtaken this one, which changes nothing." in reason
+    assert "live was nothing; by now it is m2 on snapshot" in reason
+    assert not cleared.announced(LIVE_INDEX)
+
+
+def test_a_cleared_activation_of_the_run_that_is_live_is_repeated(begin: Callable[[str], Run]) -> None:
+    run = begin("m1").whole()
+    before = require_live(run.store)
+    run.activate().execute(FakeContext())  # type: ignore[arg-type]
+    assert require_live(run.store) == before
+
+
+def test_every_step_of_a_plan_that_was_overtaken_is_skipped(
+    begin: Callable[[str], Run], installation: Installation, skips: Skips
+) -> None:
+    older = begin("m1").whole()
+    newest = publish_more(installation)
+    begin("m1").whole()
+    before = read_live(older.store), older.index.count("m1")
+    for task in older.steps():
+        assert "A newer run has overtaken this one, which changes nothing." in skips(task, FakeContext()), task
+    assert (read_live(older.store), older.index.count("m1")) == before
+    assert require_live(older.store).snapshot_id == newest
+
+
+def test_planning_and_writing_again_is_skipped_when_another_model_is_live(
+    begin: Callable[[str], Run], installation: Installation, skips: Skips
+) -> None:
+    older = begin("m1").whole()
+    begin("m2").whole()
+    publish_more(installation)
+    plan_id = older.told["plan_id"]
+    assert "by now it is m2" in skips(older.plan_reindex(), older.context)
+    assert older.told["plan_id"] == plan_id
+    older.index.drop("m1")
+    forget(older.store, "m1")
+    prepare = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, live=older.told["live"])
+    skips(prepare, FakeContext())
+    assert older.index.namespaces() == ["m2"], "what was retired is not built again"
+
+
+def test_a_gate_that_was_overtaken_decides_nothing(begin: Callable[[str], Run], skips: Skips) -> None:
+    older = begin("m1")
+    older.begin()
+    comparison, _ = load_comparison(older.store, older.told["comparison_id"])
+    assert comparison.candidate == "m1"
+    begin("m2").whole()
+    assert "by now it is m2" in skips(older.gate(), FakeContext())
+    assert load_decision(older.store, comparison.comparison_id) is None
+    assert older.store.names("decisions") == []
+
+
+@pytest.mark.parametrize("verified", ["namespace", "snapshot"])
+def test_what_was_not_verified_does_not_go_live(
+    begin: Callable[[str], Run], installation: Installation, verified: str
+) -> None:
+    """verify_index was marked as success by hand: its result, if there is one, is of something else."""
+    before = begin("m1").whole()
+    publish_more(installation)
+    run = begin("m1")
+    run.begin()
+    run.write()
+    run.verification = before.verification
+    if verified == "snapshot":
+        run.verification = run.verification | {"snapshot_id": run.plan.snapshot_id}
+    else:
+        finish_write(run.store, run.plan)
+    with pytest.raises(PermanentError, match="clear verify_index, with the tasks after it"):
+        run.activate().execute(run.context)  # type: ignore[arg-type]
+    assert require_live(run.store).snapshot_id == before.plan.snapshot_id
+
+
+def test_a_namespace_that_was_found_wrong_since_it_was_verified_does_not_go_live(begin: Callable[[str], Run]) -> None:
+    run = begin("m1")
+    run.begin()
+    run.write()
+    run.verify()
+    distrust(run.store, run.plan)
+    with pytest.raises(PermanentError, match="m1 was not verified to hold the snapshot"):
+        run.activate().execute(run.context)  # type: ignore[arg-type]
+    assert read_live(run.store) is None
