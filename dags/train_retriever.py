@@ -6,7 +6,7 @@ current recipe.
 
 **Owner:** podsearch. **If it fails:** search goes on with the live model. A killed or failed `fine_tune` goes on
 from its last checkpoint when it is cleared, and `generate_queries` from the last of its batches. If `validate_queries`
-fails, its Data Docs say what is wrong with the queries.
+fails, its Data Docs say what is wrong with the queries. A run registers nothing if a newer one has meanwhile.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ with DAG(
     round_trip = RoundTripOperator(task_id="round_trip", training_id=training_id)
     fine_tune = FineTuneOperator(task_id="fine_tune", training_id=training_id, gpus=training_gpus())
     register_model = RegisterModelOperator(
-        task_id="register_model", training_id=training_id, device_usage=XComArg(fine_tune, key="device_usage")
+        task_id="register_model",
+        training_id=training_id,
+        trainings=XComArg(plan_training, key="trainings"),
+        device_usage=XComArg(fine_tune, key="device_usage"),
     )
 
     generate_queries >> build_pairs >> validate_queries >> round_trip >> fine_tune >> register_model

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class PlanTrainingOperator(PodsearchOperator):
     """Decides whether a model is due, and names the training; skips the run when the newest model will do.
 
-    Returns one ``{"shard": …}`` for each shard of queries; the training's id is pushed under ``training_id``.
+    Returns one ``{"shard": …}`` for each shard of queries; the training's id is pushed under ``training_id``, and the
+    trainings whose models are registered under ``trainings``, for the task that registers.
 
     :param force: train in any case (templated; a DAG parameter).
     """
@@ -34,9 +35,11 @@ class PlanTrainingOperator(PodsearchOperator):
 
     def execute(self, context: Context) -> list[dict[str, int]]:
         from include.episodes import snapshot
+        from include.retriever.registry import trainings
         from include.retriever.training.plan import plan_training, why_due
 
         settings, recipe = self.settings, self.settings.recipe
+        seen = trainings(self.store)
         reason = "it was asked for" if str(self.force) == "True" else None
         if snapshot.latest(self.store) is None:
             self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
@@ -63,6 +66,7 @@ class PlanTrainingOperator(PodsearchOperator):
         )
         self.log.info("Training %s on snapshot %s: %s.", plan.training_id, plan.snapshot_id, reason)
         context["ti"].xcom_push(key="training_id", value=plan.training_id)
+        context["ti"].xcom_push(key="trainings", value=seen)
         return [{"shard": shard} for shard in range(len(plan.query_shards))]
 
 
@@ -222,23 +226,30 @@ class FineTuneOperator(GpuOperator, TrainingStepOperator):
 
 
 class RegisterModelOperator(TrainingStepOperator):
-    """Puts the trained model into the registry and announces it. Returns its version.
+    """Puts the trained model into the registry and announces it, unless a newer run has. Returns its version.
 
+    :param trainings: the trainings whose models were registered when the run began (templated).
     :param device_usage: what fine-tuning used of its device (templated).
     """
 
-    template_fields: Sequence[str] = ("training_id", "device_usage")
+    template_fields: Sequence[str] = ("training_id", "trainings", "device_usage")
 
-    def __init__(self, *, device_usage: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, trainings: Any, device_usage: Any, **kwargs: Any) -> None:
         super().__init__(outlets=[RETRIEVER], **kwargs)
+        self.trainings = trainings
         self.device_usage = device_usage
 
     def execute(self, context: Context) -> str:
         from include.retriever.training.model import register_trained
 
-        manifest = register_trained(
-            self.store, self.plan, device_usage=self.device_usage or {}, work_root=self.settings.work_root
-        )
+        with self.unless_overtaken():
+            manifest = register_trained(
+                self.store,
+                self.plan,
+                device_usage=self.device_usage,
+                work_root=self.settings.work_root,
+                seen=self.trainings,
+            )
         self.announce(
             context,
             RETRIEVER,

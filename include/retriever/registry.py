@@ -175,6 +175,12 @@ def newest_trained(store: ArtifactStore) -> ModelManifest | None:
     return next((manifest for manifest in registered(store) if manifest.kind == "fine-tuned"), None)
 
 
+def trainings(store: ArtifactStore) -> list[str]:
+    """The trainings whose models are registered, in no particular order of time."""
+    ids = {manifest.training_id for manifest in registered(store) if manifest.kind == "fine-tuned"}
+    return sorted(key for key in ids if key)
+
+
 def model_folder(version: str) -> tuple[str, str]:
     """Where a version is in the artifact store."""
     return FOLDER, version

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from include.quality.result import QualityError
+from include.retriever.registry import load_manifest, newest_trained
 from include.retriever.training.pairing import read_summary
 from include.retriever.training.plan import load_plan
 from include.retriever.training.queries import queries_written
 from include.settings import get_settings
+from include.storage import MANIFEST
 from operators.names import RETRIEVER
 from operators.training import (
     BuildPairsOperator,
@@ -152,7 +154,43 @@ def test_only_a_model_that_writes_queries_takes_a_gpu(
 
 
 def test_a_registered_model_is_announced() -> None:
-    assert RegisterModelOperator(task_id="register_model", training_id="t").outlets == [RETRIEVER]
+    assert registering("t", [], {}).outlets == [RETRIEVER]
+
+
+def registering(training_id: str, trainings: Any, usage: Any) -> RegisterModelOperator:
+    return RegisterModelOperator(
+        task_id="register_model", training_id=training_id, trainings=trainings, device_usage=usage
+    )
+
+
+def test_a_model_that_is_registered_late_is_not_the_newest(
+    installation: Installation, context: FakeContext, skips: Callable[..., str], tmp_path: Path
+) -> None:
+    """A run's registering task failed, or its run was left; a newer run has registered a model; then it is cleared."""
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "old", "old", training_id="t-old")
+    plan(force=True).execute(context)  # type: ignore[arg-type]
+    training_id, seen = context.ti.pushed["training_id"], context.ti.pushed["trainings"]
+    assert seen == ["t-old"]
+    result = installation.store.path("training", training_id, "model")
+    result.mkdir(parents=True)
+    late = load_manifest(installation.store, "old").model_copy(update={"version": "late", "training_id": training_id})
+    installation.store.write_json(late.model_dump(mode="json"), "training", training_id, "model", MANIFEST)
+    installation.register_model(tmp_path / "newer", "newer", training_id="t-newer")
+
+    cleared = FakeContext()
+    reason = skips(registering(training_id, seen, {}), cleared)
+    newest = newest_trained(installation.store)
+    assert newest is not None
+    assert newest.version == "newer"
+    assert not installation.store.exists("models", "late")
+    assert "since its run began, t-newer was" in reason
+    assert not cleared.announced(RETRIEVER)
+
+    # What the run saw does not count as newer, nor does its own model.
+    both = [*seen, "t-newer"]
+    assert registering(training_id, both, {}).execute(context) == "late"  # type: ignore[arg-type]
+    assert registering(training_id, both, {}).execute(context) == "late"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +201,7 @@ def test_a_registered_model_is_announced() -> None:
         (ValidateQueriesOperator, ("run_name",)),
         (RoundTripOperator, ()),
         (FineTuneOperator, ()),
-        (RegisterModelOperator, ("device_usage",)),
+        (RegisterModelOperator, ("trainings", "device_usage")),
     ],
 )
 def test_what_differs_between_runs_can_be_templated(operator: Any, more: tuple[str, ...]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.retriever.registry import ModelManifest, ensure_base, model_folder, register
+from include.errors import OvertakenError
+from include.retriever.registry import ModelManifest, ensure_base, model_folder, register, trainings
 from include.retriever.training.pairing import read_training_pairs
 from include.retriever.training.plan import FOLDER, TrainingPlan
 from include.retriever.training_data import describe
@@ -59,12 +61,24 @@ def train(
 
 
 def register_trained(
-    store: ArtifactStore, plan: TrainingPlan, *, device_usage: dict[str, Any], work_root: Path
+    store: ArtifactStore,
+    plan: TrainingPlan,
+    *,
+    device_usage: dict[str, Any],
+    work_root: Path,
+    seen: Collection[str] | None = None,
 ) -> ModelManifest:
     """Put the trained model into the registry, and drop what training left behind.
 
     :param device_usage: an :class:`include.devices.usage.Usage` as JSON, of the task that trained; may be empty.
+    :param seen: the trainings that were registered when the run began, if it is a run that registers.
+    :raises OvertakenError: another has been registered since, than which this one would seem newer.
     """
+    if seen is not None and (newer := set(trainings(store)) - {*seen, plan.training_id}):
+        raise OvertakenError(
+            f"The model of the training {plan.training_id} is not registered: since its run began, "
+            f"{', '.join(sorted(newer))} was. Trigger train_retriever with `force` for a newer one."
+        )
     with store.local_copy(*_result(plan)) as folder:
         manifest = ModelManifest.model_validate_json((folder / MANIFEST).read_bytes())
         registered = register(store, folder, manifest.model_copy(update={"device_usage": device_usage}))
