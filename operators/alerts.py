@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ class TaskFailed(AlertNotifier):
             if not isinstance(error, PermanentError):
                 facts["next_step"] = f"It was tried {ti.try_number} times. {MEND}"
         facts.setdefault("links", []).insert(0, _link("Task", ti.dag_id, ti.run_id, ti.task_id, ti.map_index))
-        announcer().met(_alert(Kind.FAILURE, ti.dag_id, ti.run_id, task_id=ti.task_id, **facts))
+        announcer().met(_alert(Kind.FAILURE, ti.dag_id, ti.run_id, context, task_id=ti.task_id, **facts))
 
 
 class RunFailed(AlertNotifier):
@@ -100,27 +100,42 @@ class RunFailed(AlertNotifier):
             if known is None or known.alert.run_id != run_id:
                 facts = {"cause": "lost", "headline": "The task was lost", "next_step": LOST}
                 links = [_link("Task", dag_id, run_id, task_id)]
-                teller.met(_alert(Kind.FAILURE, dag_id, run_id, task_id=task_id, links=links, **facts))
+                teller.met(_alert(Kind.FAILURE, dag_id, run_id, context, task_id=task_id, links=links, **facts))
         if not failed:
             reason = str(context.get("reason") or "failed")
             links = [_link("Run", dag_id, run_id)]
             teller.met(
                 _alert(
-                    Kind.FAILURE, dag_id, run_id, cause=reason, headline=f"Run: {reason}", next_step=MEND, links=links
+                    Kind.FAILURE,
+                    dag_id,
+                    run_id,
+                    context,
+                    cause=reason,
+                    headline=f"Run: {reason}",
+                    next_step=MEND,
+                    links=links,
                 )
             )
 
 
 class RunSucceeded(AlertNotifier):
-    """For ``on_success_callback`` of a DAG: what failed in runs before is over."""
+    """For ``on_success_callback`` of a DAG: what failed in it, and in runs before, is over.
+
+    Not what a newer run has met: this one may be an old one, of which a task was cleared.
+    """
 
     def report(self, context: Context) -> None:
         from include.alerts.alert import Kind
 
         dag_id, run = context["dag"].dag_id, context.get("dag_run")
         ended_at = getattr(run, "end_date", None) or datetime.now(UTC)
-        kinds = (Kind.FAILURE, Kind.DEADLINE)
-        announcer().over(lambda fault: fault.alert.dag_id == dag_id and fault.alert.kind in kinds, ended_at)
+        kinds, run_after = (Kind.FAILURE, Kind.DEADLINE), _run_after(context)
+
+        def ended(fault: Fault) -> bool:
+            ours = fault.alert.dag_id == dag_id and fault.alert.kind in kinds
+            return ours and fault.may_be_ended_by(run_after)
+
+        announcer().over(ended, ended_at)
 
 
 class ApprovalAwaited(AlertNotifier):
@@ -136,6 +151,7 @@ class ApprovalAwaited(AlertNotifier):
                 Kind.APPROVAL,
                 ti.dag_id,
                 ti.run_id,
+                context,
                 task_id=ti.task_id,
                 cause=question,
                 headline=f"Waits for approval: {question}",
@@ -161,6 +177,7 @@ class DeadlineMissed(AlertNotifier):
                 Kind.DEADLINE,
                 dag_id,
                 run_id,
+                context,
                 headline=f"A run has not ended in time: it is {run['state']}",
                 next_step="Look at which of its tasks runs or waits, and for what; the next run waits for this one.",
                 links=[_link("Run", dag_id, run_id)],
@@ -185,11 +202,12 @@ def report_quality(result: QualityResult) -> None:
     from include.alerts.facts import quality_facts
 
     with harmless():
-        ti = get_current_context()["ti"]
+        context = get_current_context()
+        ti = context["ti"]
         if result.warnings:
             facts = quality_facts(result, "warning", _base_url())
             facts["links"].insert(0, _link("Task", ti.dag_id, ti.run_id, ti.task_id, ti.map_index))
-            announcer().met(_alert(Kind.QUALITY, ti.dag_id, ti.run_id, task_id=ti.task_id, **facts))
+            announcer().met(_alert(Kind.QUALITY, ti.dag_id, ti.run_id, context, task_id=ti.task_id, **facts))
         else:
             over(fault_id(ti.dag_id, ti.task_id, Kind.QUALITY))
 
@@ -199,7 +217,8 @@ def report_gate(candidate: str, decision: Decision) -> None:
     from include.alerts.alert import Kind, fault_id
 
     with harmless():
-        ti = get_current_context()["ti"]
+        context = get_current_context()
+        ti = context["ti"]
         if decision.passed:
             over(fault_id(ti.dag_id, ti.task_id, Kind.GATE))
             return
@@ -208,6 +227,7 @@ def report_gate(candidate: str, decision: Decision) -> None:
                 Kind.GATE,
                 ti.dag_id,
                 ti.run_id,
+                context,
                 task_id=ti.task_id,
                 cause=candidate,
                 headline=f"The new model {candidate} was refused",
@@ -237,13 +257,15 @@ def report_rollback(rollback: Rollback, *, by: str) -> None:
     from include.alerts.alert import Kind
 
     with harmless():
-        ti = get_current_context()["ti"]
+        context = get_current_context()
+        ti = context["ti"]
         left, live = rollback.current.model_version, rollback.target.model_version
         announcer().met(
             _alert(
                 Kind.ROLLBACK,
                 ti.dag_id,
                 ti.run_id,
+                context,
                 task_id=ti.task_id,
                 cause=f"{left} → {live}",
                 headline=f"Search went back to {live}, as approved by {by}",
@@ -301,19 +323,21 @@ def _report(kind: Kind, facts: dict[str, Any] | None) -> None:
     from include.alerts.alert import fault_id
 
     with harmless():
-        ti = get_current_context()["ti"]
+        context = get_current_context()
+        ti = context["ti"]
         if facts is None:
             over(fault_id(ti.dag_id, ti.task_id, kind))
             return
         links = [_link("Task", ti.dag_id, ti.run_id, ti.task_id)]
-        announcer().met(_alert(kind, ti.dag_id, ti.run_id, task_id=ti.task_id, links=links, **facts))
+        announcer().met(_alert(kind, ti.dag_id, ti.run_id, context, task_id=ti.task_id, links=links, **facts))
 
 
 def over(fault: str) -> None:
-    """Announce the end of a fault, if it is open."""
+    """Announce the end of a fault that this task looks for, if it is open, and no newer run has met it."""
+    run_after = _run_after(get_current_context())
 
     def ended(item: Fault) -> bool:
-        return item.fault_id == fault
+        return item.fault_id == fault and item.may_be_ended_by(run_after)
 
     announcer().over(ended, datetime.now(UTC))
 
@@ -342,13 +366,21 @@ def harmless() -> Iterator[None]:
         log.exception("An alert could not be made.")
 
 
-def _alert(kind: Kind, dag_id: str, run_id: str, **facts: Any) -> Alert:
+def _run_after(context: Mapping[str, Any]) -> datetime | None:
+    """Airflow's time of the run that a context is of."""
+    run: Any = context.get("dag_run")
+    found: datetime | None = run.get("run_after") if isinstance(run, dict) else getattr(run, "run_after", None)
+    return found
+
+
+def _alert(kind: Kind, dag_id: str, run_id: str, context: Mapping[str, Any], **facts: Any) -> Alert:
     from include.alerts.alert import Alert, Kind, Severity
 
     stops = kind in (Kind.FAILURE, Kind.DEADLINE, Kind.SEARCH)
     return Alert(
         dag_id=dag_id,
         run_id=run_id,
+        run_after=_run_after(context),
         kind=kind,
         severity=Severity.CRITICAL if stops else Severity.WARNING,
         occurred_at=datetime.now(UTC),

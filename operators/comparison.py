@@ -43,7 +43,6 @@ class PlanComparisonOperator(PodsearchOperator):
         if snapshot.latest(self.store) is None:
             self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
         live = read_live(self.store)
-        context["ti"].xcom_push(key="live", value=live_entry(live))
         if live is None and newest_trained(self.store) is None and context["dag_run"].run_type != "manual":
             # Filling an index with the base model, to fill another within the hour, would pay for everything twice.
             self.skip_run(
@@ -81,6 +80,7 @@ class PlanComparisonOperator(PodsearchOperator):
         )
         self.log.info("Comparing %s.", comparison.roles)
         context["ti"].xcom_push(key="comparison_id", value=comparison.comparison_id)
+        context["ti"].xcom_push(key="live", value=live_entry(live))
         return [{"model_version": version} for version in comparison.models]
 
 

@@ -96,6 +96,8 @@ class Alert(BaseModel):
     links: list[Link] = []
     next_step: str
     run_id: str
+    run_after: datetime | None = None
+    """Airflow's time of the run, by which runs of a DAG are older or newer, whenever their tasks are run again."""
     occurred_at: datetime
     more_findings: int = Field(default=0, ge=0)
     """How many findings were left out."""

@@ -49,7 +49,18 @@ class Fault(BaseModel):
         if alert.cause != self.alert.cause:
             return Fault(alert=alert, first_at=alert.occurred_at)
         runs = self.runs + (alert.run_id != self.alert.run_id)
+        if alert.run_after and self.alert.run_after:
+            # A task that is cleared in an older run and fails again leaves it to the newer run to show that it is over.
+            alert = alert.model_copy(update={"run_after": max(alert.run_after, self.alert.run_after)})
         return self.model_copy(update={"alert": alert, "runs": runs, "over_at": None})
+
+    def may_be_ended_by(self, run_after: datetime | None) -> bool:
+        """Whether a run that does well shows that the fault is over: not one that is older than where it was met.
+
+        :param run_after: Airflow's time of the run.
+        """
+        met = self.alert.run_after
+        return met is None or run_after is None or met <= run_after
 
 
 class FaultBook:

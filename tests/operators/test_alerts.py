@@ -175,6 +175,38 @@ def test_a_run_that_ended_before_the_failure_does_not_end_it(installation: Insta
     assert faults(installation)
 
 
+def of_run(day: int) -> dict[str, Any]:
+    """What Airflow says of a run of some day, whenever its tasks are run."""
+    return {"dag_run": SimpleNamespace(run_after=datetime(2026, 3, day, 2, tzinfo=UTC))}
+
+
+def test_an_older_run_that_ends_well_late_does_not_end_what_a_newer_one_met(installation: Installation) -> None:
+    """A failed task of Monday's run is cleared on Wednesday, when Tuesday's has failed as well."""
+    monday, tuesday, wednesday = (of_run(day) for day in (2, 3, 4))
+    TaskFailed().notify(task_context(ConnectionError(), run_id="monday") | monday)
+    TaskFailed().notify(task_context(ConnectionError(), run_id="tuesday") | tuesday)
+    RunSucceeded().notify(run_context({}, run_id="monday") | monday)
+    assert only_fault(installation).alert.run_id == "tuesday"
+    TaskFailed().notify(task_context(ConnectionError(), run_id="monday") | monday)
+    RunSucceeded().notify(run_context({}, run_id="monday") | monday)
+    assert faults(installation), "it fails in the newer run still"
+    RunSucceeded().notify(run_context({}, run_id="wednesday") | wednesday)
+    assert faults(installation) == []
+
+
+def test_a_cleared_validation_of_an_older_run_does_not_end_the_warnings_of_a_newer_one(
+    installation: Installation,
+) -> None:
+    with running(task_context(None, run_id="tuesday") | of_run(3)):
+        report_quality(result(outcome("warning")))
+    with running(task_context(None, run_id="monday") | of_run(2)):
+        report_quality(result(outcome(success=True)))
+    assert only_fault(installation).alert.run_id == "tuesday"
+    with running(task_context(None, run_id="tuesday") | of_run(3)):
+        report_quality(result(outcome(success=True)))
+    assert faults(installation) == []
+
+
 def test_success_ends_nothing_of_other_dags_nor_warnings(installation: Installation) -> None:
     with running(task_context(None)):
         report_quality(result(outcome("warning")))
