@@ -10,6 +10,7 @@ import pytest
 from include.devices.device import Device, DeviceError
 from include.evaluation.comparison import load_comparison
 from include.index.contract import open_index
+from include.index.live import live_entry, read_live
 from include.index.plan import (
     Journal,
     begin_write,
@@ -23,6 +24,7 @@ from include.index.plan import (
 from include.index.write import texts_to_encode
 from include.retriever.encode import EmbeddingCache
 from include.settings import get_settings
+from include.storage import ArtifactStore
 from operators.approval import ApproveDeletionsOperator
 from operators.comparison import EvaluateModelOperator, PlanComparisonOperator
 from operators.names import LIVE_INDEX
@@ -115,7 +117,8 @@ def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
 
 
 def plan_tuned(context: FakeContext) -> list[dict[str, int]]:
-    return PlanReindexOperator(task_id="plan_reindex", model_version="tuned", live="nothing").execute(context)  # type: ignore[arg-type]
+    live = live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
+    return PlanReindexOperator(task_id="plan_reindex", model_version="tuned", live=live).execute(context)  # type: ignore[arg-type]
 
 
 def test_a_plan_is_mapped_over_shards_with_work_and_shows_what_it_costs(
