@@ -22,19 +22,24 @@ NAMESPACES = (
 
 @dataclass
 class Item:
-    """An episode in a feed. ``extra`` is markup that goes in as it is."""
+    """An episode in a feed.
+
+    :param audio: address of the enclosure, empty for none (default: one that follows from the guid).
+    :param extra: markup that goes in as it is.
+    """
 
     title: str = "An episode"
     guid: str = ""
     description: str = "What it is about"
     date: str = "Mon, 06 Nov 2023 10:00:00 -0500"
-    audio: str = "https://cdn.example/episode.mp3"
+    audio: str | None = None
     duration: str = "1:02:03"
     extra: str = ""
 
     def xml(self) -> str:
         guid = f'<guid isPermaLink="false">{escape(self.guid)}</guid>' if self.guid else ""
-        audio = f'<enclosure url={quoteattr(self.audio)} length="1" type="audio/mpeg"/>' if self.audio else ""
+        address = f"https://cdn.example/{self.guid or 'episode'}.mp3" if self.audio is None else self.audio
+        audio = f'<enclosure url={quoteattr(address)} length="1" type="audio/mpeg"/>' if address else ""
         return (
             f"<item><title>{escape(self.title)}</title>{guid}<description>{escape(self.description)}</description>"
             f"<pubDate>{self.date}</pubDate>{audio}<itunes:duration>{self.duration}</itunes:duration>{self.extra}</item>"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
@@ -33,6 +35,8 @@ _ITUNES = "http://www.itunes.com/"
 _KEYWORDS = re.compile(rb"<itunes:keywords>[^<]*(?:<!\[CDATA\[[^\]]*\]\]>)?[^<]*</itunes:keywords>")
 """Free words that feedparser would put among the categories."""
 _END = re.compile(rb"</\s*(?:rss|feed|rdf:RDF)\s*>", re.IGNORECASE)
+_ITEM = re.compile(rb"<(?:item|entry)[\s>]", re.IGNORECASE)
+_ITEM_END = re.compile(rb"</\s*(?:item|entry)\s*>", re.IGNORECASE)
 _HTML = re.compile(rb"^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*(?:<!doctype\s+html|<html)", re.I | re.S)
 _DECLARED_ENCODING = re.compile(rb"^\s*<\?xml[^>]*\sencoding\s*=", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -46,13 +50,17 @@ class Parsed:
 
     :param show: a row of ``podcasts.csv`` without its ``uuid``.
     :param episodes: rows of ``episodes.csv`` without ``podcast_uuid``, by ``uuid``.
-    :param repeated: items left out because an earlier one has the same guid, or that have nothing to be known by.
+    :param repeated: items left out because an earlier one is the same, or that have nothing to be known by.
+    :param no_audio: items left out because they have no enclosure: posts, not episodes.
+    :param torn: items left out because their text is never closed: they would be read without what follows it.
     :param flaw: what had to be repaired, or empty.
     """
 
     show: dict[str, str]
     episodes: dict[str, dict[str, str]]
     repeated: int = 0
+    no_audio: int = 0
+    torn: int = 0
     flaw: str = ""
 
 
@@ -69,23 +77,55 @@ def parse_feed(body: bytes, *, feed_id: str, address: str, charset: str = "") ->
         raise FeedError(Reason.EMPTY)
     if _HTML.match(body[:4_096]):
         raise FeedError(Reason.WEB_PAGE, "a web page (HTML), not a feed")
-    document = _read(body, charset)
+    document, torn = _read(body, charset), 0
     flaw = _short(document.get("bozo_exception"))
+    if flaw:
+        body, torn = _without_torn_items(body)
+        document = _read(body, charset) if torn else document
     if not document.get("version"):
         raise FeedError(Reason.NOT_A_FEED, flaw)
     if flaw and not _END.search(body[-2_048:]):
         # It was read up to where it breaks off. Its last item may be half an item, which must not replace a whole one.
         raise FeedError(Reason.CUT_SHORT, f"the feed ends in the middle ({flaw})")
     if not document.entries:
-        raise FeedError(Reason.NO_ITEMS)
+        raise FeedError(Reason.NO_ITEMS, "the only item is torn" if torn else "")
+    entries = [entry for entry in document.entries if _enclosure(entry)]
+    no_audio = len(document.entries) - len(entries)
+    if not entries:
+        raise FeedError(Reason.NO_ITEMS, f"none of its {no_audio:,} items has an enclosure: they are posts")
     episodes: dict[str, dict[str, str]] = {}
-    for entry in document.entries:
-        if guid := _guid(entry):
-            episodes.setdefault(episode_id(feed_id, guid), _episode(entry, address))
-    if not episodes:
-        raise FeedError(Reason.NO_ITEMS, "no item has a guid, an enclosure, a link or a title")
-    repeated = len(document.entries) - len(episodes)
-    return Parsed(show=_show(document.feed, address), episodes=episodes, repeated=repeated, flaw=flaw)
+    for guid, entry in zip(_names(entries), entries, strict=True):
+        episodes.setdefault(episode_id(feed_id, guid), _episode(entry, address))
+    return Parsed(
+        show=_show(document.feed, address),
+        episodes=episodes,
+        repeated=len(entries) - len(episodes),
+        no_audio=no_audio,
+        torn=torn,
+        flaw=flaw,
+    )
+
+
+def _without_torn_items(body: bytes) -> tuple[bytes, int]:
+    """The feed without items whose CDATA is not closed before they end, and how many those are.
+
+    feedparser would read such an item without all that follows: without its enclosure, and with the next items in its
+    description. To be asked only of a feed that is not well-formed: in one that is, CDATA may hold what it likes.
+    """
+    kept, done, place, torn = [], 0, 0, 0
+    while (start := body.find(b"<![CDATA[", place)) >= 0:
+        closed = body.find(b"]]>", start)
+        end = _ITEM_END.search(body, start, closed if closed >= 0 else len(body))
+        begins = [match.start() for match in _ITEM.finditer(body, done, start)] if end else []
+        if end and begins:
+            kept.append(body[done : begins[-1]])
+            done = place = end.end()
+            torn += 1
+        elif closed < 0:
+            break
+        else:
+            place = closed + 3
+    return b"".join([*kept, body[done:]]), torn
 
 
 def _read(body: bytes, charset: str) -> Any:
@@ -136,10 +176,26 @@ def _episode(entry: Any, address: str) -> dict[str, str]:
     }
 
 
+def _names(entries: Sequence[Any]) -> list[str]:
+    """What each item is known by: its guid, unless the feed gives it to several episodes; then the enclosure, too."""
+    guids = [_guid(entry) for entry in entries]
+    different: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for guid, entry in zip(guids, entries, strict=True):
+        different[guid].add((_short(_enclosure(entry)), _short(entry.get("title"))))
+    shared = {
+        guid
+        for guid, items in different.items()
+        if min(len({audio for audio, _ in items}), len({title for _, title in items})) > 1
+    }
+    return [
+        f"{guid}\n{_short(_enclosure(entry))}" if guid in shared else guid
+        for guid, entry in zip(guids, entries, strict=True)
+    ]
+
+
 def _guid(entry: Any) -> str:
-    """What an item is known by: its guid, or else what is least likely to change."""
-    named = f"{title}\n{_date(entry)}" if (title := _short(entry.get("title"))) else ""
-    return _short(entry.get("id")) or _short(_enclosure(entry)) or _short(entry.get("link")) or named
+    """The item's guid, or else the address of its enclosure."""
+    return _short(entry.get("id")) or _short(_enclosure(entry))
 
 
 def _enclosure(entry: Any) -> str | None:

@@ -179,14 +179,18 @@ class _Poll:
         old = await asyncio.to_thread(states.read_catalogue, self.store, state)
         new = old.merged(parsed)
         after = await asyncio.to_thread(states.save_catalogue, self.store, after, new)
-        shared = parsed.episodes.keys() & old.episodes.keys()
-        repeated = f"{parsed.repeated} items repeat another's guid, or have none" if parsed.repeated else ""
+        fresh = new.episodes.keys() - old.episodes.keys()
+        left_out = [
+            f"{parsed.repeated} items repeat another" if parsed.repeated else "",
+            f"{parsed.no_audio} items without an enclosure are posts (no_audio)" if parsed.no_audio else "",
+            f"{parsed.torn} items are torn, and stay as they were" if parsed.torn else "",
+        ]
         return Outcome(
             Kind.UNCHANGED if new == old else Kind.UPDATED,
             after,
-            added=len(parsed.episodes) - len(shared),
-            edited=sum(parsed.episodes[key] != old.episodes[key] for key in shared),
-            note="; ".join(part for part in (moved, parsed.flaw, repeated) if part),
+            added=len(fresh),
+            edited=sum(new.episodes[key] != episode for key, episode in old.episodes.items()),
+            note="; ".join(part for part in (moved, parsed.flaw, *left_out) if part),
         )
 
     def _log_progress(self) -> None:

@@ -29,8 +29,23 @@ class Catalogue(BaseModel):
     episodes: dict[str, dict[str, str]] = {}
 
     def merged(self, parsed: Parsed) -> Catalogue:
-        """With what a feed says now: new episodes come in, edited ones replace their old selves, older ones stay."""
-        return Catalogue(show=parsed.show, episodes=self.episodes | parsed.episodes)
+        """With what a feed says now: new episodes come in, edited ones replace their old selves, older ones stay.
+
+        A feed may give its episodes new guids, some do so every day. An episode with the enclosure of one that the feed
+        does not list any more, or with its title and date, is that one and keeps its id.
+        """
+        unlisted = {key: episode for key, episode in self.episodes.items() if key not in parsed.episodes}
+        by_audio = {audio: key for key, episode in unlisted.items() if (audio := episode.get("audio"))}
+        by_title = {_title_and_date(episode): key for key, episode in unlisted.items() if all(_title_and_date(episode))}
+        episodes = dict(self.episodes)
+        for key, episode in parsed.episodes.items():
+            known = by_audio.get(episode.get("audio")) or by_title.get(_title_and_date(episode))
+            episodes[key if key in self.episodes else known or key] = episode
+        return Catalogue(show=parsed.show, episodes=episodes)
+
+
+def _title_and_date(episode: dict[str, str]) -> tuple[str, str]:
+    return episode.get("title", ""), episode.get("pub_date", "")
 
 
 class FeedState(BaseModel):

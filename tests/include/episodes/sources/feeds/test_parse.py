@@ -49,7 +49,7 @@ def test_a_feed_becomes_rows_in_the_datasets_columns() -> None:
     assert parsed.episodes == {
         episode_id(FEED, "g-1"): {
             "title": "Fish & chips",
-            "audio": "https://cdn.example/episode.mp3",
+            "audio": "https://cdn.example/g-1.mp3",
             "audio_length": "3723",
             "pub_date": "2023-11-06 15:00:00+00",
             "description": "What it is about",
@@ -152,14 +152,62 @@ def test_audio_goes_before_other_enclosures() -> None:
     assert only(item)["audio"] == "https://show.example/real.mp3"
 
 
-def test_without_a_guid_the_enclosure_identifies_then_the_link_then_title_and_date() -> None:
-    items = [
-        Item(audio="https://cdn.example/1.mp3"),
-        Item(audio="", extra="<link>https://show.example/1</link>"),
-        Item(audio="", title="Named", date="Mon, 06 Nov 2023 10:00:00 GMT"),
+def test_without_a_guid_the_enclosure_identifies() -> None:
+    parsed = read(rss([Item(audio="https://cdn.example/1.mp3")]))
+    assert set(parsed.episodes) == {episode_id(FEED, "https://cdn.example/1.mp3")}
+
+
+def test_items_without_an_enclosure_are_posts() -> None:
+    parsed = read(rss([Item("Heard", guid="1"), Item("Read", guid="2", audio=""), Item("Read, too", audio="")]))
+    assert [episode["title"] for episode in parsed.episodes.values()] == ["Heard"]
+    assert parsed.no_audio == 2
+    posts = refused(rss([Item(guid="1", audio="")]))
+    assert posts.reason is Reason.NO_ITEMS
+    assert "posts" in posts.detail
+
+
+TORN = b"<item><title>Torn</title><guid>t</guid><description><![CDATA[About owls"
+
+
+def test_a_torn_item_is_left_out_and_those_around_it_are_not() -> None:
+    """It was read without what follows, and would have replaced the whole one of the last poll."""
+    whole = rss([Item("One", guid="1"), Item("Two", guid="2")])
+    at_the_end = read(whole.replace(b"</channel>", TORN + b"</item></channel>"))
+    assert [episode["title"] for episode in at_the_end.episodes.values()] == ["One", "Two"]
+    assert at_the_end.torn == 1
+
+    fine = b"<item><guid>3</guid><title><![CDATA[Three]]></title><enclosure url='https://x.example/3.mp3'/></item>"
+    middle = whole.replace(b"<item>", TORN + b"</item><item>", 1).replace(b"</channel>", fine + b"</channel>")
+    in_the_middle = read(middle)
+    assert [episode["title"] for episode in in_the_middle.episodes.values()] == ["One", "Two", "Three"]
+    assert in_the_middle.torn == 1
+
+
+def test_a_description_about_feeds_is_not_torn() -> None:
+    about = Item("One", guid="1", extra="<itunes:summary><![CDATA[Put it into <item> and </item>]]></itunes:summary>")
+    parsed = read(rss([about]))
+    assert (len(parsed.episodes), parsed.torn) == (1, 0)
+
+
+def test_items_that_share_a_guid_but_neither_title_nor_enclosure_are_different_episodes() -> None:
+    same = [
+        Item("One", guid="s", audio="https://x.example/1.mp3"),
+        Item("Two", guid="s", audio="https://x.example/2.mp3"),
     ]
-    known = ["https://cdn.example/1.mp3", "https://show.example/1", "Named\n2023-11-06 10:00:00+00"]
-    assert set(read(rss(items)).episodes) == {episode_id(FEED, guid) for guid in known}
+    parsed = read(rss([*same, Item("Proper", guid="p")]))
+    assert [episode["title"] for episode in parsed.episodes.values()] == ["One", "Two", "Proper"]
+    assert parsed.repeated == 0
+    assert list(parsed.episodes)[2] == episode_id(FEED, "p"), "ids of items with proper guids are what they were"
+    assert set(read(rss(reversed(same))).episodes) == set(list(parsed.episodes)[:2]), "their order counts for nothing"
+
+
+def test_an_episode_in_two_qualities_is_one() -> None:
+    same = [
+        Item("One", guid="s", audio="https://x.example/hi.mp3"),
+        Item("One", guid="s", audio="https://x.example/lo.mp3"),
+    ]
+    parsed = read(rss(same))
+    assert (set(parsed.episodes), parsed.repeated) == ({episode_id(FEED, "s")}, 1)
 
 
 def test_a_guid_is_the_same_wherever_the_feed_moves() -> None:

@@ -47,6 +47,24 @@ def test_merging_keeps_older_episodes_and_takes_the_new_words() -> None:
     assert merged.episodes == {"e": {"title": "One, edited"}, "f": {"title": "Two"}}
 
 
+def test_a_feed_that_renames_its_guids_every_day_does_not_grow() -> None:
+    one = {"title": "One", "audio": "https://x.example/1.mp3", "pub_date": "2017-12-01 10:00:00+00"}
+    two = {"title": "Two", "audio": "https://x.example/2.mp3?day=1", "pub_date": "2017-12-02 10:00:00+00"}
+    catalogue = Catalogue().merged(Parsed(show={}, episodes={"a": one, "b": two}))
+    retitled, moved = one | {"title": "One!"}, two | {"audio": "https://x.example/2.mp3?day=2"}
+    catalogue = catalogue.merged(Parsed(show={}, episodes={"c": retitled, "d": moved}))
+    assert catalogue.episodes == {"a": retitled, "b": moved}
+    three = {"title": "Three", "audio": "https://x.example/3.mp3", "pub_date": ""}
+    catalogue = catalogue.merged(Parsed(show={}, episodes={"e": retitled, "f": moved, "g": three}))
+    assert catalogue.episodes == {"a": retitled, "b": moved, "g": three}
+
+
+def test_two_listed_episodes_with_one_enclosure_stay_two() -> None:
+    same = {"title": "One", "audio": "https://x.example/live", "pub_date": ""}
+    parsed = Parsed(show={}, episodes={"a": same, "b": same | {"title": "Two"}})
+    assert Catalogue().merged(parsed).merged(parsed).episodes == parsed.episodes
+
+
 def test_a_new_parser_reads_every_feed_anew() -> None:
     known = FeedState(feed_id="x", address="a", asked="a", validators=VALIDATORS, catalogue="c", parser=PARSER_VERSION)
     assert known.usable_validators == VALIDATORS
