@@ -54,6 +54,7 @@ class Parsed:
     :param no_audio: items left out because they have no enclosure: posts, not episodes.
     :param torn: items left out because their text is never closed: they would be read without what follows it.
     :param flaw: what had to be repaired, or empty.
+    :param moved_to: where the feed says that it has moved for good, or empty.
     """
 
     show: dict[str, str]
@@ -62,6 +63,7 @@ class Parsed:
     no_audio: int = 0
     torn: int = 0
     flaw: str = ""
+    moved_to: str = ""
 
 
 def parse_feed(body: bytes, *, feed_id: str, address: str, charset: str = "") -> Parsed:
@@ -103,6 +105,7 @@ def parse_feed(body: bytes, *, feed_id: str, address: str, charset: str = "") ->
         no_audio=no_audio,
         torn=torn,
         flaw=flaw,
+        moved_to=_web(address, document.feed.get("itunes_new-feed-url")),
     )
 
 

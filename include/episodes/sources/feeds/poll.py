@@ -16,7 +16,7 @@ from enum import StrEnum
 import httpx
 
 from include.episodes.sources.feeds import state as states
-from include.episodes.sources.feeds.addresses import Feed, shown
+from include.episodes.sources.feeds.addresses import Feed, check_address, shown
 from include.episodes.sources.feeds.client import Answer, FeedClient, Limits
 from include.episodes.sources.feeds.failure import HOST_TROUBLES, MAX_TROUBLES, TRANSIENT, FeedError, Reason
 from include.episodes.sources.feeds.parse import PARSER_VERSION
@@ -176,6 +176,9 @@ class _Poll:
         parsed = await self.parsers.parse(
             answer.body, feed_id=state.feed_id, address=answer.validators.url, charset=answer.charset
         )
+        if parsed.moved_to and parsed.moved_to != after.asked and _is_address(parsed.moved_to):
+            after = after.model_copy(update={"asked": parsed.moved_to})
+            moved = f"says that it moved for good to {shown(after.asked)}"
         old = await asyncio.to_thread(states.read_catalogue, self.store, state)
         new = old.merged(parsed)
         after = await asyncio.to_thread(states.save_catalogue, self.store, after, new)
@@ -199,3 +202,11 @@ class _Poll:
             self._logged = time.monotonic()
             failed = sum(outcome.kind is Kind.FAILED for outcome in self.outcomes.values())
             log.info("Polled %d of %d feeds; %d failed so far.", done, self.total, failed)
+
+
+def _is_address(address: str) -> bool:
+    try:
+        check_address(address)
+    except FeedError:
+        return False
+    return True

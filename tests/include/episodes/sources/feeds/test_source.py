@@ -198,6 +198,33 @@ def test_a_move_that_was_a_mistake_is_forgotten(server: FeedsStandIn, listed: Li
     assert {"There", "Back"} < titles(source, version)
 
 
+def test_a_feed_that_says_where_it_moved_is_asked_there_and_keeps_its_ids(server: FeedsStandIn, listed: Listed) -> None:
+    moved = f"<itunes:new-feed-url>{server.url('/new')}</itunes:new-feed-url>"
+    server.pages |= {
+        "/old": feed(rss([Item("One", "1")], extra=moved)),
+        "/new": feed(rss([Item("One, edited", "1"), Item("Two", "2")], extra=moved)),
+    }
+    source = listed("/old")
+    first = source.latest_version()
+    assert titles(source, first) == {"One"}
+    for _ in range(2):
+        version = source.latest_version()
+    assert titles(source, version) == {"One, edited", "Two"}
+    assert (len(server.asked("/old")), len(server.asked("/new"))) == (1, 2)
+
+
+def test_a_feed_that_says_it_moved_to_nowhere_is_asked_where_it_was(server: FeedsStandIn, listed: Listed) -> None:
+    moved = f"<itunes:new-feed-url>{server.url('/nowhere')}</itunes:new-feed-url>"
+    server.pages["/old"] = in_turn(
+        feed(rss([Item("One", "1")], extra=moved)), feed(rss([Item("One", "1"), Item("Two", "2")], extra=moved))
+    )
+    server.pages["/other"] = feed(rss([Item("Other", "1")]))
+    source = listed("/old", "/other")
+    for _ in range(3):
+        version = source.latest_version()
+    assert titles(source, version) == {"One", "Two", "Other"}
+
+
 def test_a_feed_that_is_gone_is_not_asked_again_and_keeps_its_episodes(server: FeedsStandIn, listed: Listed) -> None:
     server.pages |= {"/a": in_turn(feed(rss([Item("Kept", "1")])), status(410)), "/b": feed(rss([Item("Other", "1")]))}
     source = listed("/a", "/b")
