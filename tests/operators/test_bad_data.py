@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from selectolax.lexbor import LexborHTMLParser
 
@@ -37,11 +38,16 @@ class Run:
     """What became of one run of the DAG: what its tasks returned, and how those ended that failed."""
 
     name: str
+    task_id: str = ""
     returned: dict[str, Any] = field(default_factory=dict)
+    pushed: dict[tuple[str, str], Any] = field(default_factory=dict)
     failed: dict[str, PermanentError] = field(default_factory=dict)
 
-    def xcom_pull(self, task_ids: str) -> Any:
-        return self.returned[task_ids]
+    def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
+        return self.returned[task_ids] if key == "return_value" else self.pushed[task_ids, key]
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[self.task_id, key] = value
 
 
 def ingest(number: int) -> Run:
@@ -52,16 +58,19 @@ def ingest(number: int) -> Run:
     context: Any = {
         "ti": run,
         "dag_run": SimpleNamespace(run_after=moment),
-        "params": {},
+        "params": dag.params.dump(),
         "outlet_events": OutletEventAccessors(),
     }
     for task in dag.topological_sort():
         if task.upstream_task_ids <= run.returned.keys():
+            run.task_id = task.task_id
             task = task.prepare_for_execution()
             task.render_template_fields(context)
-            run.name = getattr(task, "run_name", run.name)
+            before, run.name = run.name, getattr(task, "run_name", run.name)
             try:
                 run.returned[task.task_id] = task.execute(context)
+            except AirflowSkipException:
+                run.name = before
             except PermanentError as error:  # anything else is a fault of ours: it would be tried again for nothing
                 run.failed[task.task_id] = error
     return run

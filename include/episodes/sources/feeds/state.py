@@ -39,7 +39,7 @@ class Catalogue(BaseModel):
         by_title = {_title_and_date(episode): key for key, episode in unlisted.items() if all(_title_and_date(episode))}
         episodes = dict(self.episodes)
         for key, episode in parsed.episodes.items():
-            known = by_audio.get(episode.get("audio")) or by_title.get(_title_and_date(episode))
+            known = by_audio.get(episode.get("audio", "")) or by_title.get(_title_and_date(episode))
             episodes[key if key in self.episodes else known or key] = episode
         return Catalogue(show=parsed.show, episodes=episodes)
 
