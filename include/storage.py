@@ -37,10 +37,11 @@ class ArtifactStore:
     def __init__(self, root: str | Path) -> None:
         path = UPath(root)
         if path.protocol in {"file", "local"}:
-            self.root = UPath(path.path)
-        else:
+            path = UPath(path.path)
+        elif path.protocol:
             # fsspec keeps one instance a process, and what it listed once it would never look up again.
-            self.root = UPath(root, use_listings_cache=False)
+            path = UPath(root, use_listings_cache=False)
+        self.root = path
 
     def path(self, *parts: str) -> UPath:
         """The location of an artifact, whether it exists or not."""

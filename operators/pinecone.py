@@ -67,7 +67,7 @@ class PineconeHook(BaseHook):
         """The index of the settings; nothing is asked of Pinecone yet."""
         from include.index.contract import open_index
 
-        return open_index(get_settings(), backend="pinecone", credentials=self.get_credentials())
+        return open_index(get_settings().model_copy(update={"index": "pinecone"}), credentials=self.get_credentials())
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask Pinecone once, for the namespaces of the index."""

@@ -14,6 +14,7 @@ from include.errors import PermanentError
 from include.settings import Settings
 
 if TYPE_CHECKING:
+    from include.index.live import LivePointer
     from include.index.pinecone.credentials import Credentials
 
 Vectors = npt.NDArray[np.float32]
@@ -165,16 +166,16 @@ class NamespaceNotFoundError(RuntimeError):
 
 
 def open_index(
-    settings: Settings, *, backend: str | None = None, credentials: Credentials | None = None
+    settings: Settings, *, live: LivePointer | None = None, credentials: Credentials | None = None
 ) -> VectorIndex:
     """An index. Call it inside a task: backends hold threads, which do not survive a fork.
 
-    :param backend: the live pointer's, for what is live may still be in another than the settings name by now
-        (default: the settings').
+    :param live: opens what it names, for what is live may still be in another than the settings name by now
+        (default: what the settings name).
     :param credentials: of Pinecone (default: the settings').
     :raises PermanentError: Pinecone's key is needed, and nobody gave it.
     """
-    if (backend or settings.index) == "pinecone":
+    if (live.backend if live else settings.index) == "pinecone":
         from include.index.pinecone.credentials import Credentials
         from include.index.pinecone.index import PineconeIndex
 
@@ -184,7 +185,7 @@ def open_index(
             cloud=settings.pinecone_cloud,
             region=settings.pinecone_region,
         )
-        return PineconeIndex(settings.pinecone_index, credentials)
+        return PineconeIndex(live.index if live else settings.pinecone_index, credentials)
     from include.index.lancedb import LanceIndex
 
     return LanceIndex(settings.index_root)

@@ -53,8 +53,19 @@ class RefusedModelError(PermanentError):
 
 
 def read_live(store: ArtifactStore) -> LivePointer | None:
-    """The pointer, or None before the first activation."""
-    return LivePointer.model_validate(store.read_json(FILE)) if store.exists(FILE) else None
+    """The pointer, or None before the first activation.
+
+    :raises PermanentError: the file is damaged.
+    """
+    if not store.exists(FILE):
+        return None
+    try:
+        return LivePointer.model_validate_json(store.read_bytes(FILE))
+    except ValueError as error:
+        raise PermanentError(
+            f"{store.path(FILE)} is damaged ({' '.join(str(error).split())[:200]}), so nobody knows what is live. "
+            "Restore it from a backup, or remove it and trigger reindex_episodes, which goes live anew."
+        ) from error
 
 
 def require_live(store: ArtifactStore) -> LivePointer:

@@ -11,6 +11,7 @@ worker that was given up, is refused.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
@@ -22,6 +23,8 @@ from include.storage import ArtifactStore, digest
 
 if TYPE_CHECKING:
     from include.index.contract import VectorIndex
+
+log = logging.getLogger(__name__)
 
 FOLDER = "reindex"
 JOURNALS = "namespaces"
@@ -153,9 +156,16 @@ def load_change(store: ArtifactStore, plan_id: str) -> Change:
 
 
 def read_journal(store: ArtifactStore, namespace: str) -> Journal:
-    """The journal of a namespace; without one, it may hold anything."""
+    """The journal of a namespace; without one, or if it is damaged, it may hold anything."""
     path = (JOURNALS, f"{namespace}.json")
-    return Journal.model_validate(store.read_json(*path)) if store.exists(*path) else Journal()
+    if not store.exists(*path):
+        return Journal()
+    try:
+        return Journal.model_validate_json(store.read_bytes(*path))
+    except ValueError as error:
+        damage = " ".join(str(error).split())[:200]
+        log.warning("%s is damaged (%s): the namespace may hold anything.", store.path(*path), damage)
+        return Journal()
 
 
 def begin_write(store: ArtifactStore, plan: Plan, index: str) -> None:

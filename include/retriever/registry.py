@@ -187,14 +187,29 @@ def model_folder(version: str) -> tuple[str, str]:
 
 
 def open_model(store: ArtifactStore, version: str, device: str) -> SentenceTransformer:
-    """Load a registered version for encoding."""
+    """Load a registered version for encoding.
+
+    :raises ModelError: it is not there, or damaged.
+    """
     from sentence_transformers import SentenceTransformer
 
-    load_manifest(store, version)
-    with store.local_copy(FOLDER, version) as folder:
-        return SentenceTransformer(
-            str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+    if not store.is_complete(FOLDER, version):
+        raise ModelError(
+            f"The model {version} is not in the registry ({store.path(FOLDER, version)}): restore its folder from a "
+            "backup, or trigger train_retriever and reindex_episodes for another."
         )
+    with store.local_copy(FOLDER, version) as folder:
+        try:
+            return SentenceTransformer(
+                str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            )
+        except Exception as error:  # a damaged file fails in as many ways as there are libraries below
+            if device != "cpu":
+                raise  # it may be the device's trouble
+            raise ModelError(
+                f"The model {version} cannot be loaded ({type(error).__name__}: {error}): restore "
+                f"{store.path(FOLDER, version)} from a backup, or train another."
+            ) from error
 
 
 def dimension_of(model: SentenceTransformer) -> int:

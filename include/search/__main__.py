@@ -60,9 +60,8 @@ def _search(query: str, k: int, language: str | None) -> list[Hit]:
 
     settings = get_settings()
     store = ArtifactStore(settings.artifacts_root)
-    live = require_live(store)  # says so at once, before a model is loaded
-    index = open_index(settings, backend=live.backend)
-    service = SearchService(store, index, engine="torch")
+    require_live(store)  # says so at once, before a model is loaded
+    service = SearchService(store, lambda live: open_index(settings, live=live), engine="torch")
     return service.search(query, k, {"language": language} if language else None)
 
 

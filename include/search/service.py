@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from include.index.contract import Filter, Hit, VectorIndex
 from include.index.live import LivePointer, require_live
@@ -17,28 +17,36 @@ MAX_RESULTS = 1_000
 """The most that every backend gives: Pinecone with metadata."""
 
 
-class _Opened(NamedTuple):
-    """A namespace that is live, and what encodes queries for it: both of one model."""
+@dataclass(frozen=True)
+class _Opened:
+    """What is live, its index, and what encodes queries for it: all of one pointer."""
 
-    namespace: str
+    live: LivePointer
+    index: VectorIndex
     encoder: Encoder
 
 
 class SearchService:
-    """Answers queries from what is live: each reads the pointer, and so follows it to another model at once.
+    """Answers queries from what is live: each reads the pointer, and so follows it at once, also to another backend.
 
     What was live just before is kept when namespaces are dropped, so that a query which has read the pointer is
     answered, whatever becomes live meanwhile. A service may be used by several threads.
 
+    :param open_index: opens the index that a pointer names.
     :param engine: what encodes queries; ``auto`` takes a second to open and answers sooner then.
     :raises NothingLiveError: nothing is live yet.
     """
 
     def __init__(
-        self, store: ArtifactStore, index: VectorIndex, *, device: str = "cpu", engine: Engine = "auto"
+        self,
+        store: ArtifactStore,
+        open_index: Callable[[LivePointer], VectorIndex],
+        *,
+        device: str = "cpu",
+        engine: Engine = "auto",
     ) -> None:
         self._store = store
-        self._index = index
+        self._open_index = open_index
         self._device = device
         self._engine: Engine = engine
         self._opening = threading.Lock()
@@ -59,17 +67,21 @@ class SearchService:
             raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
         if not 1 <= k <= MAX_RESULTS:
             raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not for {k:,}.")
-        namespace, encoder = self._live()
-        return self._index.query(namespace, encoder.encode(texts, kind="query"), k, filter)
+        opened = self._live()
+        return opened.index.query(opened.live.namespace, opened.encoder.encode(texts, kind="query"), k, filter)
 
     def _live(self) -> _Opened:
-        """What is live now; its model is opened when another one was live before."""
+        """What is live now; what of it was not live before is opened."""
         live = require_live(self._store)
         with self._opening:
-            if self._opened.namespace != live.namespace:
+            if _place(self._opened.live) != _place(live):
                 self._opened = self._open(live)
             return self._opened
 
     def _open(self, live: LivePointer) -> _Opened:
         encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
-        return _Opened(live.namespace, encoder)
+        return _Opened(live, self._open_index(live), encoder)
+
+
+def _place(live: LivePointer) -> tuple[str, str, str]:
+    return live.backend, live.index, live.namespace

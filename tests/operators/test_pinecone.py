@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from airflow.sdk._shared.secrets_masker import redact
+from pydantic import SecretStr
 
 from include.errors import PermanentError
 from include.index.contract import open_index as open_outside
 from include.index.lancedb import LanceIndex
+from include.index.live import LivePointer
 from include.settings import get_settings
 from operators.pinecone import PineconeHook, open_index
 from tests.include.index.contract import DIMENSION, axis, ids_of, records
@@ -112,4 +115,15 @@ def test_the_key_is_masked_wherever_airflow_shows_something(
 
 def test_search_asks_the_backend_that_is_live(pinecone: PineconeStandIn) -> None:
     """The setting may name another one already, before the first re-index has filled it."""
-    assert isinstance(open_outside(get_settings(), backend="lancedb"), LanceIndex)
+    live = LivePointer(
+        backend="lancedb",
+        index="elsewhere",
+        namespace="m",
+        model_version="m",
+        snapshot_id="s",
+        activated_at=datetime.now(UTC),
+    )
+    assert isinstance(open_outside(get_settings(), live=live), LanceIndex)
+    settings = get_settings().model_copy(update={"pinecone_api_key": SecretStr("key")})
+    moved = open_outside(settings, live=live.model_copy(update={"backend": "pinecone", "index": "before"}))
+    assert moved.name == "before", "so may its name"

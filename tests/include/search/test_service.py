@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from include.errors import PermanentError
 from include.index.lancedb import LanceIndex
-from include.index.live import NothingLiveError, require_live
+from include.index.live import NothingLiveError, require_live, write_live
 from include.retriever.encode import encode
 from include.retriever.registry import open_model
 from include.search.service import MAX_QUERY_CHARS, SearchService
@@ -15,7 +17,8 @@ from include.storage import ArtifactStore
 
 @pytest.fixture(scope="module")
 def service(home: Path) -> SearchService:
-    return SearchService(ArtifactStore(home / "artifacts"), LanceIndex(str(home / "artifacts" / "index")))
+    index = LanceIndex(str(home / "artifacts" / "index"))
+    return SearchService(ArtifactStore(home / "artifacts"), lambda live: index)
 
 
 def test_an_episode_is_found_by_its_words(service: SearchService) -> None:
@@ -78,6 +81,41 @@ def test_as_many_as_there_are(service: SearchService) -> None:
         service.search("rocket", k=0)
 
 
+def test_a_service_that_stays_open_follows_the_pointer_to_another_backend(home: Path, tmp_path: Path) -> None:
+    """It went on asking the index that it was opened with, for namespaces that this does not have."""
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    store = ArtifactStore(tmp_path / "artifacts")
+    indexes = {
+        "lancedb": LanceIndex(str(tmp_path / "artifacts" / "index")),
+        "pinecone": LanceIndex(str(shutil.copytree(tmp_path / "artifacts" / "index", tmp_path / "elsewhere"))),
+    }
+    live = require_live(store)
+    service = SearchService(store, lambda live: indexes[live.backend])
+    (found,) = service.search("rocket", k=1)
+    indexes["pinecone"].delete(live.namespace, [found.episode_id])
+    assert service.search("rocket", k=1)[0].episode_id == found.episode_id
+    write_live(store, live.model_copy(update={"backend": "pinecone", "index": "podsearch"}))
+    indexes["lancedb"].drop(live.namespace)
+    assert service.search("rocket", k=1)[0].episode_id != found.episode_id
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"backend": 1}', b"\xff"])
+def test_a_damaged_pointer_is_named(home: Path, tmp_path: Path, content: bytes) -> None:
+    store = ArtifactStore(tmp_path)
+    store.write_bytes(content, "live.json")
+    with pytest.raises(PermanentError, match=r"live\.json is damaged .*reindex_episodes"):
+        require_live(store)
+
+
+def test_a_live_model_that_is_gone_is_named(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    store = ArtifactStore(tmp_path / "artifacts")
+    live = require_live(store)
+    shutil.rmtree(tmp_path / "artifacts" / "models" / live.model_version)
+    with pytest.raises(PermanentError, match=rf"{live.model_version} is not in the registry.*"):
+        SearchService(store, lambda live: pytest.fail("an index was opened"))
+
+
 def test_without_a_live_index_there_is_no_service(tmp_path: Path) -> None:
     with pytest.raises(NothingLiveError, match="run the pipeline first"):
-        SearchService(ArtifactStore(tmp_path), LanceIndex(str(tmp_path / "index")))
+        SearchService(ArtifactStore(tmp_path), lambda live: pytest.fail("an index was opened"))
