@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 
+from include.errors import PermanentError
 from operators.alerts import ApprovalAwaited, report_answered, report_gate
 from operators.approval import ANSWER_WITHIN, responder
 from operators.base import PodsearchOperator
@@ -33,6 +34,7 @@ class PlanComparisonOperator(PodsearchOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         from include.episodes import snapshot
         from include.evaluation.comparison import find_candidate, plan_comparison
+        from include.evaluation.gate import explained
         from include.index.live import live_entry, read_live
         from include.index.plan import plan_reindex
         from include.retriever.encoders.variants import ensure_precision
@@ -40,6 +42,9 @@ class PlanComparisonOperator(PodsearchOperator):
         from operators.pinecone import open_index
 
         settings = self.settings
+        if overrules := context["params"].get("overrule_gate"):
+            # Now, and not after the models were measured for hours.
+            explained(overrules, context["params"].get("overrule_reason") or "")
         if snapshot.latest(self.store) is None:
             self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
         live = read_live(self.store)
@@ -53,17 +58,19 @@ class PlanComparisonOperator(PodsearchOperator):
         base = ensure_precision(
             self.store, ensure_base(self.store, settings.base_model, "cpu").version, precision
         ).version
-        overrules = bool(context["params"].get("overrule_gate"))
         candidate = find_candidate(
             self.store,
             base=base,
             live=live,
             tolerance=settings.gate_tolerance,
             precision=precision,
-            refused_too=overrules,
+            refused_too=bool(overrules),
         )
         if overrules and candidate is None:
-            raise ValueError("There is no model to decide about: the newest trained one is live, or none was trained.")
+            raise PermanentError(
+                "There is no model to decide about: the newest trained one is live, or none was trained. "
+                "Trigger the run without “Overrule the gate”."
+            )
         incumbent = live.model_version if live else base
         plan = plan_reindex(self.store, model_version=incumbent, live=live)
         if candidate is None and plan.action == "nothing" and plan.namespace in open_index(settings).namespaces():

@@ -200,14 +200,14 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
 class FineTuneOperator(GpuOperator, TrainingStepOperator):
     """Fine-tunes the base model, measured in-batch before and after. A retry goes on from the last checkpoint.
 
-    Returns the in-batch metrics.
+    Returns the in-batch metrics, if they are of enough queries to say anything.
     """
 
     def before_lease(self, context: Context) -> dict[str, Any] | None:
         from include.retriever.training.model import trained
 
         manifest = trained(self.store, self.plan)
-        return manifest.metrics if manifest else None
+        return manifest.telling_metrics if manifest else None
 
     def execute_on(self, device: Device, context: Context) -> dict[str, Any]:
         from include.retriever.finetuning.hardware import Hardware
@@ -222,7 +222,7 @@ class FineTuneOperator(GpuOperator, TrainingStepOperator):
             threads=settings.threads,
         )
         manifest = train(self.store, self.plan, hardware=hardware, work_root=settings.work_root, usage=self.usage)
-        return manifest.metrics
+        return manifest.telling_metrics
 
 
 class RegisterModelOperator(TrainingStepOperator):
@@ -253,7 +253,11 @@ class RegisterModelOperator(TrainingStepOperator):
         self.announce(
             context,
             RETRIEVER,
-            {"model_version": manifest.version, "training_id": manifest.training_id, "metrics": manifest.metrics},
+            {
+                "model_version": manifest.version,
+                "training_id": manifest.training_id,
+                "metrics": manifest.telling_metrics,
+            },
         )
         return manifest.version
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 from scipy import stats
 
+from include.errors import PermanentError
 from include.evaluation.formatting import number, signed
 from include.evaluation.metrics import check_same_queries, clusters
 
@@ -57,6 +58,10 @@ class Check(BaseModel):
     @property
     def decides(self) -> bool:
         return self.outcome in ("passed", "failed")
+
+
+class UnexplainedError(PermanentError):
+    """A person decides in place of the gate, and does not say why."""
 
 
 class Overruling(BaseModel):
@@ -140,15 +145,23 @@ def decide(
 def overrule(decision: Decision, verdict: Verdict, *, reason: str, by: str | None) -> Decision:
     """The decision that a person takes in place of the gate; what the gate found stays with it.
 
-    :raises ValueError: no reason is given.
+    :raises UnexplainedError: no reason is given.
     """
-    if not reason.strip():
-        raise ValueError(f"Say why the model is to be {_DONE[verdict]}: the reason is kept with the decision.")
-    overruling = Overruling(verdict=verdict, reason=reason.strip(), by=by)
+    overruling = Overruling(verdict=verdict, reason=explained(verdict, reason), by=by)
     words = f"{by or 'A person'} decided that the model is {_DONE[verdict]}: {overruling.reason}"
     return decision.model_copy(
         update={"passed": verdict == "accept", "overruled": overruling, "reasons": [words, *decision.reasons]}
     )
+
+
+def explained(verdict: Verdict, reason: str) -> str:
+    """The reason for overruling the gate, without white space around it.
+
+    :raises UnexplainedError: there is none.
+    """
+    if not reason.strip():
+        raise UnexplainedError(f"Say why the model is to be {_DONE[verdict]}: the reason is kept with the decision.")
+    return reason.strip()
 
 
 _DONE = {"accept": "accepted", "refuse": "refused"}

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from include.errors import PermanentError
 from include.evaluation.comparison import load_comparison
+from include.evaluation.gate import UnexplainedError
 from include.retriever.registry import load_manifest
 from include.settings import get_settings
 from operators.comparison import PlanComparisonOperator
@@ -27,3 +29,21 @@ def test_another_precision_is_measured_against_what_is_live(
     comparison, _ = load_comparison(installation.store, context.ti.pushed["comparison_id"])
     assert (comparison.incumbent, comparison.candidate) == ("tuned", "tuned-int8")
     assert load_manifest(installation.store, "tuned-int8").kind == "fine-tuned"
+
+
+def test_a_decision_in_place_of_the_gate_is_refused_before_anything_is_measured(
+    installation: Installation, context: FakeContext, tmp_path: Path
+) -> None:
+    snapshot_id = installation.publish_snapshot()
+    installation.register_base(tmp_path / "base")
+    installation.register_model(tmp_path / "tuned", "tuned")
+    installation.go_live("tuned", snapshot_id)
+    plan = PlanComparisonOperator(task_id="plan_comparison")
+
+    context.params = {"overrule_gate": "accept", "overrule_reason": " "}
+    with pytest.raises(UnexplainedError, match="Say why the model is to be accepted"):
+        plan.execute(context)  # type: ignore[arg-type]
+    context.params = {"overrule_gate": "accept", "overrule_reason": "I know better"}
+    with pytest.raises(PermanentError, match="no model to decide about"):
+        plan.execute(context)  # type: ignore[arg-type]
+    assert not installation.store.exists("comparisons")

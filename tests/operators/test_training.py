@@ -193,6 +193,30 @@ def test_a_model_that_is_registered_late_is_not_the_newest(
     assert registering(training_id, both, {}).execute(context) == "late"  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("eval_queries", "told"), [(29, False), (30, True)])
+def test_in_batch_metrics_of_a_handful_of_queries_are_not_told(
+    installation: Installation, context: FakeContext, tmp_path: Path, eval_queries: int, told: bool
+) -> None:
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "old", "old", training_id="t-old")
+    plan(force=True).execute(context)  # type: ignore[arg-type]
+    training_id = context.ti.pushed["training_id"]
+    result = installation.store.path("training", training_id, "model")
+    result.mkdir(parents=True)
+    figures = {"before": {"MRR@5": 1.0}, "after": {"MRR@5": 1.0}}
+    trained = load_manifest(installation.store, "old").model_copy(
+        update={"version": "new", "training_id": training_id, "metrics": figures, "eval_queries": eval_queries}
+    )
+    installation.store.write_json(trained.model_dump(mode="json"), "training", training_id, "model", MANIFEST)
+    shown = figures if told else {}
+
+    tune = FineTuneOperator(task_id="fine_tune", training_id=training_id)
+    assert tune.execute(context) == shown  # type: ignore[arg-type]
+    registering(training_id, ["t-old"], {}).execute(context)  # type: ignore[arg-type]
+
+    assert context.announced(RETRIEVER)["metrics"] == shown
+
+
 @pytest.mark.parametrize(
     ("operator", "more"),
     [

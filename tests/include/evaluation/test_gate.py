@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from benchmarks.gate import MODELS, recorded_ranks, simulate
-from include.evaluation.gate import Decision, Overruling, decide, overrule
+from benchmarks.gate import MODELS, bound_passes, recorded_ranks, simulate
+from include.evaluation.gate import Decision, Overruling, UnexplainedError, decide, overrule
 
 MakeResults = Callable[..., pa.Table]
 
@@ -39,14 +39,26 @@ def test_a_candidate_passes_unless_a_loss_beyond_tolerance_and_chance_is_shown(
 
 
 def test_a_model_that_is_better_by_every_figure_passes_with_few_curated_queries(make_results: MakeResults) -> None:
-    """With 63 queries the bound of one difference was −0.061, and the better model was refused."""
-    before = [1] * 20 + [2] * 12 + [4] * 10 + [12] * 10 + [60] * 11
-    after = [2] * 5 + [1] * 15 + [2] * 10 + [1] * 2 + [3] * 10 + [10] * 8 + [50] * 2 + [20] * 5 + [60] * 6
-    decision = decide(
-        {"curated": make_results(after, name="curated")}, {"curated": make_results(before, name="curated")}
+    """Figures of a real fine-tuning: the bound of one difference was −0.061, and so the better model was refused."""
+    tests = [1] * 22 + [3] * 14 + [2, 4, 8] + [60] * 11, [1] * 30 + [3] * 11 + [10, 30] + [60] * 7
+    same = [1] * 18 + [2] * 10 + [5] * 9 + [10] + [60] * 7
+    curated = [1] * 6 + [5] * 6 + [20, 60, 60, 60, 60, 4], [5] * 6 + [1] * 6 + [40, 3, 5, 10, 20, 2]
+    before, after = (
+        {"test": make_results(tests[model]), "curated": make_results(same + curated[model], name="curated")}
+        for model in (0, 1)
     )
-    assert all(check.difference is not None for check in decision.checks[2:])
+
+    decision = decide(after, before)
+
+    figures = [
+        (check.queries, round(check.reference or 0, 3), round(check.candidate or 0, 3)) for check in decision.checks
+    ]
+    assert figures == [(50, 0.551, 0.676), (50, 0.78, 0.86), (63, 0.514, 0.528), (63, 0.825, 0.873)]
+    change = after["curated"]["mrr@30"].to_numpy() - before["curated"]["mrr@30"].to_numpy()
+    assert change.mean() - stats.norm.isf(0.05) * change.std(ddof=1) / np.sqrt(63) == pytest.approx(-0.061, abs=0.002)
+    assert not bound_passes(after["curated"], before["curated"]), "the rule that was replaced"
     assert decision.passed
+    assert "too few to be sure" in decision.reasons[-1]
 
 
 def test_one_query_set_that_fails_is_enough(make_results: MakeResults) -> None:
@@ -151,7 +163,7 @@ def test_a_person_may_decide_otherwise_and_says_why(make_results: MakeResults) -
     assert accepted.overruled == Overruling(verdict="accept", reason="we know about it", by="Ada")
     assert accepted.reasons == ["Ada decided that the model is accepted: we know about it", *lost.reasons]
     assert not overrule(accepted, "refuse", reason="no", by=None).passed
-    with pytest.raises(ValueError, match="Say why"):
+    with pytest.raises(UnexplainedError, match="Say why"):
         overrule(lost, "accept", reason=" ", by="Ada")
 
 
