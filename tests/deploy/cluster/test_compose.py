@@ -1,0 +1,118 @@
+"""docker-compose.yaml keeps its promises: no secret with a default, one open port, limits and checks everywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.cluster.secrets import MAKES, write
+from include.settings import KNOWN, PROJECT
+from operators.names import Queue
+
+TEXT = (PROJECT / "docker-compose.yaml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ENGINES = {"postgres", "redis", "store"}
+SECRETS = set(MAKES) - {"COMPOSE_PROFILES"}
+
+
+def compose(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    tool = shutil.which("docker-compose")
+    if not tool:
+        pytest.skip("there is no docker-compose")
+    return subprocess.run(
+        [tool, "--project-directory", str(folder), "--file", str(folder / "docker-compose.yaml"), *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "docker-compose.yaml").write_text(TEXT, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("profiles", ["", "cpu", "gpu", "cpu,gpu"])
+def test_every_profile_passes(folder: Path, profiles: str) -> None:
+    write(folder / ".env")
+    done = compose(folder, "config", COMPOSE_PROFILES=profiles)
+    assert done.returncode == 0, done.stderr
+    expected = {
+        name for name, one in SERVICES.items() if set(one.get("profiles", profiles.split(","))) & {*profiles.split(",")}
+    }
+    shown = compose(folder, "config", "--services", COMPOSE_PROFILES=profiles).stdout.split()
+    assert expected <= set(shown)
+
+
+def test_without_secrets_it_says_how_to_make_them(folder: Path) -> None:
+    done = compose(folder, "config")
+    assert done.returncode != 0
+    assert "run make secrets" in done.stderr
+
+
+def test_each_secret_is_required_wherever_it_stands() -> None:
+    assert {name for name in re.findall(r"\$\{(\w+)", TEXT) if name in MAKES} == SECRETS
+    for name in SECRETS:
+        uses = re.findall(rf"\$\{{{name}\b[^}}]*\}}", TEXT)
+        assert set(uses) == {f"${{{name}:?run make secrets}}"}, name
+
+
+def test_tasks_are_given_no_secret_that_only_engines_need() -> None:
+    for name in sorted(set(SERVICES) - ENGINES - {"init"}):
+        environment = SERVICES[name]["environment"]
+        assert {key for key in SECRETS if environment.get(key) != ""} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_only_the_api_server_is_to_be_reached_and_from_this_machine() -> None:
+    assert {name: one["ports"] for name, one in SERVICES.items() if "ports" in one} == {
+        "api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"]
+    }
+    assert not [name for name, one in SERVICES.items() if one.get("network_mode") or one.get("privileged")]
+    assert COMPOSE["networks"]["engines"] == {"internal": True}
+    assert {name for name, one in SERVICES.items() if one["networks"] == ["engines"]} == ENGINES
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_checked_and_limited(name: str) -> None:
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    assert service["mem_limit"]
+    assert service["cpus"]
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert service["restart"] == ("on-failure" if name == "init" else "unless-stopped")
+    assert "no-new-privileges:true" in service["security_opt"]
+    for volume in service["volumes"]:
+        assert volume.split(":")[0] in COMPOSE["volumes"]
+
+
+def test_its_settings_exist() -> None:
+    named = set(re.findall(r"PODSEARCH_\w+", TEXT))
+    assert named
+    assert named <= KNOWN
+
+
+def test_tasks_of_gpus_have_a_worker_in_each_profile() -> None:
+    for profile in ("cpu", "gpu"):
+        queues = {
+            one["command"][one["command"].index("--queues") + 1]
+            for one in SERVICES.values()
+            if "--queues" in one.get("command", []) and profile in one.get("profiles", [profile])
+        }
+        assert queues == {"default", Queue.GPU.value}
+
+
+def test_a_long_task_is_not_handed_out_twice() -> None:
+    environment = SERVICES["worker"]["environment"]
+    assert environment["AIRFLOW__CELERY__TASK_ACKS_LATE"] == "False"
+    assert int(environment["AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"]) > 2 * 86_400
