@@ -23,6 +23,7 @@ def _token() -> str:
 
 
 MAKES: dict[str, Callable[[], str]] = {
+    "COMPOSE_PROJECT_NAME": lambda: "podsearch",
     "COMPOSE_PROFILES": lambda: "cpu",
     "POSTGRES_PASSWORD": _token,
     "REDIS_PASSWORD": _token,

@@ -20,7 +20,7 @@ TEXT = (PROJECT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ENGINES = {"postgres", "redis", "store"}
-SECRETS = set(MAKES) - {"COMPOSE_PROFILES"}
+SECRETS = {name for name in MAKES if not name.startswith("COMPOSE_")}
 
 
 def compose(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -52,7 +52,7 @@ def test_no_value_is_printed(
     said = capsys.readouterr().out
     assert "AIRFLOW_ADMIN_PASSWORD" in said
     assert not [
-        value for value in dotenv_values(tmp_path / ".env").values() if value and value != "cpu" and value in said
+        value for value in dotenv_values(tmp_path / ".env").values() if value and len(value) > 15 and value in said
     ]
     assert secrets.main() == 0
     assert "nothing is missing" in capsys.readouterr().out
