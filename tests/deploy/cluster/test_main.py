@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ def test_without_a_password_there_is_no_user(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_command_that_fails_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(returncode=2, stdout=""))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=2, stdout=""))
     with pytest.raises(cluster.SetUpError) as failed:
         cluster.make_admin("open sesame")
     assert str(failed.value) == "airflow users create failed (exit 2); see above."
