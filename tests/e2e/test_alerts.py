@@ -71,13 +71,15 @@ class KillerOfEveryTry(Killer):
 
 
 def ingest(airflow: Installation) -> dict[str, str | None]:
-    """Run ingestion to its end; the state of each task."""
+    """Run ingestion to its end; the state of each task but the one that goes back, which it was not told to do."""
     api = AirflowApi(airflow.settings)
     api.wait_until_up(lambda: None)
     since = datetime.now(UTC) - timedelta(seconds=1)
     run_id = api.trigger("ingest_episodes")
     run = wait_for(lambda: next(run for run in api.runs(since) if run.run_id == run_id), lambda run: run.is_finished)
-    return {task.task_id: task.state for task in api.tasks(run)}
+    states = {task.task_id: task.state for task in api.tasks(run)}
+    assert states.pop("go_back") == "skipped"
+    return states
 
 
 def wait_for(look: Callable[[], T], done: Callable[[T], bool], seconds: float = 90) -> T:
