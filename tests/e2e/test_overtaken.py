@@ -20,7 +20,7 @@ from tests.models import build_distiluse
 pytestmark = pytest.mark.airflow
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-SECONDS = 120
+SECONDS = 400
 
 # The last first: what a task had told the others is gone once it is cleared.
 CLEARED = {
