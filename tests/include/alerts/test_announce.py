@@ -226,7 +226,9 @@ def fail(folder: Path, url: str, shard: int) -> None:
 
 def test_tasks_that_fail_in_the_same_moment_send_one_message(tmp_path: Path) -> None:
     with WebhookStandIn().serve() as webhook:
-        context = multiprocessing.get_context("fork")
+        # Not forked from this process: once it has sent something, Apprise has threads here that a fork lacks.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         tasks = [context.Process(target=fail, args=(tmp_path, webhook.url(), shard)) for shard in range(8)]
         for task in tasks:
             task.start()
