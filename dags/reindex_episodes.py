@@ -65,20 +65,24 @@ with DAG(
     plan_reindex = PlanReindexOperator(
         task_id="plan_reindex", model_version="{{ ti.xcom_pull(task_ids='gate') }}", live=live, pool=Pool.INDEX
     )
-    approve_deletions = ApproveDeletionsOperator(task_id="approve_deletions", plan_id=plan_id)
+    approve_deletions = ApproveDeletionsOperator(task_id="approve_deletions", plan_id=plan_id, live=live)
     prepare_namespace = PrepareNamespaceOperator(
         task_id="prepare_namespace", plan_id=plan_id, live=live, pool=Pool.INDEX
     )
     encode_shard = EncodeShardOperator.partial(
-        task_id="encode_shard", plan_id=plan_id, map_index_template="shard {{ task.shard }}"
+        task_id="encode_shard", plan_id=plan_id, live=live, map_index_template="shard {{ task.shard }}"
     ).expand_kwargs(plan_reindex.output)
     upsert_shard = UpsertShardOperator.partial(
-        task_id="upsert_shard", plan_id=plan_id, pool=Pool.INDEX, map_index_template="shard {{ task.shard }}"
+        task_id="upsert_shard", plan_id=plan_id, live=live, pool=Pool.INDEX, map_index_template="shard {{ task.shard }}"
     ).expand_kwargs(plan_reindex.output)
-    delete_withdrawn = DeleteWithdrawnOperator(task_id="delete_withdrawn", plan_id=plan_id, pool=Pool.INDEX)
-    verify_index = VerifyIndexOperator(task_id="verify_index", plan_id=plan_id, comparison_id=comparison_id)
+    delete_withdrawn = DeleteWithdrawnOperator(task_id="delete_withdrawn", plan_id=plan_id, live=live, pool=Pool.INDEX)
+    verify_index = VerifyIndexOperator(task_id="verify_index", plan_id=plan_id, live=live, comparison_id=comparison_id)
     publish_report = PublishReportOperator(
-        task_id="publish_report", plan_id=plan_id, comparison_id=comparison_id, verification=verify_index.output
+        task_id="publish_report",
+        plan_id=plan_id,
+        live=live,
+        comparison_id=comparison_id,
+        verification=verify_index.output,
     )
     activate = ActivateOperator(
         task_id="activate",

@@ -60,24 +60,31 @@ class ApproveDeletionsOperator(ApproveOperator):
     Nothing was written by then: if the answer is no, the next run finds what this one found, and asks again.
 
     :param plan_id: the plan (templated).
+    :param live: what was live when the run began (templated): if something else is by now, nobody is asked.
     """
 
-    template_fields: Sequence[str] = (*ApproveOperator.template_fields, "plan_id")
+    template_fields: Sequence[str] = (*ApproveOperator.template_fields, "plan_id", "live")
 
-    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, plan_id: str, live: str, **kwargs: Any) -> None:
         super().__init__(notifiers=[ApprovalAwaited()], **kwargs)
         self.plan_id = plan_id
+        self.live = live
 
     def ask(self) -> tuple[str, str] | None:
         from include.index.approval import body, loss_of, percent, subject
         from include.index.estimate import estimate
-        from include.index.live import read_live
+        from include.index.live import read_live, require_seen
         from include.index.plan import load_plan, require_not_overtaken
 
-        plan, allowed = load_plan(self.store, self.plan_id), self.settings.max_deleted_share
+        plan, allowed, live = (
+            load_plan(self.store, self.plan_id),
+            self.settings.max_deleted_share,
+            read_live(self.store),
+        )
         with self.unless_overtaken():
-            require_not_overtaken(self.store, plan)
-        loss = loss_of(self.store, plan, read_live(self.store))
+            require_seen(live, self.live, own=(plan.namespace, plan.snapshot_id))
+            require_not_overtaken(self.store, plan, seen=self.live)
+        loss = loss_of(self.store, plan, live)
         if loss.share > allowed:
             return subject(loss), body(plan, estimate(self.store, plan), loss, allowed=allowed)
         self.log.info("Withdraws %s: up to %s need no approval.", loss, percent(allowed))

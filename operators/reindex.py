@@ -62,13 +62,15 @@ class ReindexStepOperator(PodsearchOperator):
     """A step of a planned re-index; how long it took is kept for the report.
 
     :param plan_id: the plan (templated).
+    :param live: what was live when the run began (templated).
     """
 
-    template_fields: Sequence[str] = ("plan_id",)
+    template_fields: Sequence[str] = ("plan_id", "live")
 
-    def __init__(self, *, plan_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, plan_id: str, live: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan_id = plan_id
+        self.live = live
 
     @cached_property
     def plan(self) -> Plan:
@@ -76,7 +78,7 @@ class ReindexStepOperator(PodsearchOperator):
 
         plan = load_plan(self.store, self.plan_id)
         with self.unless_overtaken():
-            require_not_overtaken(self.store, plan)
+            require_not_overtaken(self.store, plan, seen=self.live)
         return plan
 
     def execute(self, context: Context) -> Any:
@@ -113,14 +115,8 @@ class GpuReindexStepOperator(GpuOperator, ReindexStepOperator):
 class PrepareNamespaceOperator(ReindexStepOperator):
     """Makes the namespace that the plan writes to, and notes that it is being written to.
 
-    :param live: what was live when the run began (templated): if something else is by now, nothing is written.
+    If something else went live since the run began, nothing is written.
     """
-
-    template_fields: Sequence[str] = ("plan_id", "live")
-
-    def __init__(self, *, live: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.live = live
 
     def step(self, plan: Plan, context: Context) -> None:
         from include.index.live import read_live, require_seen
@@ -199,7 +195,7 @@ class VerifyIndexOperator(GpuReindexStepOperator):
     :param comparison_id: the comparison whose queries are asked (templated).
     """
 
-    template_fields: Sequence[str] = ("plan_id", "comparison_id")
+    template_fields: Sequence[str] = (*ReindexStepOperator.template_fields, "comparison_id")
 
     def __init__(self, *, comparison_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -234,7 +230,7 @@ class PublishReportOperator(ReindexStepOperator):
     :param verification: the result of the verifying task.
     """
 
-    template_fields: Sequence[str] = ("plan_id", "comparison_id", "verification")
+    template_fields: Sequence[str] = (*ReindexStepOperator.template_fields, "comparison_id", "verification")
     operator_extra_links = (ReportLink(),)
 
     def __init__(self, *, comparison_id: str, verification: Any, **kwargs: Any) -> None:
@@ -267,17 +263,17 @@ class PublishReportOperator(ReindexStepOperator):
 class ActivateOperator(ReindexStepOperator):
     """Flips the live pointer to the verified namespace and announces it. Returns the pointer.
 
-    :param live: what was live when the run began (templated): if something else is by now, nothing is done.
+    If something else went live since the run began, nothing is done.
+
     :param verification: the result of the task that verified the namespace.
     :param comparison_id: where the model's metrics come from (templated).
     :param report: path of the report (templated).
     """
 
-    template_fields: Sequence[str] = ("plan_id", "live", "comparison_id", "verification", "report")
+    template_fields: Sequence[str] = (*ReindexStepOperator.template_fields, "comparison_id", "verification", "report")
 
-    def __init__(self, *, live: str, comparison_id: str, verification: Any, report: str, **kwargs: Any) -> None:
+    def __init__(self, *, comparison_id: str, verification: Any, report: str, **kwargs: Any) -> None:
         super().__init__(outlets=[LIVE_INDEX], **kwargs)
-        self.live = live
         self.verification = verification
         self.comparison_id = comparison_id
         self.report = report

@@ -48,7 +48,7 @@ class NothingLiveError(RuntimeError):
         super().__init__("There is no live index yet: run the pipeline first (make run).")
 
 
-class RefusedModelError(PermanentError):
+class RefusedModelError(OvertakenError):
     """A person went back from the model since."""
 
 

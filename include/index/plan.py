@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from include.episodes import snapshot
 from include.errors import OvertakenError, PermanentError
-from include.index.live import LivePointer
+from include.index.live import LivePointer, read_live, require_seen
 from include.storage import ArtifactStore, digest
 
 if TYPE_CHECKING:
@@ -195,14 +195,20 @@ def require_current(store: ArtifactStore, plan: Plan) -> Journal:
     return journal
 
 
-def require_not_overtaken(store: ArtifactStore, plan: Plan) -> None:
+def require_not_overtaken(store: ArtifactStore, plan: Plan, *, seen: str) -> None:
     """Do nothing if the plan writes to its namespace, or may begin to.
 
+    :param seen: what was live when the run of the plan began (:func:`include.index.live.live_entry`).
     :raises OvertakenPlanError: another run has planned the namespace since, and written to it.
+    :raises OvertakenError: nobody writes to the namespace, which may have been retired since, and something else went
+        live.
     """
     journal = read_journal(store, plan.namespace)
+    if journal.plan_id is None:
+        require_seen(read_live(store), seen, own=(plan.namespace, plan.snapshot_id))
+        return
     made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _states(store, plan.namespace))
-    if journal.plan_id is not None and plan.plan_id not in (journal.plan_id, made_for):
+    if plan.plan_id not in (journal.plan_id, made_for):
         raise _outdated(plan, journal)
 
 

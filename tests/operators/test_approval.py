@@ -32,6 +32,9 @@ pytestmark = pytest.mark.airflow
 
 ASKING = """
 from airflow.sdk import DAG
+from include.index.live import live_entry, read_live
+from include.settings import get_settings
+from include.storage import ArtifactStore
 from operators.approval import ApproveDeletionsOperator
 from operators.base import PodsearchOperator
 
@@ -39,8 +42,10 @@ class Write(PodsearchOperator):
     def execute(self, context):
         self.store.write_json(True, "written.json")
 
+live = live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
+
 with DAG("asking", schedule=None, params={"plan_id": "none"}):
-    ask = ApproveDeletionsOperator(task_id="approve_deletions", plan_id="{{ params.plan_id }}")
+    ask = ApproveDeletionsOperator(task_id="approve_deletions", plan_id="{{ params.plan_id }}", live=live)
     ask >> Write(task_id="write") >> Write(task_id="after")
 """
 """The one task that asks in reindex_episodes, with what writes put in the place of all that follows it there."""

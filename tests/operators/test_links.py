@@ -40,7 +40,7 @@ def test_the_report_is_the_one_that_the_task_returned(
     monkeypatch: pytest.MonkeyPatch, returned: str | None, link: str
 ) -> None:
     monkeypatch.setattr("airflow.sdk.bases.xcom.BaseXCom.get_value", lambda *, ti_key, key: returned)
-    task = PublishReportOperator(task_id="t", plan_id="p", comparison_id="c", verification={})
+    task = PublishReportOperator(task_id="t", plan_id="p", live="nothing", comparison_id="c", verification={})
 
     assert found(task) == {"Report": link}
 

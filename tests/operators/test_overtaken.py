@@ -13,7 +13,8 @@ from include.errors import PermanentError
 from include.evaluation.comparison import load_comparison, load_decision
 from include.index.lancedb import LanceIndex
 from include.index.live import read_live, require_live
-from include.index.plan import Plan, distrust, finish_write, forget, load_plan
+from include.index.plan import OutdatedPlanError, Plan, distrust, finish_write, forget, load_plan
+from include.index.rollback import plan_rollback, roll_back
 from include.index.write import verify
 from include.storage import ArtifactStore
 from operators.approval import ApproveDeletionsOperator
@@ -88,11 +89,11 @@ class Run:
 
     def steps(self) -> list[Any]:
         """Every other task that works on the plan."""
-        told = {"plan_id": self.told["plan_id"]}
+        told = {"plan_id": self.told["plan_id"], "live": self.told["live"]}
         compared = told | {"comparison_id": self.told["comparison_id"]}
         return [
             ApproveDeletionsOperator(task_id="approve_deletions", **told),
-            PrepareNamespaceOperator(task_id="prepare_namespace", live=self.told["live"], **told),
+            PrepareNamespaceOperator(task_id="prepare_namespace", **told),
             EncodeShardOperator(task_id="encode_shard", shard=0, **told),
             UpsertShardOperator(task_id="upsert_shard", shard=0, **told),
             DeleteWithdrawnOperator(task_id="delete_withdrawn", **told),
@@ -156,20 +157,57 @@ def test_every_step_of_a_plan_that_was_overtaken_is_skipped(
     assert require_live(older.store).snapshot_id == newest
 
 
-def test_planning_and_writing_again_is_skipped_when_another_model_is_live(
+def test_planning_asking_and_preparing_again_is_skipped_when_another_model_is_live(
     begin: Callable[[str], Run], installation: Installation, skips: Skips
 ) -> None:
     older = begin("m1").whole()
     begin("m2").whole()
     publish_more(installation)
     plan_id = older.told["plan_id"]
-    assert "by now it is m2" in skips(older.plan_reindex(), older.context)
+    ask, prepare, *_ = older.steps()
+    for task in (older.plan_reindex(), ask, prepare):
+        assert "by now it is m2" in skips(task, older.context), task
     assert older.told["plan_id"] == plan_id
+
+
+def test_what_was_retired_is_not_built_again(begin: Callable[[str], Run], skips: Skips) -> None:
+    older = begin("m1").whole()
+    begin("m2").whole()
     older.index.drop("m1")
     forget(older.store, "m1")
-    prepare = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, live=older.told["live"])
-    skips(prepare, FakeContext())
-    assert older.index.namespaces() == ["m2"], "what was retired is not built again"
+    for task in older.steps():
+        assert "by now it is m2" in skips(task, FakeContext()), task
+    assert older.index.namespaces() == ["m2"]
+
+
+def test_a_namespace_that_was_lost_and_that_no_newer_run_has_built_is_no_overtaking(
+    begin: Callable[[str], Run],
+) -> None:
+    run = begin("m1")
+    run.begin()
+    run.write()
+    run.verify()
+    forget(run.store, "m1")
+    with pytest.raises(OutdatedPlanError, match="run reindex_episodes again from its planning task"):
+        UpsertShardOperator(task_id="upsert_shard", shard=0, plan_id=run.plan.plan_id, live=run.told["live"]).execute(
+            FakeContext()  # type: ignore[arg-type]
+        )
+
+
+def test_a_model_that_a_person_went_back_from_meanwhile_does_not_go_live(
+    begin: Callable[[str], Run], installation: Installation, skips: Skips
+) -> None:
+    begin("m1").whole()
+    begin("m2").whole()
+    publish_more(installation)
+    going = begin("m2")
+    going.begin()
+    going.write()
+    rollback = plan_rollback(going.store, lambda backend: going.index)
+    roll_back(going.store, rollback, lambda backend: going.index)
+    going.verify()
+    assert "A person went back from m2 to m1, which stays live." in skips(going.activate(), FakeContext())
+    assert require_live(going.store).namespace == "m1"
 
 
 def test_a_gate_that_was_overtaken_decides_nothing(begin: Callable[[str], Run], skips: Skips) -> None:

@@ -10,7 +10,7 @@ import pytest
 from include.devices.device import Device, DeviceError
 from include.evaluation.comparison import load_comparison
 from include.index.contract import open_index
-from include.index.live import live_entry, read_live
+from include.index.live import NOTHING, live_entry, read_live
 from include.index.plan import (
     Journal,
     begin_write,
@@ -117,8 +117,12 @@ def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
 
 
 def plan_tuned(context: FakeContext) -> list[dict[str, int]]:
-    live = live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
-    return PlanReindexOperator(task_id="plan_reindex", model_version="tuned", live=live).execute(context)  # type: ignore[arg-type]
+    plan = PlanReindexOperator(task_id="plan_reindex", model_version="tuned", live=live_now())
+    return plan.execute(context)  # type: ignore[arg-type]
+
+
+def live_now() -> str:
+    return live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
 
 
 def test_a_plan_is_mapped_over_shards_with_work_and_shows_what_it_costs(
@@ -141,7 +145,7 @@ def test_planning_writes_nothing_and_the_task_after_the_approval_does(
     plan_tuned(context)
     index, plan_id = open_index(installation.settings), context.ti.pushed["plan_id"]
     assert (index.namespaces(), read_journal(installation.store, "tuned")) == ([], Journal())
-    prepare = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, live="nothing")
+    prepare = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, live=NOTHING)
     prepare.execute(context)  # type: ignore[arg-type]
     assert index.namespaces() == ["tuned"]
     assert read_journal(installation.store, "tuned").plan_id == plan_id
@@ -173,7 +177,7 @@ def hold_live(installation: Installation, folder: Path) -> None:
 
 def approve(context: FakeContext) -> ApproveDeletionsOperator:
     """The task that asks about the plan in a context."""
-    return ApproveDeletionsOperator(task_id="approve_deletions", plan_id=context.ti.pushed["plan_id"])
+    return ApproveDeletionsOperator(task_id="approve_deletions", plan_id=context.ti.pushed["plan_id"], live=live_now())
 
 
 def test_few_deletions_go_on_without_asking(
@@ -213,7 +217,7 @@ def test_how_long_a_step_took_and_for_how_many_vectors_is_kept(
             return result
 
     context = FakeContext(ti=FakeTaskInstance(map_index))
-    assert Step(task_id="step", plan_id=plan.plan_id).execute(context) == result  # type: ignore[arg-type]
+    assert Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(context) == result  # type: ignore[arg-type]
     assert read_vectors(installation.store, plan.plan_id) == {"step": vectors}
     assert installation.store.names("reindex", plan.plan_id, "seconds") == [file]
     assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
@@ -231,7 +235,7 @@ def test_a_step_on_a_gpu_keeps_how_long_it_took_and_what_it_used(
             return f"{plan.namespace} on {device.kind}"
 
     no_gpu("auto")
-    assert Step(task_id="step", plan_id=plan.plan_id).execute(context) == "tuned on cpu"  # type: ignore[arg-type]
+    assert Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(context) == "tuned on cpu"  # type: ignore[arg-type]
     assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
     assert context.ti.pushed["device_usage"]["device"] == "cpu"
 
@@ -245,7 +249,7 @@ def test_texts_that_were_encoded_before_need_no_gpu(
     shard = plan.shards[0]
 
     def encode() -> int:
-        operator = EncodeShardOperator(task_id="encode_shard", plan_id=plan.plan_id, shard=shard)
+        operator = EncodeShardOperator(task_id="encode_shard", plan_id=plan.plan_id, live=NOTHING, shard=shard)
         return int(operator.execute(context))  # type: ignore[arg-type]
 
     no_gpu("cuda")
@@ -283,7 +287,7 @@ def test_with_nothing_live_nothing_is_retired(installation: Installation, contex
 
 
 def test_going_live_is_announced() -> None:
-    assert activating("p", "c", {}, "nothing").outlets == [LIVE_INDEX]
+    assert activating("p", "c", {}, NOTHING).outlets == [LIVE_INDEX]
 
 
 def activating(plan_id: str, comparison_id: str, verification: Any, live: str) -> ActivateOperator:
