@@ -171,7 +171,7 @@ def main() -> None:
         bench.prepare()
         stages: dict[str, Callable[[], None]] = {
             stage.__name__: stage
-            for stage in (bench.tests, bench.agreement, bench.generation, bench.fine_tuning, bench.encoding)
+            for stage in (bench.tests, bench.fine_tuning, bench.agreement, bench.generation, bench.encoding)
         }
         for name, stage in stages.items():
             try:

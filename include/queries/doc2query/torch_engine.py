@@ -12,6 +12,7 @@ import torch
 from include.devices.halving import HalvingBatch
 from include.queries.doc2query.decoder import SlotDecoder
 from include.queries.doc2query.engine import Source, by_length
+from include.queries.doc2query.recorded import Recorded
 from include.queries.doc2query.sampling import Sampling, draw, uniforms
 
 USUAL_SAMPLES = 3
@@ -19,6 +20,8 @@ USUAL_SAMPLES = 3
 STRIDES = {"cpu": 1, "cuda": 8}
 """Steps between two looks at what is finished. A CPU gains from every row that it need not compute; a GPU waits for the
 host at each look, and is quicker if it goes on with some rows for nothing."""
+SOURCE_LENGTHS = 32
+"""A GPU records its steps, each for texts of so many tokens more at most."""
 REFILL_SHARE = 8
 """Where looks are seldom, texts are encoded together once a slot in so many is empty."""
 
@@ -126,6 +129,7 @@ class _Run:
         # What is finished between two looks goes on; it must not write over its last token.
         self._length = engine.steps + self._stride
         longest = max(len(source.tokens) for source in sources)
+        longest = -(-longest // SOURCE_LENGTHS) * SOURCE_LENGTHS
         self._decoder = SlotDecoder(engine.model, slots=slots, samples=n, source_length=longest, steps=self._length)
         rows = slots * n
         self._texts: list[int | None] = [None] * slots
@@ -133,9 +137,15 @@ class _Run:
         self._live = np.zeros(rows, dtype=bool)
         self._step = 0
         self._ages = torch.zeros(rows, dtype=torch.long, device=device)
+        self._every = torch.arange(rows, device=device)
         self._last = torch.full((rows,), engine.start, dtype=torch.long, device=device)
         self._chances = torch.zeros((rows, self._length), device=device)
         self._drawn = torch.full((rows, self._length), engine.end, dtype=torch.long, device=device)
+        self._recorded: Recorded | None = None
+        if device.type == "cuda":
+            self._recorded = Recorded(
+                lambda length: self._take_step(self._every, span=self._length, source_length=length)
+            )
 
     def go(self, waiting: Sequence[int], found: dict[int, list[list[int]]], done: Callable[[int], None]) -> None:
         queue = deque(waiting)
@@ -175,20 +185,28 @@ class _Run:
             self._texts[slot] = text
 
     def _advance(self) -> None:
-        """Some steps of every row that is not finished."""
-        engine = self._engine
+        """Some steps of every row that is not finished; a GPU computes the others, too."""
         live = np.flatnonzero(self._live)
-        rows = torch.from_numpy(live).to(engine.device)
         source_length = max(len(self._sources[text].tokens) for text in self._texts if text is not None)
-        for _ in range(self._stride):
-            ages = self._ages[rows]
-            span = self._step - int(self._started[live].min()) + 1
-            logits = self._decoder.step(self._last[rows], self._ages, rows, span=span, source_length=source_length)
-            tokens = draw(logits, self._chances[rows, ages], engine.sampling)
-            self._drawn[rows, ages] = tokens
-            self._last[rows] = tokens
-            self._ages[rows] += 1
-            self._step += 1
+        if self._recorded is not None:
+            for _ in range(self._stride):
+                self._recorded.run(-(-source_length // SOURCE_LENGTHS) * SOURCE_LENGTHS)
+        else:
+            rows = torch.from_numpy(live).to(self._every.device)
+            oldest = self._step - int(self._started[live].min())
+            for more in range(1, self._stride + 1):
+                self._take_step(rows, span=oldest + more, source_length=source_length)
+        self._step += self._stride
+
+    def _take_step(self, rows: torch.Tensor, *, span: int, source_length: int) -> None:
+        """The next token of some rows. Nothing here waits for the device."""
+        ages = self._ages[rows]
+        logits = self._decoder.step(self._last[rows], self._ages, rows, span=span, source_length=source_length)
+        tokens = draw(logits, self._chances[rows, ages], self._engine.sampling)
+        self._drawn[rows, ages] = tokens
+        self._last[rows] = tokens
+        # A row that nobody looks at any more stays at its last place.
+        self._ages[rows] = (ages + 1).clamp(max=self._length - 1)
 
     def _finished(self) -> list[int]:
         """Slots all of whose rows are finished; these rows rest from now on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 Features = dict[str, Any]
 """What a model computes on: token numbers and their mask, shape (n, length), and what else it wants to know."""
 Rows = npt.NDArray[np.int64]
+_UNPADDED = {
+    "common": {"return_tensors": None},
+    "text": {"padding": False, "return_attention_mask": False, "return_token_type_ids": False},
+}
 
 
 def by_length(texts: Sequence[str]) -> list[int]:
@@ -43,7 +48,45 @@ def by_tokens(lengths: Rows, budget: int) -> list[Rows]:
 
 def tokenize(model: SentenceTransformer, texts: list[str], kind: Kind) -> Features:
     """What a model makes of some texts, with its prompt for such texts."""
-    return dict(model.preprocess(texts, prompt=prompt_of(model, kind), task=kind))
+    return preprocess(model, texts, prompt=prompt_of(model, kind), task=kind)
+
+
+def preprocess(model: SentenceTransformer, texts: list[str], **options: Any) -> Features:
+    """What ``model.preprocess`` gives, sooner.
+
+    Plain transformers are asked for token numbers alone, and those are padded here: transformers goes through every
+    number of every tensor in Python, which takes twice as long as tokenizing on two cores, and more on many.
+    """
+    tokenizer = _plain_tokenizer(model)
+    if tokenizer is None:
+        return dict(model.preprocess(texts, **options))
+    features: Features = dict(model.preprocess(texts, **options, processing_kwargs=_UNPADDED))
+    tokens, mask = _padded(features["input_ids"], tokenizer.pad_token_id)
+    return {**features, "input_ids": tokens, "attention_mask": mask}
+
+
+def _plain_tokenizer(model: SentenceTransformer) -> Any:
+    """The tokenizer of a model that reads texts, each for itself, padded on the right; else None."""
+    from sentence_transformers.base.modules import Transformer
+
+    first = model[0]
+    if type(first) is not Transformer or first.processing_kwargs or first.query_expansion is not None:
+        return None
+    if first.transformer_task != "feature-extraction" or list(first.modality_config) != ["text"]:
+        return None
+    tokenizer = first.tokenizer
+    is_plain = tokenizer.pad_token_id is not None and tokenizer.padding_side == "right"
+    # What tells the parts of a text apart is 0 throughout, and may be left out.
+    return tokenizer if is_plain and tokenizer.pad_token_type_id == 0 else None
+
+
+def _padded(tokens: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token numbers and their mask, both shape (n, length)."""
+    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    padded = np.full(mask.shape, pad, np.int64)
+    padded[mask] = np.fromiter(chain.from_iterable(tokens), np.int64, lengths.sum())
+    return torch.from_numpy(padded), torch.from_numpy(mask.astype(np.int64))
 
 
 def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:

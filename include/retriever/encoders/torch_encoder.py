@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from include.devices.attention import plain_attention
 from include.devices.halving import HalvingBatch
 from include.retriever.encoders.batches import Features, by_length, by_tokens, cut, lengths_of, tokenize
 from include.retriever.encoders.contract import Kind, Vectors
@@ -43,10 +44,11 @@ class TorchEncoder:
         if not texts:
             return np.empty((0, self._model.get_embedding_dimension() or 0), np.float32)
         order = by_length(texts)
-        parts = [
-            self._batch.run(partial(self._window, [texts[at] for at in window], features, kind), size=size)
-            for window, features in self._tokenized(texts, order, kind)
-        ]
+        with plain_attention():
+            parts = [
+                self._batch.run(partial(self._window, [texts[at] for at in window], features, kind), size=size)
+                for window, features in self._tokenized(texts, order, kind)
+            ]
         vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
         vectors[order] = np.concatenate(parts)
         return vectors

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from torch.utils.data import get_worker_info
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -26,6 +29,8 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils.import_utils import is_torch_tf32_available
 
+from include.devices.attention import plain_attention
+from include.retriever.encoders.batches import preprocess
 from include.retriever.finetuning.checkpoints import last_checkpoint
 from include.retriever.finetuning.evaluation import BEST_BY, EarlyStop
 from include.retriever.finetuning.examples import create_sampler, training_texts
@@ -41,8 +46,8 @@ log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 EVALUATIONS = 8
 """Evaluations, and checkpoints, in a training."""
-LOADERS = 2
-"""Processes that tokenise texts ahead for a GPU: what it needs some milliseconds for is tokenised in as many."""
+LOADERS = 4
+"""Processes that tokenize texts ahead for a GPU: what it needs ten milliseconds for takes one of them forty."""
 
 
 def train_model(
@@ -100,7 +105,8 @@ def train_model(
     if state and recipe.patience and early_stop.has_ended(state):
         trainer.take_best(state)
     else:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with plain_attention():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.max_seq_length = full_length
     return model, trainer.state.log_history
 
@@ -155,6 +161,7 @@ class Trainer(SentenceTransformerTrainer):
     def __init__(self, *, sampler: PairBatchSampler, **arguments: Any) -> None:
         self._sampler = sampler
         super().__init__(**arguments)
+        self.data_collator.preprocess_fn = partial(preprocess_columns, arguments["model"])
 
     def get_batch_sampler(self, dataset: Any, *arguments: Any, **options: Any) -> PairBatchSampler:
         return self._sampler
@@ -172,6 +179,14 @@ class Trainer(SentenceTransformerTrainer):
         """The library's own only logs that it failed, and goes on with the last weights."""
         assert self.state.best_model_checkpoint  # there was an evaluation
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def preprocess_columns(model: SentenceTransformer, texts: list[str], **options: Any) -> dict[str, Any]:
+    """What a batch's column is to the model, in a loader's process or in this one."""
+    if get_worker_info() is not None:
+        # A loader is forked, and the tokenizer's threads stay behind: it would wait for them for ever.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    return preprocess(model, texts, **options)
 
 
 class _Epochs(TrainerCallback):

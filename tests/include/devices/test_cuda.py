@@ -40,6 +40,19 @@ from include.devices.device import borrow
 with borrow("cuda", gpus=1, threads=1, folder=Path(sys.argv[1])):
     pass
 """
+RECORDED = """
+import torch
+from include.queries.doc2query.recorded import Recorded
+found = torch.zeros(4, device="cuda")
+step = torch.ones((), device="cuda")
+def add(number):
+    found[torch.arange(4, device="cuda")] += number * step
+    step.mul_(2)
+recorded = Recorded(add)
+for number in (1, 3, 1, 3, 3, 1):
+    recorded.run(number)
+assert found.tolist() == [1 + 6 + 4 + 24 + 48 + 32] * 4, found
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +93,8 @@ def test_a_process_that_has_looked_at_cuda_is_told_so(tmp_path: Path) -> None:
     ended = run(TOO_LATE, tmp_path)
     assert ended.returncode != 0
     assert "before a GPU was leased" in ended.stderr
+
+
+def test_what_is_recorded_does_what_the_function_does(tmp_path: Path) -> None:
+    ended = run(RECORDED, tmp_path)
+    assert ended.returncode == 0, ended.stderr
