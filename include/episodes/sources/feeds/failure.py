@@ -48,6 +48,8 @@ TRANSIENT = frozenset({Reason.UNREACHABLE, Reason.CUT_SHORT, Reason.SERVER_ERROR
 """Reasons that may be gone a moment later: worth a second try in the same poll."""
 HOST_TROUBLES = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.THROTTLED})
 """Reasons that lie with the host rather than with the feed."""
+PASSING = TRANSIENT | HOST_TROUBLES | {Reason.HOST_PAUSED, Reason.UNEXPECTED}
+"""Reasons that may be gone by the next poll."""
 MAX_TROUBLES = 3
 """So many of them running, and a host's other feeds are left for the next poll."""
 

@@ -22,7 +22,7 @@ from include.episodes.sources.feeds.failure import FeedError, Reason
 from include.episodes.sources.feeds.ids import episode_id
 from include.episodes.times import parse_date, parse_duration
 
-PARSER_VERSION = 2
+PARSER_VERSION = 3
 """Raise it when the same bytes give other rows: every feed is then asked for and read anew."""
 
 MAX_TEXT = 200_000
@@ -55,6 +55,7 @@ class Parsed:
     :param torn: items left out because their text is never closed: they would be read without what follows it.
     :param flaw: what had to be repaired, or empty.
     :param moved_to: where the feed says that it has moved for good, or empty.
+    :param older: where the feed says that its older episodes are (RFC 5005, ``rel="next"``), or empty.
     """
 
     show: dict[str, str]
@@ -64,6 +65,7 @@ class Parsed:
     torn: int = 0
     flaw: str = ""
     moved_to: str = ""
+    older: str = ""
 
 
 def parse_feed(body: bytes, *, feed_id: str, address: str, charset: str = "") -> Parsed:
@@ -106,6 +108,7 @@ def parse_feed(body: bytes, *, feed_id: str, address: str, charset: str = "") ->
         torn=torn,
         flaw=flaw,
         moved_to=_web(address, document.feed.get("itunes_new-feed-url")),
+        older=_older(document.feed, address),
     )
 
 
@@ -153,6 +156,11 @@ def _headers(body: bytes, charset: str) -> dict[str, str]:
     except UnicodeDecodeError:
         return {"content-type": f"application/xml; charset={charset}"}
     return {}
+
+
+def _older(feed: Any, address: str) -> str:
+    """The next of the pages that the feed is spread over, each with older episodes than the one before."""
+    return next((_web(address, link.get("href")) for link in feed.get("links", ()) if link.get("rel") == "next"), "")
 
 
 def _show(feed: Any, address: str) -> dict[str, str]:

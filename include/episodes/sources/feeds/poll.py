@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -18,14 +18,18 @@ import httpx
 from include.episodes.sources.feeds import state as states
 from include.episodes.sources.feeds.addresses import Feed, check_address, shown
 from include.episodes.sources.feeds.client import Answer, FeedClient, Limits
-from include.episodes.sources.feeds.failure import HOST_TROUBLES, MAX_TROUBLES, TRANSIENT, FeedError, Reason
-from include.episodes.sources.feeds.parse import PARSER_VERSION
+from include.episodes.sources.feeds.failure import HOST_TROUBLES, MAX_TROUBLES, PASSING, TRANSIENT, FeedError, Reason
+from include.episodes.sources.feeds.parse import PARSER_VERSION, Parsed
 from include.episodes.sources.feeds.parsers import FeedParsers
 from include.episodes.sources.feeds.state import FeedState
 from include.storage import ArtifactStore
 
 LOG_SECONDS = 10.0
 """How often progress is logged."""
+OLDER_PAGES = 50
+"""Pages of older episodes that are read of a feed in one poll; the next poll goes on."""
+ALL_OLDER_PAGES = 1_000
+"""The same in all: a feed could lead from page to page for ever."""
 RETRY_SECONDS = 2.0
 """Pause before the second try of feeds whose trouble may be gone by then."""
 
@@ -142,14 +146,15 @@ class _Poll:
         if state.not_before and state.not_before > self.now:
             return Outcome(Kind.WAITING, state, Reason.THROTTLED, f"its server asked to wait until {state.not_before}")
         try:
-            return await self._ask(state)
+            outcome = await self._ask(state)
         except FeedError as error:
             if error.reason is Reason.HOST_PAUSED:
                 return Outcome(Kind.WAITING, state, error.reason, error.detail)
             failure = error
         except Exception as error:  # one feed must not end the poll, whatever is wrong with it or with us
-            log.exception("The feed %s could not be read.", shown(state.address))
-            failure = FeedError(Reason.UNEXPECTED, f"{type(error).__name__}: {error}"[:200])
+            failure = _unexpected(error, state.address)
+        else:
+            return await self._with_older(outcome)
         after = state.after_failure(failure, self.now)
         if last or failure.reason not in TRANSIENT:
             await asyncio.to_thread(states.save, self.store, after)
@@ -179,6 +184,8 @@ class _Poll:
         if parsed.moved_to and parsed.moved_to != after.asked and _is_address(parsed.moved_to):
             after = after.model_copy(update={"asked": parsed.moved_to})
             moved = f"says that it moved for good to {shown(after.asked)}"
+        if not state.is_read:
+            after = after.model_copy(update={"older": parsed.older, "older_read": 0})
         old = await asyncio.to_thread(states.read_catalogue, self.store, state)
         new = old.merged(parsed)
         after = await asyncio.to_thread(states.save_catalogue, self.store, after, new)
@@ -196,12 +203,64 @@ class _Poll:
             note="; ".join(part for part in (moved, parsed.flaw, *left_out) if part),
         )
 
+    async def _with_older(self, outcome: Outcome) -> Outcome:
+        """The outcome with the older episodes that a feed keeps on pages of their own; each page is saved as it is read.
+
+        What a feed lists was read once all of it was: only the first reading looks for them.
+        """
+        state, trouble, pages = outcome.state, "", 0
+        while state.older and not trouble and pages < OLDER_PAGES:
+            try:
+                page = await self._page(state)
+            except FeedError as error:
+                trouble = f"{shown(state.older)}: {error}"
+                if error.reason not in PASSING:
+                    state = state.model_copy(update={"older": ""})
+                    await asyncio.to_thread(states.save, self.store, state)
+                continue
+            is_last = page.older == state.older or state.older_read + 1 >= ALL_OLDER_PAGES
+            read = {"older": "" if is_last else page.older, "older_read": state.older_read + 1}
+            known = await asyncio.to_thread(states.read_catalogue, self.store, state)
+            state = await asyncio.to_thread(
+                states.save_catalogue, self.store, state.model_copy(update=read), known.with_older(page)
+            )
+            pages += 1
+        added = state.episodes - outcome.state.episodes
+        notes = [outcome.note, f"{pages} pages of older episodes were read" if pages else ""]
+        notes.append(f"a page of older episodes could not be read ({trouble})" if trouble else "")
+        notes.append("the next poll goes on with older ones" if state.older else "")
+        return replace(
+            outcome,
+            kind=Kind.UPDATED if added else outcome.kind,
+            state=state,
+            added=outcome.added + added,
+            note="; ".join(note for note in notes if note),
+        )
+
+    async def _page(self, state: FeedState) -> Parsed:
+        try:
+            answer = await self.client.fetch(state.older)
+            if answer.body is None:
+                raise FeedError(Reason.SERVER_ERROR, "says that nothing changed since a moment it was not told of")
+            return await self.parsers.parse(
+                answer.body, feed_id=state.feed_id, address=answer.validators.url, charset=answer.charset
+            )
+        except FeedError:
+            raise
+        except Exception as error:
+            raise _unexpected(error, state.older) from error
+
     def _log_progress(self) -> None:
         done = len(self.outcomes)
         if time.monotonic() - self._logged >= LOG_SECONDS and done < self.total:
             self._logged = time.monotonic()
             failed = sum(outcome.kind is Kind.FAILED for outcome in self.outcomes.values())
             log.info("Polled %d of %d feeds; %d failed so far.", done, self.total, failed)
+
+
+def _unexpected(error: Exception, address: str) -> FeedError:
+    log.error("The feed %s could not be read.", shown(address), exc_info=error)
+    return FeedError(Reason.UNEXPECTED, f"{type(error).__name__}: {error}"[:200])
 
 
 def _is_address(address: str) -> bool:

@@ -43,6 +43,10 @@ class Catalogue(BaseModel):
             episodes[key if key in self.episodes else known or key] = episode
         return Catalogue(show=parsed.show, episodes=episodes)
 
+    def with_older(self, page: Parsed) -> Catalogue:
+        """With a page of older episodes; what is known already stays as it is."""
+        return Catalogue(show=self.show, episodes=self.merged(page).episodes | self.episodes)
+
 
 def _title_and_date(episode: dict[str, str]) -> tuple[str, str]:
     return episode.get("title", ""), episode.get("pub_date", "")
@@ -55,6 +59,8 @@ class FeedState(BaseModel):
     :param body_sha256: of the feed's bytes when they were last read.
     :param parser: :data:`include.episodes.sources.feeds.parse.PARSER_VERSION` at that time.
     :param catalogue: name of the file with the show and its episodes; empty before the feed was first read.
+    :param older: the page of older episodes that is to be read next, or empty.
+    :param older_read: how many of them were read.
     :param failures: polls that failed since ``failing_since``, without a good one between.
     :param not_before: the server asked not to be asked before.
     """
@@ -68,6 +74,8 @@ class FeedState(BaseModel):
     parser: int = 0
     catalogue: str = ""
     episodes: int = 0
+    older: str = ""
+    older_read: int = 0
     failing_since: datetime | None = None
     failures: int = 0
     not_before: datetime | None = None
