@@ -204,7 +204,7 @@ class _Poll:
         )
 
     async def _with_older(self, outcome: Outcome) -> Outcome:
-        """The outcome with the older episodes that a feed keeps on pages of their own; each page is saved as it is read.
+        """The outcome with older episodes that a feed keeps on pages of their own; each page is saved as it is read.
 
         What a feed lists was read once all of it was: only the first reading looks for them.
         """

@@ -69,7 +69,8 @@ def test_a_page_that_fails_for_the_moment_is_asked_for_again_by_the_next_poll(
     }
     outcome = polled(server, store)
     assert (outcome.kind, titles(store, outcome)) == (Kind.UPDATED, ["Two"])
-    assert "could not be read" in outcome.note and "throttled" in outcome.note
+    assert "could not be read" in outcome.note
+    assert "throttled" in outcome.note
     assert "the next poll goes on" in outcome.note
     outcome = polled(server, store)
     assert (outcome.kind, outcome.added, titles(store, outcome)) == (Kind.UPDATED, 1, ["One", "Two"])
@@ -79,7 +80,8 @@ def test_a_page_that_is_not_there_ends_the_search(server: FeedsStandIn, store: A
     server.pages["/feed"] = feed(page(Item("Two", "2"), older="/nowhere"))
     outcome = polled(server, store)
     assert (outcome.kind, titles(store, outcome)) == (Kind.UPDATED, ["Two"])
-    assert "not_found" in outcome.note and "goes on" not in outcome.note
+    assert "not_found" in outcome.note
+    assert "goes on" not in outcome.note
     polled(server, store)
     assert len(server.asked("/nowhere")) == 1
 
