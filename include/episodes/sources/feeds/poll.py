@@ -206,7 +206,7 @@ class _Poll:
     async def _with_older(self, outcome: Outcome) -> Outcome:
         """The outcome with older episodes that a feed keeps on pages of their own; each page is saved as it is read.
 
-        What a feed lists was read once all of it was: only the first reading looks for them.
+        Only the first reading of a feed looks for them: after that, an older page has nothing new.
         """
         state, trouble, pages = outcome.state, "", 0
         while state.older and not trouble and pages < OLDER_PAGES:
