@@ -9,13 +9,15 @@ Two rules make every write safe to interrupt and to repeat:
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST = "manifest.json"
+MAX_TRIES = 20
+_one_at_a_time = threading.Lock()
+
+
+class ChangedError(RuntimeError):
+    """Somebody else changed a file since it was read; it is as they left it."""
 
 
 class ArtifactStore:
@@ -59,11 +67,71 @@ class ArtifactStore:
         """Replace a file atomically: a reader sees the old content or the new, never a part."""
         target = self.path(*parts)
         if not isinstance(target, Path):
-            target.write_bytes(data)
+            target.fs.pipe_file(target.path, data)
             return target
         with _replacing(target) as file:
             file.write(data)
         return target
+
+    def replace_if(self, expected: bytes | None, data: bytes, *parts: str) -> None:
+        """Replace a small file if it still is what it was when it was read: compare and swap.
+
+        This holds among all machines that share the store where it is a folder (by a lock beside the file) or on S3
+        (by a conditional put); on any other object store among the threads of one process only.
+
+        :param expected: what the file held, or None when there was none.
+        :raises ChangedError: it holds something else by now. On S3 that may be ``data``, if the answer to the put was
+            lost and it was repeated; :meth:`update` decides again then, as it does when somebody else wrote.
+        """
+        target = self.path(*parts)
+        if isinstance(target, Path):
+            with _locked(target):
+                self._require(expected, *parts)
+                self.write_bytes(data, *parts)
+        elif target.protocol in {"s3", "s3a"}:
+            self._put_if(expected, data, *parts)
+        else:
+            with _one_at_a_time:
+                self._require(expected, *parts)
+                self.write_bytes(data, *parts)
+
+    def update(self, change: Callable[[bytes | None], bytes | None], *parts: str) -> None:
+        """Read a small file, decide, and replace it, with no change of anybody else's lost in between.
+
+        :param change: what the file is to hold, from what it holds (None when there is none); None leaves it as it
+            is. It is called again with what was written meanwhile, and so must have no other effect.
+        :raises ChangedError: others have changed it each time, :data:`MAX_TRIES` times.
+        """
+        for last in [*[False] * (MAX_TRIES - 1), True]:
+            before = self._read_if_there(*parts)
+            if (after := change(before)) is None:
+                return
+            try:
+                return self.replace_if(before, after, *parts)
+            except ChangedError:
+                if last:
+                    raise
+
+    def _read_if_there(self, *parts: str) -> bytes | None:
+        try:
+            return self.read_bytes(*parts)
+        except FileNotFoundError:
+            return None
+
+    def _require(self, expected: bytes | None, *parts: str) -> None:
+        if self._read_if_there(*parts) != expected:
+            raise ChangedError(f"{self.path(*parts)} was changed by somebody else meanwhile: read it and decide again.")
+
+    def _put_if(self, expected: bytes | None, data: bytes, *parts: str) -> None:
+        """:meth:`replace_if` on S3. The ETag is read before the content, so that it is never newer."""
+        target = self.path(*parts)
+        try:
+            condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": target.fs.info(target.path)["ETag"]}
+            self._require(expected, *parts)
+            target.fs.pipe_file(target.path, data, **condition)
+        except OSError:
+            self._require(expected, *parts)
+            raise
 
     def write_file(self, source: Path, *parts: str) -> UPath:
         """Replace a file by a copy of a local one of any size, atomically."""
@@ -94,7 +162,10 @@ class ArtifactStore:
         return target
 
     def read_bytes(self, *parts: str) -> bytes:
-        return self.path(*parts).read_bytes()
+        target = self.path(*parts)
+        if isinstance(target, Path):
+            return target.read_bytes()
+        return target.fs.cat_file(target.path)  # one request: s3fs opens in two, and fails if one replaces it between
 
     def write_json(self, value: Any, *parts: str) -> UPath:
         return self.write_bytes(json.dumps(value, indent=2, ensure_ascii=False, default=str).encode(), *parts)
@@ -186,6 +257,22 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Nobody else changes a file meanwhile who asks for this lock, too; it ends with its process."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # another user made it; on a local disk reading is enough
+        file = os.open(lock, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def digest(*values: str, length: int = 12) -> str:

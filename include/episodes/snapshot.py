@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,23 +148,27 @@ def publish(
     :raises PermanentError: it was made from another version of the source.
     :raises OvertakenError: another snapshot was published since the run began.
     """
-    manifest, past = load(store, snapshot_id), publications(store)
+    manifest = load(store, snapshot_id)
     if source_version is not None and manifest.source_version != source_version:
         raise PermanentError(
             f"The snapshot {snapshot_id} was made from version {manifest.source_version} of the source, and this run "
             f"looked up version {source_version}: clear prepare_snapshot with the tasks after it, or trigger a new run."
         )
-    newest = latest(store)
-    if newest and newest.snapshot_id == snapshot_id and past:
-        return manifest
-    if seen is not None and (now := latest_entry(store)) != seen:
-        raise OvertakenError(
-            f"The snapshot {snapshot_id} is not published: when its run began, the latest was {seen}, and by now it is "
-            f"{now}. To go back on purpose, trigger ingest_episodes with go_back_to={snapshot_id}."
-        )
-    entry = Publication(snapshot_id=snapshot_id, published_at=datetime.now(UTC), refused=sorted(refused))
-    kept = [item.model_dump(mode="json") for item in [*past, entry][-MAX_PUBLICATIONS:]]
-    store.write_json({"snapshot_id": snapshot_id, "publications": kept}, FOLDER, LATEST)
+
+    def change(before: bytes | None) -> bytes | None:
+        past = _publications(before)
+        if before is not None and json.loads(before)["snapshot_id"] == snapshot_id and past:
+            return None
+        if seen is not None and (now := _entry(before)) != seen:
+            raise OvertakenError(
+                f"The snapshot {snapshot_id} is not published: when its run began, the latest was {seen}, and by now "
+                f"it is {now}. To go back on purpose, trigger ingest_episodes with go_back_to={snapshot_id}."
+            )
+        entry = Publication(snapshot_id=snapshot_id, published_at=datetime.now(UTC), refused=sorted(refused))
+        kept = [item.model_dump(mode="json") for item in [*past, entry][-MAX_PUBLICATIONS:]]
+        return json.dumps({"snapshot_id": snapshot_id, "publications": kept}, indent=2).encode()
+
+    store.update(change, FOLDER, LATEST)
     return manifest
 
 
@@ -172,17 +177,24 @@ def latest_entry(store: ArtifactStore) -> str:
 
     The snapshot alone does not say it: one may have gone back to it meanwhile.
     """
-    newest, past = latest(store), publications(store)
-    if newest is None:
+    return _entry(store.read_bytes(FOLDER, LATEST) if store.exists(FOLDER, LATEST) else None)
+
+
+def _entry(latest: bytes | None) -> str:
+    if latest is None:
         return NOTHING
-    return f"{newest.snapshot_id}, published at {past[-1].published_at.isoformat()}" if past else newest.snapshot_id
+    newest, past = str(json.loads(latest)["snapshot_id"]), _publications(latest)
+    return f"{newest}, published at {past[-1].published_at.isoformat()}" if past else newest
 
 
 def publications(store: ArtifactStore) -> list[Publication]:
     """What was published and when, the oldest first; the last one is the latest snapshot."""
-    if not store.exists(FOLDER, LATEST):
-        return []
-    return [Publication.model_validate(item) for item in store.read_json(FOLDER, LATEST).get("publications", [])]
+    return _publications(store.read_bytes(FOLDER, LATEST) if store.exists(FOLDER, LATEST) else None)
+
+
+def _publications(latest: bytes | None) -> list[Publication]:
+    items = [] if latest is None else json.loads(latest).get("publications", [])
+    return [Publication.model_validate(item) for item in items]
 
 
 def latest(store: ArtifactStore) -> Manifest | None:

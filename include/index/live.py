@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
@@ -118,36 +120,59 @@ def activate(
     :raises OvertakenError: something else went live since, which is not this snapshot in this namespace.
     :raises RefusedModelError: a person went back from the model, maybe while a run that indexes with it was going.
     """
-    live = read_live(store)
-    if live and model_version in live.refused:
-        raise RefusedModelError(
-            f"A person went back from {model_version} to {live.model_version}, which stays live. Run reindex_episodes "
-            f"again to bring {live.model_version} up to date, or rollback_index to go forward to {model_version}."
+
+    def decide(live: LivePointer | None) -> LivePointer:
+        if live and model_version in live.refused:
+            raise RefusedModelError(
+                f"A person went back from {model_version} to {live.model_version}, which stays live. Run "
+                f"reindex_episodes again to bring {live.model_version} up to date, or rollback_index to go forward to "
+                f"{model_version}."
+            )
+        if seen is not None:
+            require_seen(live, seen, own=(namespace, snapshot_id))
+        activated_at, previous = datetime.now(UTC), None
+        if live and live.namespace == namespace:
+            previous = live.previous
+            activated_at = live.activated_at if live.snapshot_id == snapshot_id else activated_at
+        elif live:
+            previous = live.before()
+        return LivePointer(
+            backend=backend,
+            index=index,
+            namespace=namespace,
+            model_version=model_version,
+            snapshot_id=snapshot_id,
+            metrics=metrics,
+            report=report,
+            activated_at=activated_at,
+            previous=previous,
+            refused=live.refused if live else [],
         )
-    if seen is not None:
-        require_seen(live, seen, own=(namespace, snapshot_id))
-    activated_at, previous = datetime.now(UTC), None
-    if live and live.namespace == namespace:
-        previous = live.previous
-        activated_at = live.activated_at if live.snapshot_id == snapshot_id else activated_at
-    elif live:
-        previous = live.before()
-    pointer = LivePointer(
-        backend=backend,
-        index=index,
-        namespace=namespace,
-        model_version=model_version,
-        snapshot_id=snapshot_id,
-        metrics=metrics,
-        report=report,
-        activated_at=activated_at,
-        previous=previous,
-        refused=live.refused if live else [],
-    )
-    write_live(store, pointer)
-    return pointer
+
+    return change_live(store, decide)
+
+
+def change_live(store: ArtifactStore, decide: Callable[[LivePointer | None], LivePointer]) -> LivePointer:
+    """Switch search to what follows from what is live, with no change of anybody else's lost in between.
+
+    :param decide: the new pointer, from the one that is live, or that one to leave it. It is called again if somebody
+        else changes the pointer meanwhile, and may raise to leave it as it is.
+    """
+    decided: list[LivePointer] = []
+
+    def change(before: bytes | None) -> bytes | None:
+        live = None if before is None else LivePointer.model_validate_json(before)
+        decided.append(decide(live))
+        return None if decided[-1] == live else _written(decided[-1])
+
+    store.update(change, FILE)
+    return decided[-1]
 
 
 def write_live(store: ArtifactStore, pointer: LivePointer) -> None:
-    """Switch search to what a pointer names, in one atomic step."""
-    store.write_json(pointer.model_dump(mode="json"), FILE)
+    """Switch search to what a pointer names, whatever is live: for tests; everything else calls change_live."""
+    store.write_bytes(_written(pointer), FILE)
+
+
+def _written(pointer: LivePointer) -> bytes:
+    return json.dumps(pointer.model_dump(mode="json"), indent=2, ensure_ascii=False).encode()

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from include.episodes import snapshot
 from include.errors import PermanentError
 from include.index.contract import VectorIndex
-from include.index.live import LivePointer, read_live, write_live
+from include.index.live import LivePointer, change_live, read_live
 from include.index.plan import read_journal
 from include.retriever.registry import FOLDER as MODELS
 from include.storage import ArtifactStore
@@ -60,21 +60,23 @@ def roll_back(store: ArtifactStore, rollback: Rollback, open_index: OpenIndex) -
 
     :raises RollbackError: the pointer has moved since the rollback was planned, or the target is not what it was.
     """
-    live, target = read_live(store), rollback.target
-    if live and live.previous and live.namespace == target.namespace and _same(live.previous, rollback.current):
-        return live  # an earlier try went as far as this
-    if live is None or not _same(live, rollback.current) or live.previous is None:
-        raise RollbackError(
-            f"What is live has changed since you were asked: it was {_name(rollback.current)}, and is "
-            f"{_name(live) if live else 'nothing'} now. Nothing was changed; trigger rollback_index again."
+    target = rollback.target
+
+    def decide(live: LivePointer | None) -> LivePointer:
+        if live and live.previous and live.namespace == target.namespace and _same(live.previous, rollback.current):
+            return live  # an earlier try went as far as this
+        if live is None or not _same(live, rollback.current) or live.previous is None:
+            raise RollbackError(
+                f"What is live has changed since you were asked: it was {_name(rollback.current)}, and is "
+                f"{_name(live) if live else 'nothing'} now. Nothing was changed; trigger rollback_index again."
+            )
+        _check(store, open_index(target.backend), target)
+        refused = {*live.refused, live.model_version} - {target.model_version}
+        return target.model_copy(
+            update={"activated_at": datetime.now(UTC), "previous": live.before(), "refused": sorted(refused)}
         )
-    _check(store, open_index(target.backend), target)
-    refused = {*live.refused, live.model_version} - {target.model_version}
-    pointer = target.model_copy(
-        update={"activated_at": datetime.now(UTC), "previous": live.before(), "refused": sorted(refused)}
-    )
-    write_live(store, pointer)
-    return pointer
+
+    return change_live(store, decide)
 
 
 def question(rollback: Rollback) -> str:
