@@ -165,7 +165,9 @@ class ArtifactStore:
         target = self.path(*parts)
         if isinstance(target, Path):
             return target.read_bytes()
-        return target.fs.cat_file(target.path)  # one request: s3fs opens in two, and fails if one replaces it between
+        # One request: s3fs opens a file in two, and fails if it is replaced in between.
+        data: bytes = target.fs.cat_file(target.path)
+        return data
 
     def write_json(self, value: Any, *parts: str) -> UPath:
         return self.write_bytes(json.dumps(value, indent=2, ensure_ascii=False, default=str).encode(), *parts)

@@ -59,10 +59,12 @@ def read_live(store: ArtifactStore) -> LivePointer | None:
 
     :raises PermanentError: the file is damaged.
     """
-    if not store.exists(FILE):
-        return None
+    return _parsed(store, store.read_bytes(FILE)) if store.exists(FILE) else None
+
+
+def _parsed(store: ArtifactStore, data: bytes) -> LivePointer:
     try:
-        return LivePointer.model_validate_json(store.read_bytes(FILE))
+        return LivePointer.model_validate_json(data)
     except ValueError as error:
         raise PermanentError(
             f"{store.path(FILE)} is damaged ({' '.join(str(error).split())[:200]}), so nobody knows what is live. "
@@ -161,7 +163,7 @@ def change_live(store: ArtifactStore, decide: Callable[[LivePointer | None], Liv
     decided: list[LivePointer] = []
 
     def change(before: bytes | None) -> bytes | None:
-        live = None if before is None else LivePointer.model_validate_json(before)
+        live = None if before is None else _parsed(store, before)
         decided.append(decide(live))
         return None if decided[-1] == live else _written(decided[-1])
 

@@ -14,8 +14,8 @@ import pytest
 from fsspec import AbstractFileSystem
 from fsspec.registry import _registry
 
-from include.errors import OvertakenError
-from include.index.live import LivePointer, activate, live_entry, read_live, require_live
+from include.errors import OvertakenError, PermanentError
+from include.index.live import FILE, LivePointer, activate, live_entry, read_live, require_live
 from include.storage import ArtifactStore, ChangedError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ COUNT = (
 )
 
 
-class ConditionalPuts(AbstractFileSystem):
+class ConditionalPuts(AbstractFileSystem):  # type: ignore[misc]
     """What S3 and s3fs do with a put that has a condition."""
 
     protocol = "s3"
@@ -148,6 +148,13 @@ def test_what_went_live_while_an_activation_was_decided_is_not_lost(
     assert last == read_live(store)
     assert last.previous is not None
     assert last.previous.namespace == "m4", "one can go back to what was live for a moment"
+
+
+def test_a_damaged_pointer_is_named_and_left_to_a_person(store: ArtifactStore) -> None:
+    store.write_bytes(b'{"backend": "lan', FILE)
+    with pytest.raises(PermanentError, match=r"live\.json is damaged .* trigger reindex_episodes"):
+        flip(store, "m1")
+    assert store.read_bytes(FILE) == b'{"backend": "lan'
 
 
 def test_a_put_whose_answer_was_lost_is_no_change_of_anybody_elses(
