@@ -41,8 +41,8 @@ def fetch(wanted: Wanted) -> Path:
 
     The token is huggingface_hub's matter: it takes it from HF_TOKEN, or from where ``hf auth login`` put it.
 
-    :raises HubModelError: no such model or revision, no access to it, or no way to the hub.
-    :raises RetryLaterError: the hub was reached and failed, or the connection broke.
+    :raises HubModelError: no such model or revision, or no access to it.
+    :raises RetryLaterError: the hub cannot be reached, or failed, or the connection broke.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -77,7 +77,7 @@ def _meaning(error: Exception, wanted: Wanted) -> Exception:
         if isinstance(cause, OfflineModeIsEnabled):
             return HubModelError(f"HF_HUB_OFFLINE is set and {model} is not in the cache. " + _advice(wanted))
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)):
-            return HubModelError(f"The model hub cannot be reached ({cause}). " + _advice(wanted))
+            return RetryLaterError(f"The model hub cannot be reached ({cause}). " + _advice(wanted))
         if isinstance(cause, (httpx2.TransportError, TimeoutError, ConnectionError)):
             return RetryLaterError(f"The download of {model} broke off ({type(cause).__name__}: {cause}).")
     return HubModelError(f"{model} could not be downloaded ({type(error).__name__}: {error}). " + _advice(wanted))

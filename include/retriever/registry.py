@@ -81,7 +81,7 @@ def load_base(name: str, device: str) -> SentenceTransformer:
     """Load a base model by packaged name, local folder or hub id; safetensors only, never remote code.
 
     :raises ModelError: it cannot be found, or is none that can be loaded; the message says what to do.
-    :raises RetryLaterError: the model hub was reached and failed.
+    :raises RetryLaterError: the model hub cannot be reached, or failed.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -200,16 +200,16 @@ def open_model(store: ArtifactStore, version: str, device: str) -> SentenceTrans
         )
     with store.local_copy(FOLDER, version) as folder:
         try:
-            return SentenceTransformer(
-                str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            model = SentenceTransformer(
+                str(folder), device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
             )
         except Exception as error:  # a damaged file fails in as many ways as there are libraries below
-            if device != "cpu":
-                raise  # it may be the device's trouble
             raise ModelError(
                 f"The model {version} cannot be loaded ({type(error).__name__}: {error}): restore "
                 f"{store.path(FOLDER, version)} from a backup, or train another."
             ) from error
+    # Not above: what goes wrong from here on is the device's trouble, and may pass.
+    return model.to(device)
 
 
 def dimension_of(model: SentenceTransformer) -> int:

@@ -107,7 +107,7 @@ def test_without_a_way_to_the_hub_the_message_says_how_to_do_without(tmp_path: P
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         answer = ask(f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path)[0]
-    assert answer["error"] == "GeneratorModelError"
+    assert answer["error"] == "RetryLaterError"
     assert "PODSEARCH_GENERATOR_MODEL" in answer["message"]
     assert "HF_ENDPOINT" in answer["message"]
 

@@ -39,7 +39,7 @@ def locate(model: str, revision: str | None) -> ModelSource:
 
     :param model: a folder, or a hub id.
     :raises GeneratorModelError: there is no such model, or it cannot be had from here; the message says what to do.
-    :raises RetryLaterError: the hub was reached, but failed.
+    :raises RetryLaterError: the hub cannot be reached, or failed.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():

@@ -224,12 +224,13 @@ def test_a_packaged_model_without_its_package_says_what_to_install(monkeypatch: 
         load_base("all-MiniLM-L6-v2", "cpu")
 
 
-def test_a_damaged_version_is_named(store: ArtifactStore, tmp_path: Path, model_folder: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_damaged_version_is_named(store: ArtifactStore, tmp_path: Path, model_folder: Path, device: str) -> None:
     register(store, shutil.copytree(model_folder, tmp_path / "copy"), manifest())
     weights = store.read_bytes(FOLDER, manifest().version, "model.safetensors")
     store.write_bytes(weights[:1_000], FOLDER, manifest().version, "model.safetensors")
     with pytest.raises(ModelError, match=f"{manifest().version} cannot be loaded.*backup"):
-        open_model(store, manifest().version, "cpu")
+        open_model(store, manifest().version, device)
 
 
 def test_an_unknown_version_is_not_there(store: ArtifactStore) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from include.episodes import snapshot
 from include.index.lancedb import LanceIndex
-from include.index.live import activate
 from include.index.plan import plan_reindex
 from include.index.write import encode_shard, prepare_namespace, texts_to_encode, upsert_shard, verify
 from include.retriever.registry import ensure_base, open_model
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
+from tests.include.index.workshop import activate
 from tests.models import TOPICS, build_model
 
 MARKUP = "[red]Is [link=file:///etc/passwd]this[/link] <b>bold</b>?[/red] \\[x]"
@@ -48,15 +48,6 @@ def make_live(home: Path) -> Path:
         encode_shard(store, plan, shard, texts_to_encode(store, plan, shard), model, batch_size=8)
         upsert_shard(store, index, plan, shard)
     verify(store, index, plan)
-    activate(
-        store,
-        backend=index.backend,
-        index=index.name,
-        namespace=plan.namespace,
-        model_version=plan.model_version,
-        snapshot_id=plan.snapshot_id,
-        metrics={},
-        report=None,
-    )
+    activate(store, index, plan)
     assert snapshot.latest(store) is not None
     return home
