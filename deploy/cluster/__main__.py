@@ -57,7 +57,8 @@ def make_admin(password: str) -> None:
     if not password:
         raise SetUpError("AIRFLOW_ADMIN_PASSWORD is not set: run `make secrets`.")
     named = ("--username", ADMIN, "--firstname", "Admin", "--lastname", "Admin", "--email", "admin@localhost")
-    airflow("users", "create", "--role", "Admin", *named, "--password", password)
+    # In one argument: a password may begin with a dash.
+    airflow("users", "create", "--role", "Admin", *named, f"--password={password}")
 
 
 def make_pools(gpus: int) -> None:

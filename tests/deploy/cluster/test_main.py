@@ -32,6 +32,19 @@ def test_without_a_password_there_is_no_user(monkeypatch: pytest.MonkeyPatch) ->
         cluster.make_admin("")
 
 
+def test_a_password_may_begin_with_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in 64 that `make secrets` makes does, and Airflow took it for an option."""
+    said: list[tuple[str, ...]] = []
+
+    def airflow(*arguments: str) -> str:
+        said.append(arguments)
+        return ""
+
+    monkeypatch.setattr(cluster, "airflow", airflow)
+    cluster.make_admin("-open-sesame")
+    assert "--password=-open-sesame" in said[0]
+
+
 def test_a_command_that_fails_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=2, stdout=""))
     with pytest.raises(cluster.SetUpError) as failed:
