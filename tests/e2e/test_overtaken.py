@@ -1,183 +1,405 @@
-"""Every task of every DAG, cleared in a run that a newer one has overtaken, on real Airflow: what happens, and that
-neither the catalogue nor search goes back."""
+"""What a person may do to older and going runs in Airflow's pages, on real Airflow: clear, mark, trigger twice, pause.
+
+One installation and one story, told in the order of the tests: neither the catalogue nor search goes back unless that
+is asked for.
+"""
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import psutil
 import pytest
 
-from deploy.local.api import AirflowApi, Run
+from deploy.local.api import AirflowApi, Run, TaskInstance
 from include.episodes import snapshot
-from include.index.live import live_entry, read_live
-from include.retriever.registry import newest_trained
+from include.episodes.ingest import make_snapshot
+from include.episodes.sources.directory import DirectorySource
+from include.index.lancedb import LanceIndex
+from include.index.live import live_entry, require_live
+from include.retriever.registry import FOLDER as MODELS
+from include.retriever.registry import newest_trained, register, trainings
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, install, sample_episodes, write_dataset
+from tests.e2e.conftest import Installation, Killer, install, sample_episodes, write_dataset
+from tests.include.index.workshop import reindex
 from tests.models import build_distiluse
 
 pytestmark = pytest.mark.airflow
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-SECONDS = 400
+SECONDS = 240
+"""The longest that anything is waited for."""
+CHECKPOINT = "work/*/checkpoints/checkpoint-*/trainer_state.json"
 
-# The last first: what a task had told the others is gone once it is cleared.
-CLEARED = {
-    "ingest_episodes": {
-        "go_back": "skipped",
-        "publish_snapshot": "skipped",
-        "validate_drift": "success",
-        "validate_episodes": "success",
-        "prepare_snapshot": "failed",  # the source is another by now, and is not taken for what it was
-        "validate_raw_episodes": "success",
-        "validate_podcasts": "success",
-        "fetch_dataset": "failed",
-        "check_source": "skipped",
-    },
-    "train_retriever": {
-        "register_model": "skipped",
-        "fine_tune": "success",
-        "round_trip": "success",
-        "validate_queries": "success",
-        "build_pairs": "success",
-        "generate_queries": "success",
-        "plan_training": "skipped",
-    },
-    "reindex_episodes": {
-        "retire": "success",
-        "activate": "skipped",
-        "publish_report": "skipped",
-        "verify_index": "skipped",
-        "delete_withdrawn": "skipped",
-        "upsert_shard": "skipped",
-        "encode_shard": "skipped",
-        "prepare_namespace": "skipped",
-        "approve_deletions": "skipped",
-        "plan_reindex": "skipped",
-        "gate": "skipped",
-        "evaluate_model": "success",
-        "plan_comparison": "skipped",
-    },
+Groups = list[dict[str, str]]
+
+CLEARED: dict[str, Groups] = {
+    "ingest_episodes": [
+        {
+            "go_back": "skipped",
+            "publish_snapshot": "skipped",
+            "validate_drift": "success",
+            "validate_episodes": "success",
+            "validate_raw_episodes": "success",
+            "validate_podcasts": "success",
+        },
+        {"prepare_snapshot": "failed"},  # the source is another by now, and is not taken for what it was
+        {"fetch_dataset": "failed"},
+        {"check_source": "skipped"},
+    ],
+    "train_retriever": [
+        {
+            "register_model": "skipped",
+            "fine_tune": "success",
+            "round_trip": "success",
+            "validate_queries": "success",
+            "build_pairs": "success",
+            "generate_queries": "success",
+        },
+        {"plan_training": "skipped"},
+    ],
+    "reindex_episodes": [
+        {"retire": "success", "evaluate_model": "success"},
+        {"activate": "skipped"},
+        {"publish_report": "skipped"},
+        {"verify_index": "skipped"},
+        {"delete_withdrawn": "skipped"},
+        {"upsert_shard": "skipped"},
+        {"encode_shard": "skipped"},
+        {"prepare_namespace": "skipped"},
+        {"approve_deletions": "skipped"},
+        {"plan_reindex": "skipped"},
+        {"gate": "skipped"},
+        {"plan_comparison": "skipped"},
+    ],
+    "rollback_index": [
+        {"roll_back": "failed"},  # a person has ordered it, and must hear that it was not done
+        {"approve_rollback": "success"},
+        {"plan_rollback": "success"},
+    ],
+    "watch_search": [
+        {"check_freshness": "success", "retry_alerts": "success", "check_lag": "success", "check_search": "success"}
+    ],
 }
-"""What becomes of each task; what follows it is not cleared."""
+"""What becomes of each task that is cleared in an older run, those of a group together; what follows it is not cleared.
+
+The last come first, for what a task had told the others is gone once it is cleared; and no task is in a group with one
+that it follows and that does not succeed, for Airflow would skip it unasked.
+"""
+
+OVERTAKEN = {
+    "ingest_episodes": {"publish_snapshot"},
+    "train_retriever": {"register_model"},
+    "reindex_episodes": {task for group in CLEARED["reindex_episodes"] for task in group if group[task] == "skipped"}
+    - {"plan_comparison"},
+}
+"""Tasks whose log says that a newer run has overtaken theirs."""
 
 
-class Cleared(AirflowApi):
-    """The API with what a person does to single tasks."""
+class Person(AirflowApi):
+    """The API with what a person does in Airflow's pages."""
 
-    def clear(self, run: Run, task_id: str) -> None:
-        body = {"dry_run": False, "only_failed": False, "dag_run_id": run.run_id, "task_ids": [task_id]}
-        self._call("POST", f"/api/v2/dags/{run.dag_id}/clearTaskInstances", json=body)
+    def clear(self, run: Run, *task_ids: str, downstream: bool = False) -> None:
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": run.run_id, "include_downstream": downstream}
+        self._call("POST", f"/api/v2/dags/{run.dag_id}/clearTaskInstances", json=body | {"task_ids": list(task_ids)})
 
-    def mark(self, run: Run, task_id: str, state: str) -> None:
+    def mark_task(self, run: Run, task_id: str, state: str) -> None:
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}"
         self._call("PATCH", path, json={"new_state": state})
 
-    def states(self, run: Run, task_id: str) -> set[str | None]:
-        return {task.state for task in self.tasks(run) if task.task_id == task_id}
+    def mark_run(self, run: Run, state: str) -> None:
+        self._call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", json={"state": state})
 
-    def wait(self, *dag_ids: str) -> None:
-        """Until no run of some DAGs goes on, and no asset event waits to start one."""
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            time.sleep(0.5)
+    def answered(self, run: Run, task_id: str, option: str) -> bool:
+        """Answer what a task asks, if it does by now; whether it has gone on."""
+        if self.only(run, task_id).state == "awaiting_input":
+            time.sleep(2)  # as a person would: one who is quicker than the scheduler is asked again
+            path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/-1/hitlDetails"
+            self._call("PATCH", path, json={"chosen_options": [option]})
+        return self.only(run, task_id).state == "success"
+
+    def pause(self, dag_id: str) -> None:
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
+
+    def backfill(self, dag_id: str, day: datetime) -> None:
+        """Order the run of a day that has passed."""
+        until = day + timedelta(days=1)
+        body = {"dag_id": dag_id, "from_date": day.isoformat(), "to_date": until.isoformat()}
+        self._call("POST", "/api/v2/backfills", json=body)
+
+    def is_due(self, dag_id: str) -> bool:
+        """Whether the schedule has a run to start."""
+        dag = self._call("GET", f"/api/v2/dags/{dag_id}")
+        return datetime.fromisoformat(dag["next_dagrun_run_after"]) <= datetime.now(UTC)
+
+    def parse(self, dag_id: str) -> None:
+        """Have a DAG read again now, and not in its turn."""
+        self._request("PUT", f"/api/v2/parseDagFile/{self._call('GET', f'/api/v2/dags/{dag_id}')['file_token']}")
+
+    def of(self, dag_id: str) -> list[Run]:
+        """The runs of a DAG, the oldest first."""
+        return [run for run in self.runs(EPOCH) if run.dag_id == dag_id]
+
+    def only(self, run: Run, task_id: str) -> TaskInstance:
+        (task,) = [task for task in self.tasks(run) if task.task_id == task_id]
+        return task
+
+    def states(self, run: Run) -> dict[str, str | None]:
+        """The state of each task; those of the copies of a mapped one must be the same."""
+        states: dict[str, str | None] = {}
+        for task in self.tasks(run):
+            assert states.setdefault(task.task_id, task.state) == task.state, task
+        return states
+
+    def trigger_run(self, dag_id: str, params: dict[str, object] | None = None) -> Run:
+        run_id = self.trigger(dag_id, params)
+        return next(run for run in self.of(dag_id) if run.run_id == run_id)
+
+    def is_finished(self, run: Run) -> bool:
+        return any(now.run_id == run.run_id and now.is_finished for now in self.of(run.dag_id))
+
+    def rest(self, *dag_ids: str) -> None:
+        """Wait until no run of some DAGs goes on, and no asset event waits to start one."""
+
+        def at_rest() -> bool:
             going = [run for run in self.runs(EPOCH) if run.dag_id in dag_ids and not run.is_finished]
-            if not going and not any(self.has_queued_assets(dag_id) for dag_id in dag_ids):
-                return
-        raise AssertionError(f"{dag_ids} did not end")
+            return not going and not any(self.has_queued_assets(dag_id) for dag_id in dag_ids)
+
+        until(at_rest)
+
+
+def until(done: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """Wait for something, looking often."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"{done.__qualname__} after {seconds} s"
+        time.sleep(0.3)
+
+
+def works(task: TaskInstance) -> bool:
+    """Whether a process works on a task."""
+    title = Killer.TITLE + task.id
+    return any(" ".join(one.info["cmdline"] or []).startswith(title) for one in psutil.process_iter(["cmdline"]))
+
+
+@dataclass
+class Story:
+    """An installation in which everything ran once, and the runs that did."""
+
+    installation: Installation
+    person: Person
+    runs: dict[str, Run]
+    """The run of each DAG, which newer ones overtake."""
+    second: Run
+    """The run of ingest_episodes that was triggered in the same moment."""
+    registered_while_failed: list[str]
+    """The trainings whose models were registered when a person had marked the training as failed."""
+
+    @property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(self.installation.settings.artifacts_root)
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """What must not go back: the catalogue, the newest model, what is live and what it holds, what was decided."""
+        live, index = require_live(self.store), LanceIndex(self.installation.settings.index_root)
+        return (
+            snapshot.latest_entry(self.store),
+            trainings(self.store),
+            live_entry(live),
+            sorted(index.list_ids(live.namespace)),
+            self.store.names("decisions"),
+        )
+
+    def log_of(self, run: Run, task_id: str) -> str:
+        """What the tries of a task have written."""
+        folder = self.installation.home / "airflow" / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
+        return "".join(file.read_text() for file in sorted(folder.glob(f"task_id={task_id}/**/*.log")))
+
+    def change_dataset(self, episodes: int) -> None:
+        write_dataset(self.installation.dataset, sample_episodes()[:episodes])
+
+    def publish(self) -> None:
+        """Do what ingest_episodes does with the dataset."""
+        settings = self.installation.settings
+        source = DirectorySource(settings.required_dataset_dir)
+        version = source.latest_version()
+        manifest = make_snapshot(
+            self.store,
+            source.fetch(version),
+            source_version=version,
+            unchanged=lambda: source.fetch(version),
+            work_root=settings.work_root,
+            shards=1,
+            processes=1,
+            max_file_bytes=settings.max_file_bytes,
+            max_text_chars=settings.max_text_chars,
+        )
+        snapshot.publish(self.store, manifest.snapshot_id, source_version=version)
+
+    def go_live(self, model: str, folder: Path) -> None:
+        """Do what train_retriever and reindex_episodes do: register a model, if it is new, and index with it.
+
+        It has the weights of the one that was trained, and vectors that have nothing to do with them.
+        """
+        trained = newest_trained(self.store)
+        assert trained is not None
+        if not self.store.is_complete(MODELS, model):
+            shutil.copytree(Path(self.store.path(MODELS, trained.version)), folder / model)
+            changes = {"version": model, "training_id": model, "registered_at": datetime.now(UTC)}
+            register(self.store, folder / model, trained.model_copy(update=changes))
+        reindex(self.store, LanceIndex(self.installation.settings.index_root), model, trained.dimension)
 
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Version 1 was ingested, trained on and indexed; then version 2; then another model was trained and indexed."""
     root = tmp_path_factory.mktemp("overtaken")
-    installed = install(root, base_model=str(build_distiluse(root / "distiluse")), query_generator="extractive")
+    installed = install(
+        root,
+        base_model=str(build_distiluse(root / "distiluse")),
+        query_generator="extractive",
+        shards="1",
+        epochs="12",  # long enough to be marked in the middle
+    )
     code, output = installed.call("deploy.local", "up")
     assert code == 0, output
-    try:
-        for episodes in (sample_episodes()[:145], sample_episodes()):
-            write_dataset(installed.dataset, episodes)
-            code, output = installed.call("deploy.local", "run")
-            assert code == 0, output
-        yield installed
-    finally:
-        installed.call("deploy.local", "down")
+    yield installed
+    installed.call("deploy.local", "down")
 
 
 @pytest.fixture(scope="module")
-def api(installation: Installation) -> Cleared:
-    api = Cleared(installation.settings)
-    api.wait_until_up(lambda: None)
-    api.trigger("train_retriever", {"force": True})
-    api.wait(*CLEARED)
-    return api
+def story(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Version 1 of the source was ingested, trained on and indexed, and went live again by a rollback; then come a
+    version 2, and another model that is live on it."""
+    write_dataset(installation.dataset, sample_episodes()[:60])
+    person = Person(installation.settings)
+    person.wait_until_up(lambda: None)
+    first, second = (person.trigger_run("ingest_episodes") for _ in range(2))
+
+    until(lambda: any(installation.home.glob(CHECKPOINT)))
+    (training,) = person.of("train_retriever")
+    fine_tune = person.only(training, "fine_tune")
+    person.mark_task(training, "fine_tune", "failed")
+    until(lambda: not works(fine_tune), 30)
+    until(lambda: person.is_finished(training))
+    registered = trainings(ArtifactStore(installation.settings.artifacts_root))
+    person.clear(training, "fine_tune", downstream=True)
+    person.rest(*CLEARED)
+
+    (worked,) = [run for run in person.of("reindex_episodes") if person.states(run)["retire"] == "success"]
+    runs = {"ingest_episodes": first, "train_retriever": training, "reindex_episodes": worked}
+    story = Story(installation, person, runs, second, registered)
+    folder = tmp_path_factory.mktemp("models")
+    trained = require_live(story.store).model_version
+    story.go_live("second", folder)
+    for dag_id in ("rollback_index", "watch_search"):
+        runs[dag_id] = person.trigger_run(dag_id)
+    until(lambda: person.answered(runs["rollback_index"], "approve_rollback", "Approve"))
+    person.rest(*CLEARED)
+    assert person.states(runs["rollback_index"])["roll_back"] == "success"
+
+    story.change_dataset(62)
+    story.publish()
+    story.go_live(trained, folder)
+    story.go_live("third", folder)
+    return story
 
 
-@pytest.fixture
-def store(installation: Installation) -> ArtifactStore:
-    return ArtifactStore(installation.settings.artifacts_root)
+def test_a_run_that_is_triggered_twice_works_once(story: Story) -> None:
+    assert story.person.states(story.runs["ingest_episodes"])["publish_snapshot"] == "success"
+    states = story.person.states(story.second)
+    assert (states["check_source"], states["publish_snapshot"]) == ("skipped", "skipped")
+    assert "Nothing new" in story.log_of(story.second, "check_source")
+    assert len(story.person.of("train_retriever")) == 1
 
 
-def state_of(store: ArtifactStore) -> tuple[str, ...]:
-    newest = newest_trained(store)
-    assert newest is not None
-    return snapshot.latest_entry(store), live_entry(read_live(store)), newest.version
+def test_a_task_that_is_marked_failed_ends_and_goes_on_when_it_is_cleared(story: Story) -> None:
+    training = story.runs["train_retriever"]
+    assert story.registered_while_failed == []
+    assert story.person.only(training, "fine_tune").try_number == 2
+    assert "Going on from checkpoint" in story.log_of(training, "fine_tune"), "it was ended in the middle"
+    assert story.person.states(training)["register_model"] == "success"
 
 
-def worked(api: Cleared, dag_id: str, last: str) -> list[Run]:
-    """The runs of a DAG that went to their last task, the oldest first."""
-    runs = [run for run in api.runs(EPOCH) if run.dag_id == dag_id]
-    return [run for run in runs if "success" in api.states(run, last)]
+def test_no_task_of_an_older_run_takes_anything_back(story: Story) -> None:
+    person, before = story.person, story.state
+    everything = {dag_id: len(person.of(dag_id)) for dag_id in CLEARED if dag_id != "watch_search"}
+    left = {dag_id: list(groups) for dag_id, groups in CLEARED.items()}
+    going: dict[str, dict[str, str]] = {}
+    became: dict[str, Groups] = {dag_id: [] for dag_id in CLEARED}
 
+    def clear_on() -> bool:
+        """Clear the next tasks of each DAG whose last ones have ended."""
+        for dag_id, run in story.runs.items():
+            if dag_id in going and person.is_finished(run):
+                states, tasks = person.states(run), going.pop(dag_id)
+                became[dag_id].append({task: str(states[task]) for task in tasks})
+                assert story.state == before, (dag_id, tasks)
+            if dag_id not in going and left[dag_id]:
+                going[dag_id] = left[dag_id].pop(0)
+                person.clear(run, *going[dag_id])
+        person.answered(story.runs["rollback_index"], "approve_rollback", "Reject")
+        return not going
 
-def test_no_task_of_an_older_run_takes_anything_back(
-    installation: Installation, api: Cleared, store: ArtifactStore
-) -> None:
-    before, decisions = state_of(store), store.names("decisions")
-    last = {"ingest_episodes": "publish_snapshot", "train_retriever": "register_model", "reindex_episodes": "retire"}
-    runs = {dag_id: worked(api, dag_id, task_id) for dag_id, task_id in last.items()}
-    assert {dag_id: len(found) >= 2 for dag_id, found in runs.items()} == dict.fromkeys(CLEARED, True)
-    left = {dag_id: list(tasks) for dag_id, tasks in CLEARED.items()}
-    became: dict[str, dict[str, str | None]] = {dag_id: {} for dag_id in CLEARED}
-    while any(left.values()):
-        now = {dag_id: tasks.pop(0) for dag_id, tasks in left.items() if tasks}
-        for dag_id, task_id in now.items():
-            api.clear(runs[dag_id][0], task_id)
-        api.wait(*CLEARED)
-        for dag_id, task_id in now.items():
-            (became[dag_id][task_id],) = api.states(runs[dag_id][0], task_id)
-        assert state_of(store) == before, now
+    until(clear_on)
     assert became == CLEARED
-    assert store.names("decisions") == decisions
-
-    # A task that a person marks as success has told the others nothing, and they say so.
-    api.mark(runs["ingest_episodes"][0], "check_source", "success")
-    api.clear(runs["ingest_episodes"][0], "fetch_dataset")
-    api.wait("ingest_episodes")
-    assert api.states(runs["ingest_episodes"][0], "fetch_dataset") == {"failed"}
-    logs = installation.home / "airflow" / "logs"
-    written = [log.read_text() for log in logs.glob("**/task_id=fetch_dataset/*.log")]
-    assert any("The field source_version of fetch_dataset is empty, because check_source" in text for text in written)
-    assert state_of(store) == before
+    for dag_id, tasks in OVERTAKEN.items():
+        logs = {task: story.log_of(story.runs[dag_id], task) for task in tasks}
+        assert {task for task, log in logs.items() if "A newer run has overtaken this one" in log} == tasks
+    person.rest(*CLEARED)
+    assert {dag_id: len(person.of(dag_id)) for dag_id in everything} == everything, "nothing was announced"
 
 
-def test_a_run_that_is_triggered_twice_finds_nothing_new_the_second_time(api: Cleared, store: ArtifactStore) -> None:
-    before = state_of(store)
-    triggered = [api.trigger("ingest_episodes") for _ in range(2)]
-    api.wait(*CLEARED)
-    runs = [run for run in api.runs(EPOCH) if run.run_id in triggered]
-    assert [(run.state, api.states(run, "check_source")) for run in runs] == [("success", {"skipped"})] * 2
-    assert state_of(store) == before
+def test_a_run_that_is_marked_as_success_halfway_publishes_nothing(story: Story) -> None:
+    person, before = story.person, story.state
+    person.pause("reindex_episodes")  # until the last test
+    story.change_dataset(63)
+    run = person.trigger_run("ingest_episodes")
+    until(lambda: person.states(run)["validate_raw_episodes"] == "running", 60)
+    validation = person.only(run, "validate_raw_episodes")
+    person.mark_run(run, "success")
+    until(lambda: not works(validation), 30)
+    states = person.states(run)
+    assert (states["validate_raw_episodes"], states["prepare_snapshot"]) == ("success", "skipped")
+    person.clear(run, "publish_snapshot")
+    until(lambda: person.is_finished(run))
+    assert person.states(run)["publish_snapshot"] == "failed"
+    log = story.log_of(run, "publish_snapshot")
+    assert "The field snapshot_id of publish_snapshot is empty, because prepare_snapshot has left nothing" in log
+    assert story.state == before
 
 
-def test_going_back_on_purpose_takes_search_back_and_the_next_run_leaves_it(api: Cleared, store: ArtifactStore) -> None:
-    older = snapshot.publications(store)[0].snapshot_id
-    api.trigger("ingest_episodes", {"go_back_to": older})
-    api.wait(*CLEARED)
-    api.trigger("ingest_episodes")
-    api.wait(*CLEARED)
-    latest, live = snapshot.latest(store), read_live(store)
+def test_a_dag_that_was_paused_for_a_month_runs_once_and_ingests_what_there_is_today(story: Story) -> None:
+    """Its last run that was not triggered is of a month ago, and was left waiting when the DAG was paused."""
+    person, known = story.person, {run.run_id for run in story.person.of("ingest_episodes")}
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    person.pause("ingest_episodes")
+    person.backfill("ingest_episodes", today - timedelta(days=30))
+    person.parse("ingest_episodes")
+    until(lambda: person.is_due("ingest_episodes"))
+    person.unpause("ingest_episodes")
+    until(lambda: not person.is_due("ingest_episodes"))
+    person.rest("ingest_episodes", "train_retriever")
+    new = [run for run in person.of("ingest_episodes") if run.run_id not in known]
+    assert sorted(run.run_id.partition("__")[0] for run in new) == ["backfill", "scheduled"]
+    assert {run.state for run in new} == {"success"}
+    latest = snapshot.latest(story.store)
     assert latest is not None
-    assert live is not None
+    assert latest.source_version == DirectorySource(story.installation.dataset).latest_version()
+
+
+def test_going_back_on_purpose_takes_search_back_and_the_next_run_leaves_it(story: Story) -> None:
+    person, older = story.person, snapshot.publications(story.store)[0].snapshot_id
+    person.trigger("ingest_episodes", {"go_back_to": older})
+    person.trigger("ingest_episodes")
+    person.rest("ingest_episodes")
+    person.unpause("reindex_episodes")
+    person.rest(*CLEARED)
+    latest, live = snapshot.latest(story.store), require_live(story.store)
+    assert latest is not None
     assert (latest.snapshot_id, live.snapshot_id) == (older, older)

@@ -26,29 +26,29 @@ DIMENSION = 16
 MODEL = "m1"
 
 
-def embedding(content_hash: str, model: str = MODEL) -> Vectors:
+def embedding(content_hash: str, model: str = MODEL, dimension: int = DIMENSION) -> Vectors:
     """The vector of a text, shape (dimension,): random, but the same each time."""
     seed = int.from_bytes(hashlib.sha256(f"{model} {content_hash}".encode()).digest()[:8], "big")
-    values = np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
+    values = np.random.default_rng(seed).normal(size=dimension).astype(np.float32)
     return np.asarray(values / np.linalg.norm(values), np.float32)
 
 
-def embed(store: ArtifactStore, plan: Plan) -> list[str]:
+def embed(store: ArtifactStore, plan: Plan, dimension: int = DIMENSION) -> list[str]:
     """Do what encoding does, for every shard of a plan; the texts that had to be encoded."""
     done: list[str] = []
     for shard in plan.shards:
         texts = texts_to_encode(store, plan, shard)
         if texts:
-            vectors = np.stack([embedding(key, plan.model_version) for key in texts])
+            vectors = np.stack([embedding(key, plan.model_version, dimension) for key in texts])
             EmbeddingCache(store, plan.model_version, shard_part(shard)).add(list(texts), vectors)
         done.extend(texts.values())
     return done
 
 
-def write(store: ArtifactStore, index: VectorIndex, plan: Plan) -> None:
+def write(store: ArtifactStore, index: VectorIndex, plan: Plan, dimension: int = DIMENSION) -> None:
     """The steps between planning and verifying."""
-    prepare_namespace(store, index, plan, DIMENSION)
-    embed(store, plan)
+    prepare_namespace(store, index, plan, dimension)
+    embed(store, plan, dimension)
     for shard in plan.shards or [0]:
         upsert_shard(store, index, plan, shard)
     delete_withdrawn(store, index, plan)
@@ -67,10 +67,10 @@ def activate(store: ArtifactStore, index: VectorIndex, plan: Plan) -> live.LiveP
     )
 
 
-def reindex(store: ArtifactStore, index: VectorIndex, model: str = MODEL) -> Plan:
+def reindex(store: ArtifactStore, index: VectorIndex, model: str = MODEL, dimension: int = DIMENSION) -> Plan:
     """A whole run, from planning to activation."""
     plan = plan_reindex(store, model_version=model, live=live.read_live(store))
-    write(store, index, plan)
+    write(store, index, plan, dimension)
     verify(store, index, plan)
     require_current(store, plan)
     activate(store, index, plan)
