@@ -190,7 +190,9 @@ def end_within(hours: float) -> DeadlineAlert:
     return DeadlineAlert(
         name=f"within {hours:g} hours",
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(hours=hours),
+        # In seconds: as a timedelta, Airflow 3.3 cannot read it again when somebody clears a task of a run whose
+        # deadline still stands because the run failed or was marked, and refuses the clear (apache/airflow#70368).
+        interval=timedelta(hours=hours).total_seconds(),  # type: ignore[arg-type]
         # In the triggerer and not on an executor, whose slots may be what the run is waiting for.
         callback=AsyncCallback(DeadlineMissed),
     )
