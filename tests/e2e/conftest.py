@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,6 @@ from tests.models import build_distiluse
 from tests.t5 import build_t5
 
 EPISODES = 150
-_compiled = tempfile.TemporaryDirectory(prefix="podsearch-compiled-")
 
 
 @dataclass
@@ -75,8 +73,6 @@ def install(root: Path, *, base_model: str, **settings: str) -> Installation:
     dataset = root / "dataset"
     write_dataset(dataset, sample_episodes())
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PODSEARCH_", "AIRFLOW_"))}
-    if clean.pop("PYTHONDONTWRITEBYTECODE", ""):  # every task would compile all that it imports, and take twice as long
-        clean.setdefault("PYTHONPYCACHEPREFIX", _compiled.name)
     environment = {
         **clean,
         "PYTHONPATH": str(PROJECT),

@@ -266,6 +266,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         shards="1",
         epochs="12",  # long enough to be marked in the middle
     )
+    if installed.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Every task would compile all that it imports, and take twice as long.
+        installed.environment.setdefault("PYTHONPYCACHEPREFIX", str(root / "compiled"))
     code, output = installed.call("deploy.local", "up")
     assert code == 0, output
     yield installed
@@ -357,7 +360,7 @@ def test_no_task_of_an_older_run_takes_anything_back(story: Story) -> None:
 
 def test_a_run_that_is_marked_as_success_halfway_publishes_nothing(story: Story) -> None:
     person, before = story.person, story.state
-    person.pause("reindex_episodes")  # until the last test
+    person.pause("reindex_episodes")  # until the last test: what is published meanwhile starts nothing
     story.change_dataset(63)
     run = person.trigger_run("ingest_episodes")
     until(lambda: person.states(run)["validate_raw_episodes"] == "running", 60)
@@ -368,9 +371,7 @@ def test_a_run_that_is_marked_as_success_halfway_publishes_nothing(story: Story)
     assert (states["validate_raw_episodes"], states["prepare_snapshot"]) == ("success", "skipped")
     person.clear(run, "publish_snapshot")
     until(lambda: person.is_finished(run))
-    assert person.states(run)["publish_snapshot"] == "failed"
-    log = story.log_of(run, "publish_snapshot")
-    assert "The field snapshot_id of publish_snapshot is empty, because prepare_snapshot has left nothing" in log
+    assert person.states(run)["publish_snapshot"] == "skipped", "as what it follows was"
     assert story.state == before
 
 
@@ -395,10 +396,9 @@ def test_a_dag_that_was_paused_for_a_month_runs_once_and_ingests_what_there_is_t
 
 def test_going_back_on_purpose_takes_search_back_and_the_next_run_leaves_it(story: Story) -> None:
     person, older = story.person, snapshot.publications(story.store)[0].snapshot_id
+    person.unpause("reindex_episodes")
     person.trigger("ingest_episodes", {"go_back_to": older})
     person.trigger("ingest_episodes")
-    person.rest("ingest_episodes")
-    person.unpause("reindex_episodes")
     person.rest(*CLEARED)
     latest, live = snapshot.latest(story.store), require_live(story.store)
     assert latest is not None
