@@ -392,14 +392,3 @@ def test_a_dag_that_was_paused_for_a_month_runs_once_and_ingests_what_there_is_t
     latest = snapshot.latest(story.store)
     assert latest is not None
     assert latest.source_version == DirectorySource(story.installation.dataset).latest_version()
-
-
-def test_going_back_on_purpose_takes_search_back_and_the_next_run_leaves_it(story: Story) -> None:
-    person, older = story.person, snapshot.publications(story.store)[0].snapshot_id
-    person.unpause("reindex_episodes")
-    person.trigger("ingest_episodes", {"go_back_to": older})
-    person.trigger("ingest_episodes")
-    person.rest(*CLEARED)
-    latest, live = snapshot.latest(story.store), require_live(story.store)
-    assert latest is not None
-    assert (latest.snapshot_id, live.snapshot_id) == (older, older)
