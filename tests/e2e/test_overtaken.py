@@ -250,7 +250,7 @@ class Story:
         trained = newest_trained(self.store)
         assert trained is not None
         if not self.store.is_complete(MODELS, model):
-            shutil.copytree(Path(self.store.path(MODELS, trained.version)), folder / model)
+            shutil.copytree(Path(str(self.store.path(MODELS, trained.version))), folder / model)
             changes = {"version": model, "training_id": model, "registered_at": datetime.now(UTC)}
             register(self.store, folder / model, trained.model_copy(update=changes))
         reindex(self.store, LanceIndex(self.installation.settings.index_root), model, trained.dimension)
