@@ -24,6 +24,7 @@ from include.index.lancedb import LanceIndex
 from include.index.live import live_entry, require_live
 from include.retriever.registry import FOLDER as MODELS
 from include.retriever.registry import newest_trained, register, trainings
+from include.retriever.training.plan import FOLDER as TRAINING
 from include.storage import ArtifactStore
 from tests.e2e.conftest import Installation, Killer, install, sample_episodes, write_dataset
 from tests.include.index.workshop import reindex
@@ -216,6 +217,10 @@ class Story:
             self.store.names("decisions"),
         )
 
+    def folder(self, *parts: str) -> Path:
+        """A folder of the store."""
+        return Path(str(self.store.path(*parts)))
+
     def log_of(self, run: Run, task_id: str) -> str:
         """What the tries of a task have written."""
         folder = self.installation.home / "airflow" / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
@@ -245,12 +250,13 @@ class Story:
     def go_live(self, model: str, folder: Path) -> None:
         """Do what train_retriever and reindex_episodes do: register a model, if it is new, and index with it.
 
-        It has the weights of the one that was trained, and vectors that have nothing to do with them.
+        It has the pairs and the weights of the one that was trained, and vectors that have nothing to do with them.
         """
         trained = newest_trained(self.store)
         assert trained is not None
         if not self.store.is_complete(MODELS, model):
-            shutil.copytree(Path(str(self.store.path(MODELS, trained.version))), folder / model)
+            shutil.copytree(self.folder(MODELS, trained.version), folder / model)
+            shutil.copytree(self.folder(TRAINING, trained.training_id or ""), self.folder(TRAINING, model))
             changes = {"version": model, "training_id": model, "registered_at": datetime.now(UTC)}
             register(self.store, folder / model, trained.model_copy(update=changes))
         reindex(self.store, LanceIndex(self.installation.settings.index_root), model, trained.dimension)
@@ -392,3 +398,14 @@ def test_a_dag_that_was_paused_for_a_month_runs_once_and_ingests_what_there_is_t
     latest = snapshot.latest(story.store)
     assert latest is not None
     assert latest.source_version == DirectorySource(story.installation.dataset).latest_version()
+
+
+def test_going_back_on_purpose_takes_search_back_and_the_next_run_leaves_it(story: Story) -> None:
+    person, older = story.person, snapshot.publications(story.store)[0].snapshot_id
+    person.unpause("reindex_episodes")
+    person.trigger("ingest_episodes", {"go_back_to": older})
+    person.trigger("ingest_episodes")
+    person.rest(*CLEARED)
+    latest, live = snapshot.latest(story.store), require_live(story.store)
+    assert latest is not None
+    assert (latest.snapshot_id, live.snapshot_id) == (older, older)
