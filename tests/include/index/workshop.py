@@ -211,6 +211,11 @@ class MortalStore(ArtifactStore):
         self.fuse.moment()
         return super().write_bytes(data, *parts)
 
+    def replace_if(self, expected: bytes | None, data: bytes, *parts: str) -> None:
+        """The moment is before the swap and not in it, for whoever does something then may swap as well."""
+        self.fuse.moment()
+        ArtifactStore(str(self.root)).replace_if(expected, data, *parts)
+
     def remove(self, *parts: str) -> None:
         self.fuse.moment()
         super().remove(*parts)
