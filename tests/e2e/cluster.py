@@ -246,8 +246,9 @@ class Cluster:
         if not (folder / "PG_VERSION").is_file():
             if as_user:
                 shutil.chown(folder, "postgres")
-            options = ["--username=airflow", "--auth=trust", "--no-sync", f"--pgdata={folder}"]
-            subprocess.run([*as_user, str(postgres_program("initdb")), *options], check=True, capture_output=True)
+            options = ["--username=airflow", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+            command = [*as_user, str(postgres_program("initdb")), *options, f"--pgdata={folder}"]
+            subprocess.run(command, check=True, capture_output=True)
         settings = ["listen_addresses=127.0.0.1", f"port={self.ports['postgres']}", f"unix_socket_directories={folder}"]
         settings += ["fsync=off", "max_connections=200"]
         return [*as_user, str(postgres_program("postgres")), "-D", str(folder), *(f"--{one}" for one in settings)]
