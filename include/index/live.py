@@ -171,10 +171,5 @@ def change_live(store: ArtifactStore, decide: Callable[[LivePointer | None], Liv
     return decided[-1]
 
 
-def write_live(store: ArtifactStore, pointer: LivePointer) -> None:
-    """Switch search to what a pointer names, whatever is live: for tests; everything else calls change_live."""
-    store.write_bytes(_written(pointer), FILE)
-
-
 def _written(pointer: LivePointer) -> bytes:
     return json.dumps(pointer.model_dump(mode="json"), indent=2, ensure_ascii=False).encode()

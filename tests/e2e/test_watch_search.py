@@ -15,11 +15,12 @@ from include.episodes import snapshot
 from include.home import claim
 from include.index.contract import Records
 from include.index.lancedb import LanceIndex
-from include.index.live import require_live, write_live
+from include.index.live import require_live
 from include.storage import ArtifactStore
 from tests.e2e.conftest import Installation, install
 from tests.e2e.test_alerts import wait_for
 from tests.include.episodes.catalogue import publish
+from tests.include.index.workshop import write_live
 from tests.include.search.catalogue import make_live
 from tests.standins.webhook import WebhookStandIn
 

@@ -9,9 +9,10 @@ import pytest
 
 from include.alerts.facts import lag_of_index
 from include.episodes import snapshot
-from include.index.live import LivePointer, write_live
+from include.index.live import LivePointer
 from include.storage import ArtifactStore
 from tests.include.alerts.faults import START
+from tests.include.index.workshop import write_live
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import pytest
 
 from include.evaluation.comparison import find_candidate
 from include.evaluation.gate import RULE, Decision, overrule
-from include.index.live import LivePointer, activate, write_live
+from include.index.live import LivePointer, activate
 from include.retriever.registry import ModelManifest, register
 from include.storage import ArtifactStore
+from tests.include.index.workshop import write_live
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from include.index.live import (
     activate,
     read_live,
     require_live,
-    write_live,
 )
 from include.storage import ArtifactStore
+from tests.include.index.workshop import write_live
 
 PROJECT = Path(__file__).resolve().parents[3]
 

@@ -54,6 +54,11 @@ def write(store: ArtifactStore, index: VectorIndex, plan: Plan, dimension: int =
     delete_withdrawn(store, index, plan)
 
 
+def write_live(store: ArtifactStore, pointer: live.LivePointer) -> None:
+    """Have search use what a pointer names, whatever is live."""
+    store.write_json(pointer.model_dump(mode="json"), live.FILE)
+
+
 def activate(store: ArtifactStore, index: VectorIndex, plan: Plan) -> live.LivePointer:
     return live.activate(
         store,

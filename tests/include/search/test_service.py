@@ -8,11 +8,12 @@ import pytest
 
 from include.errors import PermanentError
 from include.index.lancedb import LanceIndex
-from include.index.live import NothingLiveError, require_live, write_live
+from include.index.live import NothingLiveError, require_live
 from include.retriever.encode import encode
 from include.retriever.registry import open_model
 from include.search.service import MAX_QUERY_CHARS, SearchService
 from include.storage import ArtifactStore
+from tests.include.index.workshop import write_live
 
 
 @pytest.fixture(scope="module")

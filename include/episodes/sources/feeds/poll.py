@@ -166,8 +166,6 @@ class _Poll:
         after, moved = state.after(answer), ""
         if after.asked != state.asked:
             moved = f"moved for good to {shown(after.asked)}"
-        if answer.body is None and not state.is_read:
-            raise FeedError(Reason.SERVER_ERROR, "says that nothing changed since a moment it was not told of")
         sha = hashlib.sha256(answer.body).hexdigest() if answer.body is not None else state.body_sha256
         if state.is_read and sha == state.body_sha256:
             if after != state:
@@ -177,10 +175,7 @@ class _Poll:
         return await self._read(state, after, answer, moved)
 
     async def _read(self, state: FeedState, after: FeedState, answer: Answer, moved: str) -> Outcome:
-        assert answer.body is not None  # held by _ask
-        parsed = await self.parsers.parse(
-            answer.body, feed_id=state.feed_id, address=answer.validators.url, charset=answer.charset
-        )
+        parsed = await self._parsed(state.feed_id, answer)
         if parsed.moved_to and parsed.moved_to != after.asked and _is_address(parsed.moved_to):
             after = after.model_copy(update={"asked": parsed.moved_to})
             moved = f"says that it moved for good to {shown(after.asked)}"
@@ -239,16 +234,18 @@ class _Poll:
 
     async def _page(self, state: FeedState) -> Parsed:
         try:
-            answer = await self.client.fetch(state.older)
-            if answer.body is None:
-                raise FeedError(Reason.SERVER_ERROR, "says that nothing changed since a moment it was not told of")
-            return await self.parsers.parse(
-                answer.body, feed_id=state.feed_id, address=answer.validators.url, charset=answer.charset
-            )
+            return await self._parsed(state.feed_id, await self.client.fetch(state.older))
         except FeedError:
             raise
         except Exception as error:
             raise _unexpected(error, state.older) from error
+
+    async def _parsed(self, feed_id: str, answer: Answer) -> Parsed:
+        if answer.body is None:
+            raise FeedError(Reason.SERVER_ERROR, "says that nothing changed since a moment it was not told of")
+        return await self.parsers.parse(
+            answer.body, feed_id=feed_id, address=answer.validators.url, charset=answer.charset
+        )
 
     def _log_progress(self) -> None:
         done = len(self.outcomes)
