@@ -164,7 +164,7 @@ def asked_queries(job: Job) -> dict[str, Any]:
     with clock.step("encode"):
         queries = model.encode([query for query, _ in job.questions], kind="query")
     with clock.step("search"):
-        answers = index.query(job.version, queries, K)
+        answers = index.search_vectors(job.version, queries, K)
         found = [[hit.episode_id for hit in hits] for hits in answers]
     return {"steps": clock.steps, "recall": _recall(job, found)}
 

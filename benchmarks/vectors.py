@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.pinecone_server import INDEX, Server, served
 from benchmarks.processes import run
-from include.index.contract import Metadata, Records, VectorIndex, Vectors
+from include.index.contract import Metadata, Records, EpisodeIndex, Vectors
 
 if TYPE_CHECKING:
     from include.index.contract import Hit
@@ -63,7 +63,7 @@ class Job:
     location: str
     server: Server | None
 
-    def index(self) -> VectorIndex:
+    def index(self) -> EpisodeIndex:
         if self.server is None:
             from include.index.lancedb import LanceIndex
 
@@ -108,12 +108,12 @@ def search(job: Job) -> dict[str, Any]:
     """Ask one query at a time; how long each took, and how much of exact search's answers came."""
     index = job.index()
     queries = _queries(job.queries)
-    index.query(NAMESPACE, queries[:1], K)
+    index.search_vectors(NAMESPACE, queries[:1], K)
     seconds: list[float] = []
     answers: list[list[Hit]] = []
     for query in queries:
         started = time.perf_counter()
-        answers += index.query(NAMESPACE, query[None], K)
+        answers += index.search_vectors(NAMESPACE, query[None], K)
         seconds.append(time.perf_counter() - started)
     started = time.perf_counter()
     least = _least_scores(job.vectors, queries)

@@ -15,7 +15,7 @@ from include.errors import PermanentError
 from include.settings import get_settings
 
 if TYPE_CHECKING:
-    from include.index.contract import VectorIndex
+    from include.index.contract import EpisodeIndex
     from include.index.pinecone.credentials import Credentials
     from include.settings import Settings
 
@@ -63,7 +63,7 @@ class PineconeHook(BaseHook):
             region=extra.get("region") or settings.pinecone_region,
         )
 
-    def get_conn(self) -> VectorIndex:
+    def get_conn(self) -> EpisodeIndex:
         """The index of the settings; nothing is asked of Pinecone yet."""
         from include.index.contract import open_index
 
@@ -84,7 +84,7 @@ class PineconeHook(BaseHook):
             return None
 
 
-def open_index(settings: Settings) -> VectorIndex:
+def open_index(settings: Settings) -> EpisodeIndex:
     """The index that the settings name, with Airflow's credentials where it needs some. Call it inside a task."""
     from include.index import contract
 

@@ -13,7 +13,7 @@ from operators.names import LIVE_INDEX
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.index.contract import VectorIndex
+    from include.index.contract import EpisodeIndex
 
 
 class PlanRollbackOperator(PodsearchOperator):
@@ -73,7 +73,7 @@ class RollBackOperator(PodsearchOperator):
         return announced
 
 
-def open_index_of(operator: PodsearchOperator, backend: str) -> VectorIndex:
+def open_index_of(operator: PodsearchOperator, backend: str) -> EpisodeIndex:
     """The index of a pointer's backend, which may be another than the settings name by now."""
     from operators.pinecone import open_index
 

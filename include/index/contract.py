@@ -1,4 +1,4 @@
-"""The VectorIndex contract, which every backend keeps."""
+"""The EpisodeIndex contract, which every backend keeps: episodes by their vectors and by their words."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
+FORMAT = 2
+"""Of a record. Raise it when records hold something else: every model then gets a new namespace, built in full."""
+
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is kept beside a vector: enough to show a hit, to filter, and to know what it was made from."""
+    """What is kept beside a vector: what is shown of a hit, what to filter by, what its words are searched in, and what
+    it was made from.
+
+    A namespace of an earlier format has the first six alone.
+    """
 
     title: str
     show_title: str
@@ -30,6 +37,17 @@ class Metadata:
     published_at: datetime | None
     content_hash: str
     model_version: str
+    podcast_id: str = ""
+    description: str | None = None
+    categories: str | None = None
+    duration_seconds: int | None = None
+    audio_url: str | None = None
+
+
+SEARCHED = ("title", "show_title", "description", "categories")
+"""The metadata whose words are searched."""
+TEXT_FILTERS = ("title", "show_title", "language", "podcast_id", "content_hash", "model_version")
+"""The metadata that a filter may name with a text."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,7 @@ class Stored:
     """What a namespace holds under one id.
 
     :param values: shape (dimension,).
-    :param metadata: as the backend keeps it; see :meth:`VectorIndex.kept`.
+    :param metadata: as the backend keeps it; see :meth:`EpisodeIndex.kept`.
     """
 
     values: Vectors
@@ -80,21 +98,40 @@ class Period:
             raise ValueError("A period needs a beginning or an end.")
 
 
-Filter = Mapping[str, str | Period]
-"""What a hit must be: equal in text metadata (``language``, ``show_title``, ...), ``published_at`` in a period."""
+@dataclass(frozen=True)
+class Length:
+    """How long an episode lasts, in seconds: at least ``shortest``, and less than ``longest``; one may be open.
+
+    An episode of unknown length is of no length.
+    """
+
+    shortest: int | None = None
+    longest: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.shortest is None and self.longest is None:
+            raise ValueError("A length needs a lower or an upper bound.")
+
+
+Filter = Mapping[str, str | Period | Length]
+"""What a hit must be: equal in one of :data:`TEXT_FILTERS`, ``published_at`` in a :class:`Period`, and
+``duration_seconds`` within a :class:`Length`."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One result of a search; ``score`` is the cosine similarity."""
+    """One result of a search; ``score`` is the cosine similarity, or the BM25 score of its words."""
 
     episode_id: str
     score: float
     metadata: Metadata
 
 
-class VectorIndex(Protocol):
-    """Vectors by id in namespaces; a namespace holds the vectors of exactly one model version.
+class EpisodeIndex(Protocol):
+    """Episodes by id in namespaces; a namespace holds the vectors of exactly one model version.
+
+    Two questions can be asked of it: :meth:`search_vectors` and :meth:`search_words`. Bringing their answers together
+    is not its business (see :mod:`include.index.fusion`).
 
     Every write can be repeated with the same end: upserts replace by id, deletes ignore ids that are not there.
     Every method that is given a namespace, but ``create`` and ``drop``, raises :class:`NamespaceNotFoundError` when it
@@ -120,11 +157,23 @@ class VectorIndex(Protocol):
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None: ...
 
-    def query(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
+    def search_vectors(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
         """The ``k`` (at least 1) nearest of each query vector (q, dimension), best first, equal scores by id.
 
         :raises IndexMismatchError: the vectors are of another dimension.
-        :raises ValueError: there is no such metadata, it is no text or no period, or ``k`` is less than 1.
+        :raises ValueError: there is no such filter, or ``k`` is less than 1.
+        """
+        ...
+
+    def search_words(
+        self, namespace: str, queries: Sequence[str], k: int, filter: Filter | None = None
+    ) -> list[list[Hit]]:
+        """The ``k`` (at least 1) episodes whose words (:data:`SEARCHED`) fit each query best by BM25, best first.
+
+        An episode needs one of the words. Equal scores come by id. A query is plain text; no sign in it means anything.
+        A namespace of an earlier format has no words and answers nothing.
+
+        :raises ValueError: there is no such filter, or ``k`` is less than 1.
         """
         ...
 
@@ -167,7 +216,7 @@ class NamespaceNotFoundError(RuntimeError):
 
 def open_index(
     settings: Settings, *, live: LivePointer | None = None, credentials: Credentials | None = None
-) -> VectorIndex:
+) -> EpisodeIndex:
     """An index. Call it inside a task: backends hold threads, which do not survive a fork.
 
     :param live: opens what it names, for what is live may still be in another than the settings name by now

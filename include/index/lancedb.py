@@ -51,7 +51,7 @@ FILTERS = [name for name in METADATA if name != "published_at"]
 
 
 class LanceIndex:
-    """See :class:`include.index.contract.VectorIndex`.
+    """See :class:`include.index.contract.EpisodeIndex`.
 
     :param location: a folder or an object-store URL.
     """
@@ -96,7 +96,7 @@ class LanceIndex:
         for start in range(0, len(ids), 500):
             table.delete(f"id IN ({', '.join(_quote(key) for key in ids[start : start + 500])})")
 
-    def query(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
+    def search_vectors(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
         hits: list[list[Hit]] = [[] for _ in vectors]
         table = self._table(namespace)
         where = " AND ".join(_condition(key, value) for key, value in (filter or {}).items())

@@ -22,7 +22,7 @@ from include.index.live import LivePointer, read_live, require_seen
 from include.storage import ArtifactStore, digest
 
 if TYPE_CHECKING:
-    from include.index.contract import VectorIndex
+    from include.index.contract import EpisodeIndex
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ def forget(store: ArtifactStore, namespace: str) -> None:
     store.remove(JOURNALS, f"{namespace}.json")
 
 
-def forget_lost(store: ArtifactStore, namespace: str, index: VectorIndex) -> None:
+def forget_lost(store: ArtifactStore, namespace: str, index: EpisodeIndex) -> None:
     """Drop the journal of a namespace that is not in the index any more, so that the next plan builds it in full."""
     journal = read_journal(store, namespace)
     if not (journal.index == index.name and namespace in index.namespaces()):

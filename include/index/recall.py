@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from include.episodes import snapshot
-from include.index.contract import VectorIndex, Vectors
+from include.index.contract import EpisodeIndex, Vectors
 from include.index.plan import Plan
 from include.index.write import VerificationError
 from include.retriever.encode import EmbeddingCache, shard_part
@@ -19,7 +19,7 @@ K = 30
 MAX_QUERIES = 200
 
 
-def index_recall(store: ArtifactStore, index: VectorIndex, plan: Plan, queries: Vectors, *, k: int = K) -> float:
+def index_recall(store: ArtifactStore, index: EpisodeIndex, plan: Plan, queries: Vectors, *, k: int = K) -> float:
     """Mean share of the exact k nearest that the index returns.
 
     An episode that scores the same as the last of them counts as one of them: equal texts are equally right.
@@ -28,14 +28,14 @@ def index_recall(store: ArtifactStore, index: VectorIndex, plan: Plan, queries: 
     """
     floor = _kth_scores(store, plan, queries, k)
     asked = max(min(k, snapshot.load(store, plan.snapshot_id).episodes), 1)
-    answers = index.query(plan.namespace, queries, k)
+    answers = index.search_vectors(plan.namespace, queries, k)
     shares = [
         sum(hit.score >= least - 1e-4 for hit in hits) / asked for hits, least in zip(answers, floor, strict=True)
     ]
     return float(np.mean(shares))
 
 
-def require_recall(store: ArtifactStore, index: VectorIndex, plan: Plan, queries: Vectors, *, least: float) -> float:
+def require_recall(store: ArtifactStore, index: EpisodeIndex, plan: Plan, queries: Vectors, *, least: float) -> float:
     """The index's recall.
 
     :raises VerificationError: it is below ``least``.

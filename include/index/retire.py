@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.live import read_live
 from include.index.plan import forget
 from include.retriever.registry import FOLDER as MODELS
@@ -14,7 +14,7 @@ from include.storage import ArtifactStore
 log = logging.getLogger(__name__)
 
 
-def retire(store: ArtifactStore, index: VectorIndex, *, keep: int) -> list[str]:
+def retire(store: ArtifactStore, index: EpisodeIndex, *, keep: int) -> list[str]:
     """Drop all but the live namespace, the one before it, and the newest others up to ``keep``; their names.
 
     What is not named after a registered model is not ours to drop, and is left alone.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.live import read_live
 from include.index.plan import namespace_of
 from include.retriever.encode import FOLDER as EMBEDDINGS
@@ -25,7 +25,7 @@ UNFINISHED = (MODELS, "retiring.json")
 looks like one."""
 
 
-def retire_models(store: ArtifactStore, index: VectorIndex, *, keep: int) -> list[str]:
+def retire_models(store: ArtifactStore, index: EpisodeIndex, *, keep: int) -> list[str]:
     """Remove versions by the rule above, and finish what an interrupted call has begun; the names of all of them.
 
     What was measured of a version stays where it is.
@@ -51,7 +51,7 @@ def retire_models(store: ArtifactStore, index: VectorIndex, *, keep: int) -> lis
     return list(gone)
 
 
-def _unneeded(store: ArtifactStore, index: VectorIndex, keep: int) -> list[ModelManifest]:
+def _unneeded(store: ArtifactStore, index: EpisodeIndex, keep: int) -> list[ModelManifest]:
     versions = registered(store)
     pointer = read_live(store)
     live = next((manifest for manifest in versions if pointer and manifest.version == pointer.model_version), None)

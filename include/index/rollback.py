@@ -14,13 +14,13 @@ from pydantic import BaseModel
 
 from include.episodes import snapshot
 from include.errors import PermanentError
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.live import LivePointer, change_live, read_live
 from include.index.plan import read_journal
 from include.retriever.registry import FOLDER as MODELS
 from include.storage import ArtifactStore
 
-OpenIndex = Callable[[str], VectorIndex]
+OpenIndex = Callable[[str], EpisodeIndex]
 """Opens the index of a backend."""
 
 
@@ -113,7 +113,7 @@ def _held_snapshot(store: ArtifactStore, pointer: LivePointer) -> str:
     return states[0] if len(states) == 1 and states[0] else pointer.snapshot_id
 
 
-def _check(store: ArtifactStore, index: VectorIndex, target: LivePointer) -> int:
+def _check(store: ArtifactStore, index: EpisodeIndex, target: LivePointer) -> int:
     """How many records the target's namespace holds, if they are as many as its snapshot has episodes."""
     if not store.is_complete(MODELS, target.model_version):
         raise RollbackError(f"{_name(target)} cannot be gone back to: its model is not in the registry any more.")

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.index.contract import Metadata, Records, Stored, VectorIndex, Vectors
+from include.index.contract import Metadata, Records, Stored, EpisodeIndex, Vectors
 from include.index.plan import (
     OutdatedPlanError,
     Plan,
@@ -118,7 +118,7 @@ def encode_shard(
     )
 
 
-def prepare_namespace(store: ArtifactStore, index: VectorIndex, plan: Plan, dimension: int) -> None:
+def prepare_namespace(store: ArtifactStore, index: EpisodeIndex, plan: Plan, dimension: int) -> None:
     """Make the namespace, and note that it is being written to.
 
     :raises LostNamespaceError: there is nothing there that a difference could be written to.
@@ -136,7 +136,7 @@ def prepare_namespace(store: ArtifactStore, index: VectorIndex, plan: Plan, dime
     begin_write(store, plan, index.name)
 
 
-def upsert_shard(store: ArtifactStore, index: VectorIndex, plan: Plan, shard: int) -> int:
+def upsert_shard(store: ArtifactStore, index: EpisodeIndex, plan: Plan, shard: int) -> int:
     """Write the records of a shard that the plan names; how many.
 
     :raises OutdatedPlanError: the namespace was planned anew since.
@@ -150,7 +150,7 @@ def upsert_shard(store: ArtifactStore, index: VectorIndex, plan: Plan, shard: in
     return written
 
 
-def delete_withdrawn(store: ArtifactStore, index: VectorIndex, plan: Plan) -> int:
+def delete_withdrawn(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> int:
     """Delete what the snapshot does not have; how many.
 
     :raises OutdatedPlanError: the namespace was planned anew since.
@@ -167,7 +167,7 @@ def delete_withdrawn(store: ArtifactStore, index: VectorIndex, plan: Plan) -> in
     return len(ids)
 
 
-def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification:
+def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verification:
     """Hold the namespace against the snapshot: every id; vectors and metadata of a sample; and what search finds.
 
     The sample has up to :data:`SAMPLED_WRITTEN` of the records that the plan wrote, and :data:`SAMPLED_OTHERS` others.
@@ -205,7 +205,7 @@ def verify(store: ArtifactStore, index: VectorIndex, plan: Plan) -> Verification
     )
 
 
-def _verify_ids(index: VectorIndex, namespace: str, wanted: set[str]) -> None:
+def _verify_ids(index: EpisodeIndex, namespace: str, wanted: set[str]) -> None:
     listed = list(index.list_ids(namespace))
     held = set(listed)
     if held != wanted or len(listed) != len(wanted):
@@ -229,7 +229,7 @@ def _sampled(store: ArtifactStore, plan: Plan, ids: list[str]) -> list[str]:
 
 
 def _verify_records(
-    store: ArtifactStore, index: VectorIndex, plan: Plan, sampled: Collection[str]
+    store: ArtifactStore, index: EpisodeIndex, plan: Plan, sampled: Collection[str]
 ) -> dict[str, Stored]:
     """Compare what is stored under some ids with what was encoded and published, shard by shard; in their order."""
     compared: dict[str, Stored] = {}
@@ -271,12 +271,12 @@ def _differing(found: Stored | None, wanted: Stored) -> str:
     return ", ".join(differing)
 
 
-def _verify_search(index: VectorIndex, plan: Plan, kind: str, compared: Mapping[str, Stored]) -> int:
+def _verify_search(index: EpisodeIndex, plan: Plan, kind: str, compared: Mapping[str, Stored]) -> int:
     """Ask some stored vectors as queries; how many."""
     golden = list(compared)[:GOLDEN]
     if not golden:
         return 0
-    answers = index.query(plan.namespace, np.stack([compared[key].values for key in golden]), 1)
+    answers = index.search_vectors(plan.namespace, np.stack([compared[key].values for key in golden]), 1)
     lost = [
         key
         for key, hits in zip(golden, answers, strict=True)

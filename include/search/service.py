@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from include.index.contract import Filter, Hit, VectorIndex
+from include.index.contract import Filter, Hit, EpisodeIndex
 from include.index.live import LivePointer, require_live
 from include.retriever.encoders.contract import Encoder
 from include.retriever.encoders.opening import Engine, open_encoder
@@ -22,7 +22,7 @@ class _Opened:
     """What is live, its index, and what encodes queries for it: all of one pointer."""
 
     live: LivePointer
-    index: VectorIndex
+    index: EpisodeIndex
     encoder: Encoder
 
 
@@ -40,7 +40,7 @@ class SearchService:
     def __init__(
         self,
         store: ArtifactStore,
-        open_index: Callable[[LivePointer], VectorIndex],
+        open_index: Callable[[LivePointer], EpisodeIndex],
         *,
         device: str = "cpu",
         engine: Engine = "auto",
@@ -68,7 +68,7 @@ class SearchService:
         if not 1 <= k <= MAX_RESULTS:
             raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not for {k:,}.")
         opened = self._live()
-        return opened.index.query(opened.live.namespace, opened.encoder.encode(texts, kind="query"), k, filter)
+        return opened.index.search_vectors(opened.live.namespace, opened.encoder.encode(texts, kind="query"), k, filter)
 
     def _live(self) -> _Opened:
         """What is live now; what of it was not live before is opened."""

@@ -41,7 +41,7 @@ def read_state(settings: Settings) -> State:
     ids = sorted(index.list_ids(pointer.namespace))
     vectors = {key: stored.values for key, stored in index.fetch(pointer.namespace, ids).items()}
     probe = np.stack([vectors[ids[0]]])
-    records = {hit.episode_id: hit.metadata for hit in index.query(pointer.namespace, probe, len(ids))[0]}
+    records = {hit.episode_id: hit.metadata for hit in index.search_vectors(pointer.namespace, probe, len(ids))[0]}
     states = read_journal(store, pointer.namespace).states
     pairs = read_pairs(store, load_manifest(store, pointer.model_version).training_id or "")
     return State(latest, pointer, records, vectors, states, index.namespaces(), pairs)

@@ -41,7 +41,7 @@ def test_the_connection_opens_the_index(pinecone: PineconeStandIn) -> None:
     assert (index.backend, index.name) == ("pinecone", "podsearch")
     index.create("ns", DIMENSION)
     index.upsert("ns", [records("ab", axis(0, 1))])
-    assert ids_of(index.query("ns", axis(1), 1)[0]) == ["b"]
+    assert ids_of(index.search_vectors("ns", axis(1), 1)[0]) == ["b"]
     assert np.allclose(index.fetch("ns", ["a"])["a"].values, axis(0)[0])
 
 

@@ -1,1 +1,1 @@
-"""The Pinecone backend of the VectorIndex contract."""
+"""The Pinecone backend of the EpisodeIndex contract."""

@@ -1,4 +1,4 @@
-"""Pinecone as a VectorIndex: a namespace a model, in the index of its dimension."""
+"""Pinecone as a EpisodeIndex: a namespace a model, in the index of its dimension."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DEFAULT_NAMESPACE = "__default__"
 
 
 class PineconeIndex:
-    """See :class:`include.index.contract.VectorIndex`.
+    """See :class:`include.index.contract.EpisodeIndex`.
 
     Reads show a write a moment after it was made; every write here returns when they do, or when ``patience.settled``
     is over. Pinecone's statistics lag further behind, so that records are counted by listing them.
@@ -104,7 +104,7 @@ class PineconeIndex:
             last = list(ids[-SAMPLE:])
             self._settle(f"what was deleted from {namespace}", lambda: not self.fetch(namespace, last))
 
-    def query(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
+    def search_vectors(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
         member = self._open(namespace)
         wanted = expression(filter)
         if k < 1:

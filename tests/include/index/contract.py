@@ -1,4 +1,4 @@
-"""The VectorIndex contract as tests: each backend's test module subclasses :class:`VectorIndexContract`."""
+"""The EpisodeIndex contract as tests: each backend's test module subclasses :class:`EpisodeIndexContract`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from include.index.contract import (
     NamespaceNotFoundError,
     Period,
     Records,
-    VectorIndex,
+    EpisodeIndex,
     Vectors,
 )
 
@@ -54,8 +54,8 @@ def ids_of(hits: list[Hit]) -> list[str]:
     return [hit.episode_id for hit in hits]
 
 
-class VectorIndexContract:
-    """What every backend keeps. A subclass gives the fixture ``index``: an empty :class:`VectorIndex`.
+class EpisodeIndexContract:
+    """What every backend keeps. A subclass gives the fixture ``index``: an empty :class:`EpisodeIndex`.
 
     ``odd_ids`` are among the ids that it takes.
     """
@@ -63,11 +63,11 @@ class VectorIndexContract:
     odd_ids: Sequence[str] = ODD_IDS
 
     @pytest.fixture
-    def index(self) -> VectorIndex:
+    def index(self) -> EpisodeIndex:
         raise NotImplementedError("The backend's test class gives the index.")
 
     @pytest.fixture
-    def filled(self, index: VectorIndex) -> VectorIndex:
+    def filled(self, index: EpisodeIndex) -> EpisodeIndex:
         """The namespace ``ns`` with a, b and c on the first three axes."""
         index.create("ns", DIMENSION)
         assert index.upsert("ns", [records("ab", axis(0, 1)), records("c", axis(2), language="German")]) == 3
@@ -75,25 +75,25 @@ class VectorIndexContract:
 
     # Namespaces
 
-    def test_an_empty_namespace_answers_nothing(self, index: VectorIndex) -> None:
+    def test_an_empty_namespace_answers_nothing(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         assert index.namespaces() == ["ns"]
         assert (index.count("ns"), list(index.list_ids("ns")), index.fetch("ns", ["a"])) == (0, [], {})
-        assert index.query("ns", axis(0, 1), 3) == [[], []]
+        assert index.search_vectors("ns", axis(0, 1), 3) == [[], []]
         index.delete("ns", ["a"])
         index.finish("ns")
         assert index.count("ns") == 0
 
-    def test_creating_a_namespace_again_keeps_what_it_holds(self, filled: VectorIndex) -> None:
+    def test_creating_a_namespace_again_keeps_what_it_holds(self, filled: EpisodeIndex) -> None:
         filled.create("ns", DIMENSION)
         assert filled.count("ns") == 3
 
-    def test_a_namespace_of_another_dimension_is_refused(self, filled: VectorIndex) -> None:
+    def test_a_namespace_of_another_dimension_is_refused(self, filled: EpisodeIndex) -> None:
         with pytest.raises(IndexMismatchError, match="ns"):
             filled.create("ns", DIMENSION + 1)
         assert filled.count("ns") == 3
 
-    def test_namespaces_do_not_mix(self, filled: VectorIndex) -> None:
+    def test_namespaces_do_not_mix(self, filled: EpisodeIndex) -> None:
         filled.create("other", DIMENSION // 2)
         filled.upsert("other", [Records(["a"], np.full((1, 4), 0.5, np.float32), [metadata(title="Other")])])
         filled.delete("other", ["b"])
@@ -103,18 +103,18 @@ class VectorIndexContract:
         filled.drop("other")
         assert (filled.namespaces(), filled.count("ns")) == (["ns"], 3)
 
-    def test_dropping_takes_everything_and_can_be_repeated(self, filled: VectorIndex) -> None:
+    def test_dropping_takes_everything_and_can_be_repeated(self, filled: EpisodeIndex) -> None:
         filled.drop("ns")
         filled.drop("ns")
         assert filled.namespaces() == []
         filled.create("ns", DIMENSION)
         assert filled.count("ns") == 0
 
-    def test_a_namespace_that_is_not_there_is_named(self, index: VectorIndex) -> None:
+    def test_a_namespace_that_is_not_there_is_named(self, index: EpisodeIndex) -> None:
         calls: list[Callable[[], object]] = [
             lambda: index.upsert("gone", [records("a", axis(0))]),
             lambda: index.delete("gone", ["a"]),
-            lambda: index.query("gone", axis(0), 1),
+            lambda: index.search_vectors("gone", axis(0), 1),
             lambda: index.fetch("gone", ["a"]),
             lambda: index.count("gone"),
             lambda: list(index.list_ids("gone")),
@@ -126,34 +126,34 @@ class VectorIndexContract:
 
     # Writing
 
-    def test_upserting_twice_is_upserting_once(self, filled: VectorIndex) -> None:
+    def test_upserting_twice_is_upserting_once(self, filled: EpisodeIndex) -> None:
         filled.upsert("ns", [records("ab", axis(0, 1)), records("c", axis(2), language="German")])
         assert filled.count("ns") == 3
         assert sorted(filled.list_ids("ns")) == ["a", "b", "c"]
 
-    def test_an_upsert_replaces_vector_and_metadata(self, filled: VectorIndex) -> None:
+    def test_an_upsert_replaces_vector_and_metadata(self, filled: EpisodeIndex) -> None:
         new = metadata(title="New", language=None, published_at=None, content_hash="c2")
         filled.upsert("ns", [Records(["a"], axis(5), [new])])
         assert filled.count("ns") == 3
         assert np.allclose(filled.fetch("ns", ["a"])["a"].values, axis(5)[0])
-        (hits,) = filled.query("ns", axis(5), 1)
+        (hits,) = filled.search_vectors("ns", axis(5), 1)
         assert (hits[0].episode_id, hits[0].metadata) == ("a", new)
 
-    def test_an_upsert_of_metadata_alone_is_read_as_soon_as_it_returns(self, filled: VectorIndex) -> None:
+    def test_an_upsert_of_metadata_alone_is_read_as_soon_as_it_returns(self, filled: EpisodeIndex) -> None:
         filled.upsert("ns", [records("a", axis(0), title="New")])
         assert filled.fetch("ns", ["a"])["a"].metadata == metadata(title="New")
 
-    def test_the_last_of_two_batches_stays(self, filled: VectorIndex) -> None:
+    def test_the_last_of_two_batches_stays(self, filled: EpisodeIndex) -> None:
         assert filled.upsert("ns", [records("a", axis(3)), records("a", axis(4))]) == 2
         assert np.allclose(filled.fetch("ns", ["a"])["a"].values, axis(4)[0])
         assert filled.count("ns") == 3
 
-    def test_no_batch_and_an_empty_batch_write_nothing(self, filled: VectorIndex) -> None:
+    def test_no_batch_and_an_empty_batch_write_nothing(self, filled: EpisodeIndex) -> None:
         assert filled.upsert("ns", []) == 0
         assert filled.upsert("ns", [records("", axis())]) == 0
         assert filled.count("ns") == 3
 
-    def test_a_batch_of_another_dimension_is_refused(self, filled: VectorIndex) -> None:
+    def test_a_batch_of_another_dimension_is_refused(self, filled: EpisodeIndex) -> None:
         with pytest.raises(IndexMismatchError):
             filled.upsert("ns", [records("d", random_vectors(1, dimension=DIMENSION + 1))])
         assert filled.count("ns") == 3
@@ -164,14 +164,14 @@ class VectorIndexContract:
         with pytest.raises(ValueError, match="no batch"):
             records("abc", axis(0, 1))
 
-    def test_deleting_ignores_what_is_not_there(self, filled: VectorIndex) -> None:
+    def test_deleting_ignores_what_is_not_there(self, filled: EpisodeIndex) -> None:
         filled.delete("ns", [])
         filled.delete("ns", ["a", "nobody"])
         filled.delete("ns", ["a"])
         assert sorted(filled.list_ids("ns")) == ["b", "c"]
-        assert [ids_of(hits) for hits in filled.query("ns", axis(0), 3)] == [["b", "c"]]
+        assert [ids_of(hits) for hits in filled.search_vectors("ns", axis(0), 3)] == [["b", "c"]]
 
-    def test_many_can_be_written_fetched_and_deleted_at_once(self, index: VectorIndex) -> None:
+    def test_many_can_be_written_fetched_and_deleted_at_once(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         names, values = [f"e{number:05d}" for number in range(2_500)], random_vectors(2_500)
         index.upsert("ns", [records(names[:1_500], values[:1_500]), records(names[1_500:], values[1_500:])])
@@ -181,7 +181,7 @@ class VectorIndexContract:
         index.delete("ns", names[:-3])
         assert sorted(index.list_ids("ns")) == names[-3:]
 
-    def test_ids_are_any_text(self, index: VectorIndex) -> None:
+    def test_ids_are_any_text(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         values = random_vectors(len(self.odd_ids))
         for _ in range(2):
@@ -194,67 +194,67 @@ class VectorIndexContract:
 
     # Reading
 
-    def test_fetch_leaves_out_what_is_not_there(self, filled: VectorIndex) -> None:
+    def test_fetch_leaves_out_what_is_not_there(self, filled: EpisodeIndex) -> None:
         found = filled.fetch("ns", ["c", "nobody", "a"])
         assert set(found) == {"a", "c"}
         assert found["c"].values.dtype == np.float32
         assert filled.fetch("ns", []) == {}
 
-    def test_hits_come_best_first_with_their_cosine(self, index: VectorIndex) -> None:
+    def test_hits_come_best_first_with_their_cosine(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         values = random_vectors(50)
         names = [f"e{number:02d}" for number in range(50)]
         index.upsert("ns", [records(names, values)])
         queries = random_vectors(7, seed=1)
-        for query, hits in zip(queries, index.query("ns", queries, 10), strict=True):
+        for query, hits in zip(queries, index.search_vectors("ns", queries, 10), strict=True):
             cosines = values @ query
             best = np.argsort(-cosines)[:10]
             assert ids_of(hits) == [names[row] for row in best]
             assert np.allclose([hit.score for hit in hits], cosines[best], atol=1e-5)
 
-    def test_the_length_of_a_query_does_not_matter(self, filled: VectorIndex) -> None:
-        (hits,) = filled.query("ns", 5 * axis(1), 1)
+    def test_the_length_of_a_query_does_not_matter(self, filled: EpisodeIndex) -> None:
+        (hits,) = filled.search_vectors("ns", 5 * axis(1), 1)
         assert ids_of(hits) == ["b"]
         assert hits[0].score == pytest.approx(1.0, abs=1e-5)
 
-    def test_equal_scores_come_by_id(self, index: VectorIndex) -> None:
+    def test_equal_scores_come_by_id(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         index.upsert("ns", [records("dbac", axis(0, 0, 0, 0)), records("e", axis(1))])
-        assert ids_of(index.query("ns", axis(0), 5)[0]) == ["a", "b", "c", "d", "e"]
+        assert ids_of(index.search_vectors("ns", axis(0), 5)[0]) == ["a", "b", "c", "d", "e"]
 
-    def test_fewer_are_given_when_there_are_no_more(self, filled: VectorIndex) -> None:
-        assert [len(hits) for hits in filled.query("ns", axis(0, 1), 100)] == [3, 3]
+    def test_fewer_are_given_when_there_are_no_more(self, filled: EpisodeIndex) -> None:
+        assert [len(hits) for hits in filled.search_vectors("ns", axis(0, 1), 100)] == [3, 3]
 
-    def test_no_queries_no_answers(self, filled: VectorIndex) -> None:
-        assert filled.query("ns", axis(), 3) == []
+    def test_no_queries_no_answers(self, filled: EpisodeIndex) -> None:
+        assert filled.search_vectors("ns", axis(), 3) == []
 
-    def test_impossible_questions_are_refused(self, filled: VectorIndex) -> None:
+    def test_impossible_questions_are_refused(self, filled: EpisodeIndex) -> None:
         with pytest.raises(ValueError, match="at least one"):
-            filled.query("ns", axis(0), 0)
+            filled.search_vectors("ns", axis(0), 0)
         with pytest.raises(IndexMismatchError):
-            filled.query("ns", random_vectors(1, dimension=DIMENSION + 1), 3)
+            filled.search_vectors("ns", random_vectors(1, dimension=DIMENSION + 1), 3)
 
-    def test_a_filter_is_applied_before_the_best_are_taken(self, index: VectorIndex) -> None:
+    def test_a_filter_is_applied_before_the_best_are_taken(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         near = records([f"near{number}" for number in range(20)], np.float32(9) * axis(0) + random_vectors(20))
         index.upsert("ns", [near, records(["far"], axis(1), language="German")])
-        hits = index.query("ns", axis(0, 1), 3, {"language": "German"})
+        hits = index.search_vectors("ns", axis(0, 1), 3, {"language": "German"})
         assert [ids_of(own) for own in hits] == [["far"], ["far"]]
-        assert index.query("ns", axis(0), 3, {"language": "Thai"}) == [[]]
-        assert index.query("ns", axis(0), 3, {"language": "German", "title": "Another"}) == [[]]
+        assert index.search_vectors("ns", axis(0), 3, {"language": "Thai"}) == [[]]
+        assert index.search_vectors("ns", axis(0), 3, {"language": "German", "title": "Another"}) == [[]]
 
-    def test_a_filter_value_is_text_and_no_expression(self, index: VectorIndex) -> None:
+    def test_a_filter_value_is_text_and_no_expression(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         title = "It's \"100 %\" 🎧 – Über 日本' OR '1'='1"
         index.upsert("ns", [records("a", axis(0), title=title), records("b", axis(0))])
-        assert ids_of(index.query("ns", axis(0), 3, {"title": title})[0]) == ["a"]
+        assert ids_of(index.search_vectors("ns", axis(0), 3, {"title": title})[0]) == ["a"]
 
-    def test_only_text_metadata_can_be_filtered_by(self, filled: VectorIndex) -> None:
+    def test_only_text_metadata_can_be_filtered_by(self, filled: EpisodeIndex) -> None:
         for name in ("published_at", "vector", "1=1 --"):
             with pytest.raises(ValueError, match="no filter by"):
-                filled.query("ns", axis(0), 3, {name: "x"})
+                filled.search_vectors("ns", axis(0), 3, {name: "x"})
 
-    def test_a_period_begins_with_its_first_second_and_ends_before_its_last(self, index: VectorIndex) -> None:
+    def test_a_period_begins_with_its_first_second_and_ends_before_its_last(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         days = {name: datetime(2017, 12, day, tzinfo=UTC) for name, day in (("a", 1), ("b", 2), ("c", 3))}
         own = [metadata(published_at=moment) for moment in days.values()]
@@ -262,7 +262,7 @@ class VectorIndexContract:
         index.upsert("ns", [Records(list("abcde"), random_vectors(5), [*own, old, dateless])])
 
         def found(period: Period, **others: str) -> list[str]:
-            return sorted(ids_of(index.query("ns", axis(0), 5, {"published_at": period, **others})[0]))
+            return sorted(ids_of(index.search_vectors("ns", axis(0), 5, {"published_at": period, **others})[0]))
 
         assert found(Period(days["b"], days["c"])) == ["b"]
         assert found(Period(since=days["b"])) == ["b", "c"]
@@ -274,9 +274,9 @@ class VectorIndexContract:
         with pytest.raises(ValueError, match="beginning or an end"):
             Period()
         with pytest.raises(ValueError, match="no filter by"):
-            index.query("ns", axis(0), 3, {"language": Period(since=days["b"])})
+            index.search_vectors("ns", axis(0), 3, {"language": Period(since=days["b"])})
 
-    def test_metadata_comes_back_as_it_was_given(self, index: VectorIndex) -> None:
+    def test_metadata_comes_back_as_it_was_given(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         given = [
             metadata(title="Über 日本 🎧 'quotes' \"and\" <b>\n\ttabs", show_title="‮Right to left"),
@@ -284,12 +284,12 @@ class VectorIndexContract:
             metadata(title="", published_at=datetime(1969, 7, 20, 20, 17, tzinfo=UTC)),
         ]
         index.upsert("ns", [Records(list("abc"), axis(0, 1, 2), given)])
-        answers = index.query("ns", axis(0, 1, 2), 1)
+        answers = index.search_vectors("ns", axis(0, 1, 2), 1)
         assert [hits[0].metadata for hits in answers] == given
         assert [index.fetch("ns", [key])[key].metadata for key in "abc"] == given
         assert answers[0][0].metadata.published_at is not None
 
-    def test_what_is_kept_of_metadata_is_known_before(self, index: VectorIndex) -> None:
+    def test_what_is_kept_of_metadata_is_known_before(self, index: EpisodeIndex) -> None:
         """Verification compares with it: whatever a backend cuts is no difference."""
         index.create("ns", DIMENSION)
         long = metadata(
@@ -302,14 +302,14 @@ class VectorIndexContract:
 
     # Finishing
 
-    def test_finishing_changes_no_answer_and_can_be_repeated(self, filled: VectorIndex) -> None:
+    def test_finishing_changes_no_answer_and_can_be_repeated(self, filled: EpisodeIndex) -> None:
         filled.upsert("ns", [records("d", axis(0))])
         filled.delete("ns", ["b"])
-        before = filled.query("ns", random_vectors(3), 5)
+        before = filled.search_vectors("ns", random_vectors(3), 5)
         for _ in range(2):
             filled.finish("ns")
             assert filled.count("ns") == 3
-        after = filled.query("ns", random_vectors(3), 5)
+        after = filled.search_vectors("ns", random_vectors(3), 5)
         assert [ids_of(hits) for hits in after] == [ids_of(hits) for hits in before]
         filled.upsert("ns", [records("e", axis(6))])
-        assert ids_of(filled.query("ns", axis(6), 1)[0]) == ["e"]
+        assert ids_of(filled.search_vectors("ns", axis(6), 1)[0]) == ["e"]

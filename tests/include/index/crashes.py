@@ -11,7 +11,7 @@ import pytest
 
 from include.episodes import snapshot
 from include.index import live, write
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.lancedb import LanceIndex
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import Row, episode, publish
@@ -76,7 +76,7 @@ class Home(ABC):
         return ArtifactStore(self.folder / "artifacts")
 
     @abstractmethod
-    def index(self) -> VectorIndex:
+    def index(self) -> EpisodeIndex:
         """The index, as another process opens it."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from include.index.contract import Hit, VectorIndex, Vectors
+from include.index.contract import Hit, EpisodeIndex, Vectors
 from include.index.plan import plan_reindex
 from include.index.retire import retire
 from include.search import service as service_module
@@ -77,7 +77,7 @@ class Searcher:
 
 
 def assert_search_never_fails(
-    store: ArtifactStore, opened: Callable[[], VectorIndex], monkeypatch: pytest.MonkeyPatch
+    store: ArtifactStore, opened: Callable[[], EpisodeIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Search as a service that stays open, and as the terminal does, which opens one for each query."""
     index = opened()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from include.index import lancedb as module
-from include.index.contract import IndexMismatchError, VectorIndex, Vectors
+from include.index.contract import IndexMismatchError, EpisodeIndex, Vectors
 from include.index.lancedb import LanceIndex
 from tests.include.index.contract import (
     DIMENSION,
-    VectorIndexContract,
+    EpisodeIndexContract,
     axis,
     ids_of,
     random_vectors,
@@ -22,19 +22,19 @@ from tests.include.index.contract import (
 WIDTH = 32
 
 
-class TestLanceIndex(VectorIndexContract):
+class TestLanceIndex(EpisodeIndexContract):
     """The embedded backend keeps the contract by exact search."""
 
     @pytest.fixture
-    def index(self, tmp_path: Path) -> VectorIndex:
+    def index(self, tmp_path: Path) -> EpisodeIndex:
         return LanceIndex(str(tmp_path / "index"))
 
 
-class TestApproximateLanceIndex(VectorIndexContract):
+class TestApproximateLanceIndex(EpisodeIndexContract):
     """And by approximate search: every namespace that is finished gets an index."""
 
     @pytest.fixture
-    def index(self, tmp_path: Path) -> VectorIndex:
+    def index(self, tmp_path: Path) -> EpisodeIndex:
         return LanceIndex(str(tmp_path / "index"), exact_rows=2)
 
 
@@ -49,7 +49,7 @@ def clustered(count: int, *, seed: int) -> Vectors:
 def recall(index: LanceIndex, values: dict[str, Vectors], queries: Vectors, k: int = 30) -> float:
     names, matrix = list(values), np.stack(list(values.values()))
     shares = []
-    for query, hits in zip(queries, index.query("ns", queries, k), strict=True):
+    for query, hits in zip(queries, index.search_vectors("ns", queries, k), strict=True):
         best = {names[row] for row in np.argsort(-(matrix @ query))[:k]}
         assert len(hits) == k
         shares.append(len(best.intersection(ids_of(hits))) / k)
@@ -97,10 +97,10 @@ def test_search_is_exact_up_to_a_size_and_approximate_above(tmp_path: Path, kind
             assert index.count("ns") == len(held)
         assert index.count("ns") == 850
         assert recall(index, held, queries) >= 0.95
-        new = index.query("ns", np.stack([held[f"e{number:04d}"] for number in range(950, 1050)]), 1)
+        new = index.search_vectors("ns", np.stack([held[f"e{number:04d}"] for number in range(950, 1050)]), 1)
         assert [hits[0].episode_id for hits in new] == [f"e{number:04d}" for number in range(950, 1050)]
         assert all(hits[0].score == pytest.approx(1.0, abs=1e-4) for hits in new)
-        found = {key for hits in index.query("ns", queries, 200) for key in ids_of(hits)}
+        found = {key for hits in index.search_vectors("ns", queries, 200) for key in ids_of(hits)}
         assert not found.intersection(gone)
 
 
@@ -111,7 +111,7 @@ def test_a_filter_finds_the_few_among_many(tmp_path: Path, kind: str) -> None:
     index.upsert("ns", [records([f"e{number:04d}" for number in range(990)], clustered(990, seed=2))])
     index.upsert("ns", [records([f"t{number}" for number in range(10)], clustered(10, seed=3), language="Thai")])
     assert index.finish("ns") == kind
-    for hits in index.query("ns", clustered(20, seed=4), 10, {"language": "Thai"}):
+    for hits in index.search_vectors("ns", clustered(20, seed=4), 10, {"language": "Thai"}):
         assert sorted(ids_of(hits)) == [f"t{number}" for number in range(10)]
 
 
@@ -120,11 +120,11 @@ def test_another_process_sees_what_was_written(tmp_path: Path) -> None:
     reader, writer = LanceIndex(str(tmp_path)), LanceIndex(str(tmp_path))
     writer.create("ns", DIMENSION)
     writer.upsert("ns", [records("ab", axis(0, 1))])
-    assert ids_of(reader.query("ns", axis(0), 1)[0]) == ["a"]
+    assert ids_of(reader.search_vectors("ns", axis(0), 1)[0]) == ["a"]
     writer.upsert("ns", [records("c", axis(0))])
     writer.delete("ns", ["a"])
     writer.finish("ns")
-    assert ids_of(reader.query("ns", axis(0), 1)[0]) == ["c"]
+    assert ids_of(reader.search_vectors("ns", axis(0), 1)[0]) == ["c"]
 
 
 def test_an_id_is_there_once_though_two_processes_write_it_at_once(tmp_path: Path) -> None:
@@ -176,6 +176,6 @@ def test_the_mismatch_tells_both_dimensions(tmp_path: Path) -> None:
     index = LanceIndex(str(tmp_path))
     index.create("ns", DIMENSION)
     with pytest.raises(IndexMismatchError, match="holds vectors of 8 dimensions"):
-        index.query("ns", random_vectors(1, dimension=3), 1)
+        index.search_vectors("ns", random_vectors(1, dimension=3), 1)
     with pytest.raises(IndexMismatchError, match=r"ns takes 8 dimensions.*\(1, 3\)"):
         index.upsert("ns", [records("a", random_vectors(1, dimension=3))])

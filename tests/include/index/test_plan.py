@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from include.episodes import snapshot
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.live import read_live
 from include.index.plan import (
     OutdatedPlanError,
@@ -64,7 +64,7 @@ class TestPlan:
         assert load_plan(store, plan.plan_id) == plan
         assert len(load_change(store, plan.plan_id).upsert) == 60
 
-    def test_a_new_snapshot_is_a_difference(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_a_new_snapshot_is_a_difference(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         first = publish(store, ROWS)
         reindex(store, index)
         publish(store, [*ROWS[2:58], episode(58, title="New"), episode(59, language="Thai"), episode(60)])
@@ -77,28 +77,28 @@ class TestPlan:
             "embed": ["e0058", "e0060"],
         }
 
-    def test_only_shards_with_something_to_write_are_named(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_only_shards_with_something_to_write_are_named(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         publish(store, ROWS)
         reindex(store, index)
         latest = publish(store, [*ROWS[:59], episode(59, title="New")])
         (shard,) = plan_of(store).shards
         assert "e0059" in snapshot.read(store, latest.snapshot_id, shards=[shard])["episode_id"].to_pylist()
 
-    def test_removals_alone_leave_no_shard_to_write(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_removals_alone_leave_no_shard_to_write(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         publish(store, ROWS)
         reindex(store, index)
         publish(store, ROWS[:50])
         plan = plan_of(store)
         assert (plan.action, plan.shards, plan.removed) == ("difference", [], 10)
 
-    def test_the_live_snapshot_needs_nothing(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_the_live_snapshot_needs_nothing(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         publish(store, ROWS)
         reindex(store, index)
         plan = plan_of(store)
         assert (plan.action, plan.shards, plan.unchanged) == ("nothing", [], 60)
 
     def test_what_is_verified_but_not_live_is_still_to_be_activated(
-        self, store: ArtifactStore, index: VectorIndex
+        self, store: ArtifactStore, index: EpisodeIndex
     ) -> None:
         publish(store, ROWS)
         plan = plan_of(store)
@@ -106,13 +106,13 @@ class TestPlan:
         verify(store, index, plan)
         assert (plan_of(store).action, counts(plan_of(store))["unchanged"]) == ("difference", 60)
 
-    def test_another_model_is_built_in_full(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_another_model_is_built_in_full(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         publish(store, ROWS)
         reindex(store, index)
         plan = plan_of(store, "m2")
         assert (plan.action, plan.namespace, plan.added) == ("full", "m2", 60)
 
-    def test_an_edit_that_shows_nowhere_writes_nothing(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_an_edit_that_shows_nowhere_writes_nothing(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         """But goes live: the pointer names the snapshot that search's answers are from."""
         publish(store, ROWS)
         reindex(store, index)
@@ -121,7 +121,7 @@ class TestPlan:
         assert (plan.action, plan.shards, plan.unchanged) == ("difference", [], 60)
 
     def test_the_same_situation_has_the_same_plan_and_another_has_another(
-        self, store: ArtifactStore, index: VectorIndex
+        self, store: ArtifactStore, index: EpisodeIndex
     ) -> None:
         publish(store, ROWS)
         first = plan_of(store)
@@ -130,7 +130,7 @@ class TestPlan:
         begin_write(store, first, index.name)
         assert plan_of(store).plan_id != first.plan_id, "the namespace may hold something now"
 
-    def test_a_plan_is_not_overwritten_when_it_was_carried_out(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_a_plan_is_not_overwritten_when_it_was_carried_out(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         publish(store, ROWS)
         plan = plan_of(store)
         write(store, index, plan)
@@ -141,7 +141,7 @@ class TestPlan:
         assert load_plan(store, activating.plan_id) == activating
 
     def test_a_snapshot_that_was_deleted_is_no_ground_for_a_difference(
-        self, store: ArtifactStore, index: VectorIndex
+        self, store: ArtifactStore, index: EpisodeIndex
     ) -> None:
         first = publish(store, ROWS)
         reindex(store, index)
@@ -153,7 +153,7 @@ class TestPlan:
 
 
 class TestJournal:
-    def test_it_names_every_snapshot_until_one_is_verified(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_it_names_every_snapshot_until_one_is_verified(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         assert read_journal(store, MODEL).states == [None]
         ids: list[str] = []
         for number in range(3):
@@ -167,7 +167,7 @@ class TestJournal:
         forget(store, MODEL)
         assert read_journal(store, MODEL).states == [None]
 
-    def test_it_compares_with_all_that_may_be_there(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_it_compares_with_all_that_may_be_there(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         """An episode edited by an interrupted run and edited back since must be written again."""
         publish(store, ROWS)
         reindex(store, index)

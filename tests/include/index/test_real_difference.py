@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from include.episodes import snapshot
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.live import require_live
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.index import PineconeIndex
@@ -26,7 +26,7 @@ from tests.include.index.workshop import MODEL, RecordingIndex, expected, reinde
 from tests.standins.pinecone import PineconeStandIn
 
 INDEXED = ("content_hash", "title", "show_title", "language", "published_at")
-Counted = tuple[VectorIndex, list[str], list[str]]
+Counted = tuple[EpisodeIndex, list[str], list[str]]
 """An index, and the ids that it has been given to write and to delete."""
 
 pytestmark = pytest.mark.dataset

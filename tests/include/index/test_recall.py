@@ -42,7 +42,7 @@ def test_answers_that_are_lost_are_counted(
     store: ArtifactStore, index: LanceIndex, plan: Plan, queries: Vectors
 ) -> None:
     """Held against the answers as the index gives them before and after."""
-    before = index.query(MODEL, queries, 10)
+    before = index.search_vectors(MODEL, queries, 10)
     gone = {row["episode_id"] for row in ROWS[:15]}
     index.delete(MODEL, sorted(gone))
     lost = np.mean([sum(hit.episode_id in gone for hit in hits) / 10 for hits in before])

@@ -9,7 +9,7 @@ import pytest
 from include.episodes import snapshot
 from include.errors import PermanentError
 from include.evaluation.comparison import find_candidate
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.live import FILE, RefusedModelError, read_live, require_live
 from include.index.plan import plan_reindex
 from include.index.retire import retire
@@ -51,7 +51,7 @@ def index(store: ArtifactStore, tmp_path: Path) -> RecordingIndex:
     return index
 
 
-def plan(store: ArtifactStore, index: VectorIndex) -> Rollback:
+def plan(store: ArtifactStore, index: EpisodeIndex) -> Rollback:
     return plan_rollback(store, lambda _: index)
 
 
@@ -61,7 +61,7 @@ def remove_snapshot_behind(store: ArtifactStore) -> None:
     store.remove(snapshot.FOLDER, previous.snapshot_id)
 
 
-def go(store: ArtifactStore, index: VectorIndex) -> None:
+def go(store: ArtifactStore, index: EpisodeIndex) -> None:
     roll_back(store, plan(store, index), lambda _: index)
 
 
@@ -114,7 +114,7 @@ class TestPlan:
         store.write_json(live, FILE)
         asked: list[str] = []
 
-        def open_index(backend: str) -> VectorIndex:
+        def open_index(backend: str) -> EpisodeIndex:
             asked.append(backend)
             return index
 

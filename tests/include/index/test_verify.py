@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.lancedb import LanceIndex
 from tests.include.index.verification import VerificationContract
 
@@ -13,5 +13,5 @@ class TestEmbeddedVerification(VerificationContract):
     """On the embedded index, which finds every vector here."""
 
     @pytest.fixture
-    def index(self, tmp_path: Path) -> VectorIndex:
+    def index(self, tmp_path: Path) -> EpisodeIndex:
         return LanceIndex(str(tmp_path / "index"))

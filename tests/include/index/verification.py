@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from include.index import write as write_module
-from include.index.contract import Hit, VectorIndex
+from include.index.contract import Hit, EpisodeIndex
 from include.index.live import read_live, require_live
 from include.index.plan import Plan, plan_reindex, read_journal
 from include.index.write import MISSES, VerificationError, verify
@@ -32,14 +32,14 @@ ELSE: dict[str, Any] = {
 
 
 class VerificationContract:
-    """It passes only what the snapshot has. A subclass gives the fixture ``index``: an empty :class:`VectorIndex`."""
+    """It passes only what the snapshot has. A subclass gives the fixture ``index``: an empty :class:`EpisodeIndex`."""
 
     @pytest.fixture
-    def index(self) -> VectorIndex:
+    def index(self) -> EpisodeIndex:
         raise NotImplementedError("The backend's test class gives the index.")
 
     @pytest.fixture
-    def plan(self, store: ArtifactStore, index: VectorIndex) -> Plan:
+    def plan(self, store: ArtifactStore, index: EpisodeIndex) -> Plan:
         """A difference that has been written, and not verified."""
         publish(store, FIRST, shards=2)
         reindex(store, index)
@@ -48,7 +48,7 @@ class VerificationContract:
         write(store, index, plan)
         return plan
 
-    def test_it_passes_what_is_right(self, store: ArtifactStore, index: VectorIndex, plan: Plan) -> None:
+    def test_it_passes_what_is_right(self, store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> None:
         verification = verify(store, index, plan)
         assert (verification.rows, verification.sampled, verification.golden) == (40, 40, 40)
 
@@ -56,7 +56,7 @@ class VerificationContract:
         ("row", "name"), [*((WRITTEN, name) for name in ELSE), pytest.param(LEFT, "title", id="left as it was")]
     )
     def test_other_metadata_is_found_and_named(
-        self, store: ArtifactStore, index: VectorIndex, plan: Plan, row: dict[str, Any], name: str
+        self, store: ArtifactStore, index: EpisodeIndex, plan: Plan, row: dict[str, Any], name: str
     ) -> None:
         first = require_live(store)
         index.upsert(MODEL, [record(row, **{name: ELSE[name]})])
@@ -74,7 +74,7 @@ class VerificationContract:
         assert repaired.action == "full"
         assert_settled(store, index, SECOND, repaired.snapshot_id)
 
-    def test_another_vector_is_found(self, store: ArtifactStore, index: VectorIndex, plan: Plan) -> None:
+    def test_another_vector_is_found(self, store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> None:
         """Also where it is so near that search would hardly tell."""
         near = record(WRITTEN)
         near.values[0, 0] += 1e-3
@@ -82,7 +82,7 @@ class VerificationContract:
         with pytest.raises(VerificationError, match=r"1 of 40 .*\(e0004: another vector than was encoded\)"):
             verify(store, index, plan)
 
-    def test_what_a_backend_cuts_is_no_difference(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_what_a_backend_cuts_is_no_difference(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         """Pinecone keeps a part of long texts; a verification that failed for them would fail for ever."""
         publish(
             store, [*FIRST, episode(40, title="ü" * 5_000, show_title="\N{HEADPHONE}" * 5_000, language="x" * 2_000)]
@@ -93,7 +93,7 @@ class VerificationContract:
         assert content(index) == expected(FIRST)
 
     def test_the_sample_is_bounded_and_mostly_of_what_was_written(
-        self, store: ArtifactStore, index: VectorIndex, plan: Plan, monkeypatch: pytest.MonkeyPatch
+        self, store: ArtifactStore, index: EpisodeIndex, plan: Plan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A million records cannot be read again; what was written last is likelier to be wrong than the rest."""
         monkeypatch.setattr(write_module, "SAMPLED_WRITTEN", 8)
@@ -111,16 +111,16 @@ class VerificationContract:
 
     @pytest.mark.parametrize("lost", [MISSES, MISSES + 1])
     def test_a_vector_that_does_not_find_itself_is_found(
-        self, store: ArtifactStore, index: VectorIndex, plan: Plan, monkeypatch: pytest.MonkeyPatch, lost: int
+        self, store: ArtifactStore, index: EpisodeIndex, plan: Plan, monkeypatch: pytest.MonkeyPatch, lost: int
     ) -> None:
         """It is there, and fetched; but search, which goes another way, does not give it."""
-        query = index.query
+        search = index.search_vectors
 
         def mislead(*arguments: Any) -> list[list[Hit]]:
-            answers = query(*arguments)
+            answers = search(*arguments)
             return [*([Hit("e0039", 0.9, hits[0].metadata)] for hits in answers[:lost]), *answers[lost:]]
 
-        monkeypatch.setattr(index, "query", mislead)
+        monkeypatch.setattr(index, "search_vectors", mislead)
         if lost > MISSES or index.finish(MODEL) == "exact":
             with pytest.raises(VerificationError, match=rf"{lost} of 40 vectors of m1 do not find themselves .* again"):
                 verify(store, index, plan)
@@ -128,11 +128,11 @@ class VerificationContract:
         else:
             assert verify(store, index, plan).golden == 40
 
-    def test_equal_vectors_may_find_each_other(self, store: ArtifactStore, index: VectorIndex) -> None:
+    def test_equal_vectors_may_find_each_other(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         """One text in many shows, as with networks that repeat an episode: which of them comes first says nothing."""
         twins = [FIRST[0] | {"episode_id": f"twin{number}", "podcast_id": f"p{number}"} for number in range(20)]
         publish(store, [*FIRST, *twins], shards=2)
         plan = reindex(store, index)
-        (hits,) = index.query(MODEL, np.stack([index.fetch(MODEL, ["twin7"])["twin7"].values]), 1)
+        (hits,) = index.search_vectors(MODEL, np.stack([index.fetch(MODEL, ["twin7"])["twin7"].values]), 1)
         assert hits[0].episode_id != "twin7", "else this test says nothing"
         assert_settled(store, index, [*FIRST, *twins], plan.snapshot_id)

@@ -13,7 +13,7 @@ import numpy as np
 from upath import UPath
 
 from include.index import live
-from include.index.contract import Metadata, Records, VectorIndex, Vectors
+from include.index.contract import Metadata, Records, EpisodeIndex, Vectors
 from include.index.lancedb import LanceIndex
 from include.index.plan import Plan, plan_reindex, read_journal, require_current
 from include.index.write import delete_withdrawn, prepare_namespace, texts_to_encode, upsert_shard, verify
@@ -45,7 +45,7 @@ def embed(store: ArtifactStore, plan: Plan, dimension: int = DIMENSION) -> list[
     return done
 
 
-def write(store: ArtifactStore, index: VectorIndex, plan: Plan, dimension: int = DIMENSION) -> None:
+def write(store: ArtifactStore, index: EpisodeIndex, plan: Plan, dimension: int = DIMENSION) -> None:
     """The steps between planning and verifying."""
     prepare_namespace(store, index, plan, dimension)
     embed(store, plan, dimension)
@@ -59,7 +59,7 @@ def write_live(store: ArtifactStore, pointer: live.LivePointer) -> None:
     store.write_json(pointer.model_dump(mode="json"), live.FILE)
 
 
-def activate(store: ArtifactStore, index: VectorIndex, plan: Plan) -> live.LivePointer:
+def activate(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> live.LivePointer:
     return live.activate(
         store,
         backend=index.backend,
@@ -72,7 +72,7 @@ def activate(store: ArtifactStore, index: VectorIndex, plan: Plan) -> live.LiveP
     )
 
 
-def reindex(store: ArtifactStore, index: VectorIndex, model: str = MODEL, dimension: int = DIMENSION) -> Plan:
+def reindex(store: ArtifactStore, index: EpisodeIndex, model: str = MODEL, dimension: int = DIMENSION) -> Plan:
     """A whole run, from planning to activation."""
     plan = plan_reindex(store, model_version=model, live=live.read_live(store))
     write(store, index, plan, dimension)
@@ -118,9 +118,9 @@ def record(row: Row, model: str = MODEL, **changes: Any) -> Records:
     return Records([key], embedding(row["content_hash"], model)[None], [replace(metadata, **changes)])
 
 
-def content(index: VectorIndex, namespace: str = MODEL) -> Content:
+def content(index: EpisodeIndex, namespace: str = MODEL) -> Content:
     """All that a namespace holds."""
-    hits = index.query(namespace, np.ones((1, DIMENSION), np.float32), 10_000)[0]
+    hits = index.search_vectors(namespace, np.ones((1, DIMENSION), np.float32), 10_000)[0]
     assert len(hits) == index.count(namespace)
     found = index.fetch(namespace, [hit.episode_id for hit in hits])
     assert {hit.episode_id: hit.metadata for hit in hits} == {key: stored.metadata for key, stored in found.items()}
@@ -131,7 +131,7 @@ def rounded(vector: Vectors) -> tuple[float, ...]:
     return tuple(np.round(vector.astype(float), 4).tolist())
 
 
-def assert_settled(store: ArtifactStore, index: VectorIndex, rows: Iterable[Row], snapshot_id: str) -> None:
+def assert_settled(store: ArtifactStore, index: EpisodeIndex, rows: Iterable[Row], snapshot_id: str) -> None:
     """The index, the pointer and the journal are those of an undisturbed run."""
     assert content(index) == expected(rows)
     pointer = live.require_live(store)

@@ -14,12 +14,12 @@ from include.index.contract import Filter, IndexMismatchError, NamespaceNotFound
 from include.index.pinecone import index as index_module
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.index import PineconeIndex
-from tests.include.index.contract import DIMENSION, VectorIndexContract, axis, ids_of, random_vectors, records
+from tests.include.index.contract import DIMENSION, EpisodeIndexContract, axis, ids_of, random_vectors, records
 from tests.include.index.pinecone.conftest import QUICK
 from tests.standins.pinecone import Fault, PineconeStandIn
 
 
-class TestPineconeIndex(VectorIndexContract):
+class TestPineconeIndex(EpisodeIndexContract):
     """The same contract as the embedded backend's, through the official client."""
 
     odd_ids = ("o'neil", '"quoted"', "back\\slash", "per%cent_", "with space", "a;b--c&d=e+f/g?h#i", "x" * 512)
@@ -63,10 +63,10 @@ def test_a_namespace_that_another_process_dropped_is_missed(
     filled: PineconeIndex, credentials: Credentials, wanted: Filter | None
 ) -> None:
     """Pinecone answers for it as for an empty one; search must not say that nothing was found."""
-    assert filled.query("ns", axis(0), 1)[0]
+    assert filled.search_vectors("ns", axis(0), 1)[0]
     PineconeIndex("podsearch", credentials, patience=QUICK).drop("ns")
     with pytest.raises(NamespaceNotFoundError, match="PODSEARCH_PINECONE_INDEX"):
-        filled.query("ns", axis(0), 1, wanted)
+        filled.search_vectors("ns", axis(0), 1, wanted)
 
 
 def test_counts_do_not_rest_on_stale_statistics(index: PineconeIndex, standin: PineconeStandIn) -> None:
@@ -102,7 +102,7 @@ def test_many_ids_are_listed_at_once(filled: PineconeIndex, standin: PineconeSta
 def test_many_queries_are_asked_at_once(filled: PineconeIndex, standin: PineconeStandIn) -> None:
     standin.latency, standin.at_once = 0.05, 0
     queries = random_vectors(100, seed=1)
-    answers = filled.query("ns", queries, 3)
+    answers = filled.search_vectors("ns", queries, 3)
     assert len(answers) == 100
     assert index_module.QUERIES_AT_ONCE / 2 < standin.at_once <= index_module.QUERIES_AT_ONCE
     held = filled.fetch("ns", list(filled.list_ids("ns")))
@@ -117,7 +117,7 @@ def test_search_goes_on_while_pinecone_is_busy(filled: PineconeIndex, standin: P
         Fault("query", status=503),
         Fault("query", hang_up=True),
     ]
-    assert all(filled.query("ns", random_vectors(8), 3))
+    assert all(filled.search_vectors("ns", random_vectors(8), 3))
 
 
 def test_search_that_fails_ends_at_once(filled: PineconeIndex, standin: PineconeStandIn) -> None:
@@ -125,7 +125,7 @@ def test_search_that_fails_ends_at_once(filled: PineconeIndex, standin: Pinecone
     standin.faults.append(Fault("query", status=403, times=10_000, message="quota"))
     standin.requests.clear()
     with pytest.raises(PermanentError, match="quota"):
-        filled.query("ns", random_vectors(2_000), 3)
+        filled.search_vectors("ns", random_vectors(2_000), 3)
     assert standin.count("query") < 1_000
 
 
@@ -140,7 +140,7 @@ def test_every_request_is_tried_again(filled: PineconeIndex, standin: PineconeSt
     assert len(filled.fetch("ns", ["e0001", "nobody"])) == 1
     filled.delete("ns", ["e0001"])
     assert filled.count("ns") == 249
-    assert len(filled.query("ns", axis(0), 5)[0]) == 5
+    assert len(filled.search_vectors("ns", axis(0), 5)[0]) == 5
     assert filled.namespaces() == ["ns"]
     assert standin.faults == []
 
@@ -179,7 +179,7 @@ def test_a_time_limit_ends_a_request(filled: PineconeIndex, standin: PineconeSta
     hasty = PineconeIndex("podsearch", credentials, patience=replace(QUICK, request=0.2, attempts=1))
     standin.faults.append(Fault("query", stall=10, times=10))
     with pytest.raises(RetryLaterError, match=r"searching ns: .*timed out"):
-        hasty.query("ns", axis(0), 1)
+        hasty.search_vectors("ns", axis(0), 1)
 
 
 def test_the_key_is_in_no_message_and_no_log(standin: PineconeStandIn, caplog: pytest.LogCaptureFixture) -> None:
@@ -233,4 +233,4 @@ def test_hits_of_a_namespace_are_of_its_model_only(index: PineconeIndex) -> None
         index.upsert(
             namespace, [records([f"{namespace}-{name}" for name in "ab"], axis(0, 1), model_version=namespace)]
         )
-    assert ids_of(index.query("m1", axis(0), 5)[0]) == ["m1-a", "m1-b"]
+    assert ids_of(index.search_vectors("m1", axis(0), 5)[0]) == ["m1-a", "m1-b"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.index.contract import VectorIndex
+from include.index.contract import EpisodeIndex
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.index import PineconeIndex
 from tests.include.index.pinecone.conftest import QUICK
@@ -13,5 +13,5 @@ class TestPineconeVerification(VerificationContract):
     """On Pinecone, through the real client."""
 
     @pytest.fixture
-    def index(self, credentials: Credentials) -> VectorIndex:
+    def index(self, credentials: Credentials) -> EpisodeIndex:
         return PineconeIndex("podsearch", credentials, patience=QUICK)

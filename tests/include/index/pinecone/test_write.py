@@ -173,7 +173,7 @@ def test_a_change_of_metadata_alone_is_waited_for(index: PineconeIndex, standin:
     index.upsert("ns", [records(NAMES, VALUES)])
     standin.lag = 0.2
     index.upsert("ns", [records(NAMES, VALUES, title="Edited")])
-    assert {hit.metadata.title for hit in index.query("ns", VALUES[:1], COUNT)[0]} == {"Edited"}
+    assert {hit.metadata.title for hit in index.search_vectors("ns", VALUES[:1], COUNT)[0]} == {"Edited"}
 
 
 def test_a_batch_that_cannot_be_made_waits_for_what_was_sent(index: PineconeIndex, standin: PineconeStandIn) -> None:
@@ -193,5 +193,5 @@ def test_metadata_that_is_too_long_is_written_cut(index: PineconeIndex, caplog: 
     caplog.set_level(logging.WARNING)
     long = metadata(title="ü" * 50_000, show_title="\x01" * 50_000)
     index.upsert("ns", [Records(["a"], VALUES[:1], [long])])
-    (hits,) = index.query("ns", VALUES[:1], 1, {"title": long.title})
+    (hits,) = index.search_vectors("ns", VALUES[:1], 1, {"title": long.title})
     assert hits[0].metadata.title == "ü" * 512
