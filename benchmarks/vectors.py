@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.pinecone_server import INDEX, Server, served
 from benchmarks.processes import run
-from include.index.contract import Metadata, Records, EpisodeIndex, Vectors
+from include.index.contract import EpisodeIndex, Metadata, Records, Vectors
 
 if TYPE_CHECKING:
     from include.index.contract import Hit

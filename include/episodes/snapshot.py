@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,7 +24,18 @@ QUARANTINE_FILE = "quarantine.parquet"
 NOTHING = "nothing"
 MAX_PUBLICATIONS = 1_000
 """How many are remembered: a snapshot a night for almost three years."""
-INDEXED = ("content_hash", "title", "show_title", "language", "published_at")
+INDEXED = (
+    "content_hash",
+    "podcast_id",
+    "title",
+    "show_title",
+    "description",
+    "categories",
+    "language",
+    "published_at",
+    "duration_seconds",
+    "audio_url",
+)
 """Columns that the index holds, as a vector or as metadata: a change in one of them changes the episode's record."""
 
 
@@ -277,14 +288,21 @@ def difference(store: ArtifactStore, previous: str | None, snapshot_id: str) -> 
 
 
 def _records(store: ArtifactStore, snapshot_id: str, shards: Sequence[int] | None) -> pa.Table:
-    return read(store, snapshot_id, columns=["episode_id", *INDEXED], shards=shards).combine_chunks()
+    """Ids, hashes of the texts, and hashes of the whole records: what they are compared by, and little to hold."""
+    table = read(store, snapshot_id, columns=["episode_id", *INDEXED], shards=shards)
+    records = pl.from_arrow(table.select(INDEXED))
+    assert isinstance(records, pl.DataFrame)
+    # Of 64 bits, and the same within a process only, which is all that a comparison needs.
+    hashes = records.hash_rows(seed=0).to_arrow()
+    return table.select(["episode_id", "content_hash"]).append_column("record", hashes).combine_chunks()
 
 
 class _Found:
-    """What was found out about two snapshots so far; ``added`` and ``removed`` are records."""
+    """What was found out about two snapshots so far; ``added`` and ``removed`` are as :func:`_records` gives them."""
 
     def __init__(self) -> None:
-        empty = pa.schema([EPISODES.field(name) for name in ("episode_id", *INDEXED)]).empty_table()
+        names = [EPISODES.field(name) for name in ("episode_id", "content_hash")]
+        empty = pa.schema([*names, pa.field("record", pa.uint64())]).empty_table()
         self.added, self.removed = empty, empty
         self.changed: list[str] = []
         self.reembedded: list[str] = []
@@ -298,10 +316,10 @@ class _Found:
         gone = pc.invert(pc.is_in(old["episode_id"], value_set=new["episode_id"]))
         self.removed = pa.concat_tables([self.removed, old.filter(gone)])
         before, after = old.take(places.drop_null()), new.filter(here)
-        differs = {name: _differ(before[name], after[name]) for name in INDEXED}
-        changed = functools.reduce(pc.or_, differs.values())
+        changed = pc.not_equal(before["record"], after["record"])
         self.changed += after["episode_id"].filter(changed).to_pylist()
-        self.reembedded += after["episode_id"].filter(differs["content_hash"]).to_pylist()
+        embedded_anew = pc.not_equal(before["content_hash"], after["content_hash"])
+        self.reembedded += after["episode_id"].filter(embedded_anew).to_pylist()
         self.kept += len(after)
 
     def settle(self) -> None:
@@ -310,9 +328,3 @@ class _Found:
         if len(old) and len(new):
             self.added, self.removed = new.slice(0, 0), old.slice(0, 0)
             self.compare(old, new)
-
-
-def _differ(before: pa.ChunkedArray, after: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Whether values differ; nulls are equal to each other."""
-    one_null = pc.xor(pc.is_null(before), pc.is_null(after))
-    return pc.or_(one_null, pc.fill_null(pc.not_equal(before, after), False))

@@ -118,6 +118,14 @@ Filter = Mapping[str, str | Period | Length]
 ``duration_seconds`` within a :class:`Length`."""
 
 
+def no_filter(name: str, wanted: str | Period | Length) -> ValueError:
+    """The error of a filter that there is not."""
+    return ValueError(
+        f"There is no filter by {name!r} and {wanted!r}: {', '.join(TEXT_FILTERS)} take a text, published_at a Period, "
+        "duration_seconds a Length."
+    )
+
+
 @dataclass(frozen=True)
 class Hit:
     """One result of a search; ``score`` is the cosine similarity, or the BM25 score of its words."""

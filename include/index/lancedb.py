@@ -1,33 +1,40 @@
 """The embedded backend: LanceDB, one table a namespace.
 
-Search is exact up to :data:`EXACT_ROWS` rows, where a scan is fast enough, by IVF_HNSW_SQ up to :data:`HNSW_ROWS`, and
-by IVF_SQ above, which is built in a fraction of the time and memory. LanceDB's threads do not survive a fork: open it
-inside the process that uses it.
+Vectors are searched exactly up to :data:`EXACT_ROWS` rows, where a scan is fast enough, by IVF_HNSW_SQ up to
+:data:`HNSW_ROWS`, and by IVF_SQ above, which is built in a fraction of the time and memory. Words are searched by BM25
+in one column that joins all of :data:`SEARCHED`: it found more than the best of four columns, whatever their weights
+(benchmarks/RESULTS.md). LanceDB's threads do not survive a fork: open it inside the process that uses it.
 """
 
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, timedelta
 from typing import Any, cast
 
 import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.index import BTree, HnswSq, IvfSq
+from lancedb.index import FTS, BTree, HnswSq, IvfSq
+from lancedb.query import MatchQuery
 
 from include.index.contract import (
+    SEARCHED,
+    TEXT_FILTERS,
     Filter,
     Hit,
     IndexMismatchError,
+    Length,
     Metadata,
     NamespaceNotFoundError,
     Period,
     Records,
     Stored,
     Vectors,
+    no_filter,
 )
 
 log = logging.getLogger(__name__)
@@ -46,8 +53,17 @@ KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 """Marks the column that LanceDB compares writes by that were made at the same time; else both would add their rows for
 one id, and nothing could take one of them away."""
 EXACT, HNSW, IVF = "exact", "IVF_HNSW_SQ", "IVF_SQ"
-METADATA = ["title", "show_title", "language", "published_at", "content_hash", "model_version"]
-FILTERS = [name for name in METADATA if name != "published_at"]
+METADATA = [field.name for field in fields(Metadata)]
+WORDS = "words"
+TOKENS = FTS(
+    base_tokenizer="icu",  # which knows where words end in Chinese, Japanese and Thai, too
+    stem=True,  # of English, which no other language was measured to suffer from
+    language="English",
+    remove_stop_words=False,
+    ascii_folding=True,
+    lower_case=True,
+    with_position=False,
+)
 
 
 class LanceIndex:
@@ -74,8 +90,11 @@ class LanceIndex:
             raise IndexMismatchError(
                 f"{namespace} holds vectors of {_dimension(table)} dimensions, not of the model's {dimension}."
             )
-        if not table.list_indices():
+        indexed = {column for index in table.list_indices() for column in index.columns}
+        if "id" not in indexed:
             table.create_index("id", config=BTree())
+        if WORDS not in indexed:
+            table.create_index(WORDS, config=TOKENS)
 
     def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
         table = self._table(namespace)
@@ -99,9 +118,8 @@ class LanceIndex:
     def search_vectors(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
         hits: list[list[Hit]] = [[] for _ in vectors]
         table = self._table(namespace)
-        where = " AND ".join(_condition(key, value) for key, value in (filter or {}).items())
-        if k < 1:
-            raise ValueError("Ask for at least one result.")
+        where = _where(filter)
+        _check_k(k)
         if len(vectors) and vectors.shape[1:] != (_dimension(table),):
             raise IndexMismatchError(
                 f"{namespace} holds vectors of {_dimension(table)} dimensions; asked with shape {vectors.shape}."
@@ -109,7 +127,7 @@ class LanceIndex:
         rows = table.count_rows()
         if not len(vectors) or not rows:
             return hits
-        search = table.search(vectors).distance_type("cosine").limit(k).select(["id", *METADATA, "_distance"])
+        search = table.search(vectors).distance_type("cosine").limit(k).select([*_columns(table), "_distance"])
         kind = _kind(table)
         if kind == HNSW:
             search = search.ef(max(EF, k * REFINE)).refine_factor(REFINE)
@@ -121,14 +139,33 @@ class LanceIndex:
             search = search.where(where)
         for row in search.to_arrow().to_pylist():
             hits[row.get("query_index", 0)].append(Hit(row["id"], 1.0 - row["_distance"], _metadata(row)))
-        return [sorted(own, key=lambda hit: (-hit.score, hit.episode_id)) for own in hits]
+        return [_best_first(own) for own in hits]
+
+    def search_words(
+        self, namespace: str, queries: Sequence[str], k: int, filter: Filter | None = None
+    ) -> list[list[Hit]]:
+        table = self._table(namespace)
+        where = _where(filter)
+        _check_k(k)
+        if WORDS not in table.schema.names:
+            return [[] for _ in queries]
+        columns = [*_columns(table), "_score"]
+
+        def ask(query: str) -> list[Hit]:
+            search = table.search(MatchQuery(folded(query), WORDS), query_type="fts").limit(k).select(columns)
+            if where:
+                search = search.where(where)
+            rows = search.to_arrow().to_pylist()
+            return _best_first([Hit(row["id"], row["_score"], _metadata(row)) for row in rows])
+
+        return [ask(query) for query in queries]
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Stored]:
         if not ids:
             return {}
         wanted = f"id IN ({', '.join(_quote(key) for key in ids)})"
-        columns = ["id", "vector", *METADATA]
-        found = self._table(namespace).search().where(wanted).select(columns).limit(len(ids)).to_arrow()
+        table = self._table(namespace)
+        found = table.search().where(wanted).select(["vector", *_columns(table)]).limit(len(ids)).to_arrow()
         return {row["id"]: Stored(np.asarray(row["vector"], np.float32), _metadata(row)) for row in found.to_pylist()}
 
     def kept(self, metadata: Metadata) -> Metadata:
@@ -199,6 +236,12 @@ def _schema(dimension: int) -> pa.Schema:
             pa.field("published_at", pa.timestamp("s", tz="UTC")),
             pa.field("content_hash", pa.string()),
             pa.field("model_version", pa.string()),
+            pa.field("podcast_id", pa.string()),
+            pa.field("description", pa.string()),
+            pa.field("categories", pa.string()),
+            pa.field("duration_seconds", pa.int32()),
+            pa.field("audio_url", pa.string()),
+            pa.field(WORDS, pa.string()),
         ]
     )
 
@@ -209,29 +252,53 @@ def _rows(batch: Records, dimension: int) -> pa.Table:
         "id": pa.array(batch.ids, pa.string()),
         "vector": pa.FixedSizeListArray.from_arrays(flat, dimension),
         **{name: [getattr(item, name) for item in batch.metadata] for name in METADATA},
+        WORDS: [folded("\n".join(filter(None, (getattr(item, name) for name in SEARCHED)))) for item in batch.metadata],
     }
     return pa.table(columns, schema=_schema(dimension))
 
 
+def folded(text: str) -> str:
+    """A text whose words are compared: composed, and with plain letters for those of full width. The index itself folds
+    case and accents, of records and queries alike."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def _columns(table: Any) -> list[str]:
+    """Those of a hit, as far as a namespace has them."""
+    return ["id", *(name for name in METADATA if name in table.schema.names)]
+
+
 def _metadata(row: dict[str, Any]) -> Metadata:
-    published = row["published_at"]
-    return Metadata(
-        **{name: row[name] for name in METADATA if name != "published_at"},
-        published_at=published.astimezone(UTC) if published else None,
-    )
+    published = row.get("published_at")
+    values = {name: row[name] for name in METADATA if name in row}
+    return Metadata(**values | {"published_at": published.astimezone(UTC) if published else None})
 
 
-def _condition(name: str, wanted: str | Period) -> str:
-    if name in FILTERS and isinstance(wanted, str):
+def _best_first(hits: list[Hit]) -> list[Hit]:
+    return sorted(hits, key=lambda hit: (-hit.score, hit.episode_id))
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError("Ask for at least one result.")
+
+
+def _where(wanted: Filter | None) -> str:
+    return " AND ".join(_condition(name, value) for name, value in (wanted or {}).items())
+
+
+def _condition(name: str, wanted: str | Period | Length) -> str:
+    if name in TEXT_FILTERS and isinstance(wanted, str):
         return f"{name} = {_quote(wanted)}"
     if name == "published_at" and isinstance(wanted, Period):
-        limits = ((">=", wanted.since), ("<", wanted.until))
+        moments = ((">=", wanted.since), ("<", wanted.until))
         return " AND ".join(
-            f"{name} {sign} timestamp '{moment.astimezone(UTC).isoformat()}'" for sign, moment in limits if moment
+            f"{name} {sign} timestamp '{moment.astimezone(UTC).isoformat()}'" for sign, moment in moments if moment
         )
-    raise ValueError(
-        f"There is no filter by {name!r} and {wanted!r}: {', '.join(FILTERS)} take a text, published_at a Period."
-    )
+    if name == "duration_seconds" and isinstance(wanted, Length):
+        bounds = ((">=", wanted.shortest), ("<", wanted.longest))
+        return " AND ".join(f"{name} {sign} {int(bound)}" for sign, bound in bounds if bound is not None)
+    raise no_filter(name, wanted)
 
 
 def _quote(value: str) -> str:

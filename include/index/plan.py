@@ -12,22 +12,21 @@ worker that was given up, is refused.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from include.episodes import snapshot
 from include.errors import OvertakenError, PermanentError
+from include.index.contract import FORMAT, EpisodeIndex
 from include.index.live import LivePointer, read_live, require_seen
 from include.storage import ArtifactStore, digest
-
-if TYPE_CHECKING:
-    from include.index.contract import EpisodeIndex
 
 log = logging.getLogger(__name__)
 
 FOLDER = "reindex"
 JOURNALS = "namespaces"
+_SUFFIX = f"-format{FORMAT}"
 
 Action = Literal["nothing", "difference", "full"]
 
@@ -103,8 +102,13 @@ class UnverifiedPlanError(PermanentError):
 
 
 def namespace_of(model_version: str) -> str:
-    """The namespace of a model: one each, so that vectors of two models never meet."""
-    return model_version
+    """The namespace of a model: one each, so that vectors of two models never meet, nor records of two formats."""
+    return f"{model_version}{_SUFFIX}"
+
+
+def model_of(namespace: str) -> str:
+    """The model whose namespace it is; one of an earlier format has the model's own name."""
+    return namespace.removesuffix(_SUFFIX)
 
 
 def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer | None) -> Plan:

@@ -6,7 +6,7 @@ import logging
 
 from include.index.contract import EpisodeIndex
 from include.index.live import read_live
-from include.index.plan import forget
+from include.index.plan import forget, model_of
 from include.retriever.registry import FOLDER as MODELS
 from include.retriever.registry import load_manifest
 from include.storage import ArtifactStore
@@ -24,8 +24,8 @@ def retire(store: ArtifactStore, index: EpisodeIndex, *, keep: int) -> list[str]
         return []
     needed = [live.namespace, *([live.previous.namespace] if live.previous else [])]
     others = sorted(
-        (name for name in index.namespaces() if name not in needed and store.is_complete(MODELS, name)),
-        key=lambda name: load_manifest(store, name).registered_at,
+        (name for name in index.namespaces() if name not in needed and store.is_complete(MODELS, model_of(name))),
+        key=lambda name: load_manifest(store, model_of(name)).registered_at,
         reverse=True,
     )
     dropped = others[max(0, keep - len(set(needed))) :]

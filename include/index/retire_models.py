@@ -11,7 +11,7 @@ import logging
 
 from include.index.contract import EpisodeIndex
 from include.index.live import read_live
-from include.index.plan import namespace_of
+from include.index.plan import model_of
 from include.retriever.encode import FOLDER as EMBEDDINGS
 from include.retriever.registry import FOLDER as MODELS
 from include.retriever.registry import ModelManifest, model_folder, registered
@@ -58,13 +58,13 @@ def _unneeded(store: ArtifactStore, index: EpisodeIndex, keep: int) -> list[Mode
     if pointer is None or live is None:
         return []
     needed = {pointer.model_version, pointer.previous.model_version if pointer.previous else None}
-    namespaces = set(index.namespaces())
+    indexed = {model_of(name) for name in index.namespaces()}
     trained = [manifest for manifest in versions if manifest.kind == "fine-tuned"]
     return [
         manifest
         for manifest in trained[keep:]
         if manifest.version not in needed
-        and namespace_of(manifest.version) not in namespaces
+        and manifest.version not in indexed
         and manifest.registered_at < live.registered_at
     ]
 

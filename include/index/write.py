@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.index.contract import Metadata, Records, Stored, EpisodeIndex, Vectors
+from include.index.contract import EpisodeIndex, Metadata, Records, Stored, Vectors
 from include.index.plan import (
     OutdatedPlanError,
     Plan,
@@ -49,9 +49,14 @@ SAMPLED_OTHERS = 200
 CLOSE = 1e-5
 """Between a number that was encoded and the one that is kept: Pinecone's travel with seven decimals."""
 GOLDEN = 100
-"""Sampled vectors that are asked as queries."""
+"""Sampled records whose vectors, and whose words, are asked as queries."""
 MISSES = 1
 """Of these, that an approximate index may not find: to a point in a graph there need not be a path."""
+WORDS_K = 10
+WORDS_CHARS = 300
+WORDS_FOUND = 0.9
+"""Share of records that the beginning of their own text must find among the first :data:`WORDS_K`, at the least: the
+parts of a serial have all their words in common."""
 EQUAL = 1 - 1e-4
 """Cosine from which two vectors are the same to search: equal texts, and rounding."""
 NAMED = 3
@@ -171,7 +176,8 @@ def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verificatio
     """Hold the namespace against the snapshot: every id; vectors and metadata of a sample; and what search finds.
 
     The sample has up to :data:`SAMPLED_WRITTEN` of the records that the plan wrote, and :data:`SAMPLED_OTHERS` others.
-    Some of its vectors are asked as queries: each must find itself first, or another that is equal to it.
+    Some of its vectors are asked as queries: each must find itself first, or another that is equal to it. So are the
+    words of the same records, which must nearly all be among the first that are found.
 
     :raises VerificationError: they differ; the next run then builds the namespace in full.
     :raises OutdatedPlanError: the namespace was planned anew since.
@@ -183,6 +189,7 @@ def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verificatio
         _verify_ids(index, plan.namespace, set(ids))
         compared = _verify_records(store, index, plan, _sampled(store, plan, ids))
         golden = _verify_search(index, plan, kind, compared)
+        _verify_words(index, plan, compared)
     except VerificationError:
         distrust(store, plan)
         raise
@@ -288,6 +295,27 @@ def _verify_search(index: EpisodeIndex, plan: Plan, kind: str, compared: Mapping
             f"queries ({', '.join(lost[:NAMED])}). {REMEDY}"
         )
     return len(golden)
+
+
+def _verify_words(index: EpisodeIndex, plan: Plan, compared: Mapping[str, Stored]) -> None:
+    """Ask the words with which some records begin as queries."""
+    golden = list(compared)[:GOLDEN]
+    queries = [_beginning(compared[key].metadata) for key in golden]
+    answers = index.search_words(plan.namespace, queries, WORDS_K)
+    lost = [
+        key
+        for key, query, hits in zip(golden, queries, answers, strict=True)
+        if not any(hit.episode_id == key or _beginning(hit.metadata) == query for hit in hits)
+    ]
+    if len(lost) > (1 - WORDS_FOUND) * len(golden):
+        raise VerificationError(
+            f"{len(lost)} of {len(golden)} records of {plan.namespace} are not found by their own words "
+            f"({', '.join(lost[:NAMED])}). {REMEDY}"
+        )
+
+
+def _beginning(metadata: Metadata) -> str:
+    return " ".join([metadata.title, metadata.show_title, metadata.description or ""])[:WORDS_CHARS]
 
 
 @contextmanager

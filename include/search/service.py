@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from include.index.contract import Filter, Hit, EpisodeIndex
+from include.index.contract import EpisodeIndex, Filter, Hit
 from include.index.live import LivePointer, require_live
 from include.retriever.encoders.contract import Encoder
 from include.retriever.encoders.opening import Engine, open_encoder

@@ -136,6 +136,13 @@ class PineconeIndex:
             self._open(namespace)
         return answers
 
+    def search_words(
+        self, namespace: str, queries: Sequence[str], k: int, filter: Filter | None = None
+    ) -> list[list[Hit]]:
+        """An index of vectors alone has no words."""
+        self._open(namespace)
+        return [[] for _ in queries]
+
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Stored]:
         client = self._open(namespace).client
 

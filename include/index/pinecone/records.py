@@ -12,7 +12,7 @@ import orjson
 from pinecone import Vector
 
 from include.errors import PermanentError
-from include.index.contract import Filter, Metadata, Period, Records, Stored
+from include.index.contract import Filter, Length, Metadata, Period, Records, Stored
 
 REQUEST_BYTES = 2_000_000
 REQUEST_RECORDS = 1_000
@@ -116,7 +116,7 @@ def expression(wanted: Filter | None) -> dict[str, dict[str, str | float]] | Non
     return {name: _condition(name, value) for name, value in wanted.items()} if wanted else None
 
 
-def _condition(name: str, wanted: str | Period) -> dict[str, str | float]:
+def _condition(name: str, wanted: str | Period | Length) -> dict[str, str | float]:
     if name in TEXTS and isinstance(wanted, str):
         return {"$eq": cut(wanted)}
     if name == "published_at" and isinstance(wanted, Period):

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from include.index.contract import (
+    EpisodeIndex,
     Hit,
     IndexMismatchError,
+    Length,
     Metadata,
     NamespaceNotFoundError,
     Period,
     Records,
-    EpisodeIndex,
     Vectors,
 )
 
@@ -115,6 +116,7 @@ class EpisodeIndexContract:
             lambda: index.upsert("gone", [records("a", axis(0))]),
             lambda: index.delete("gone", ["a"]),
             lambda: index.search_vectors("gone", axis(0), 1),
+            lambda: index.search_words("gone", ["x"], 1),
             lambda: index.fetch("gone", ["a"]),
             lambda: index.count("gone"),
             lambda: list(index.list_ids("gone")),
@@ -276,24 +278,127 @@ class EpisodeIndexContract:
         with pytest.raises(ValueError, match="no filter by"):
             index.search_vectors("ns", axis(0), 3, {"language": Period(since=days["b"])})
 
+    def test_a_length_begins_with_its_shortest_and_ends_before_its_longest(self, index: EpisodeIndex) -> None:
+        index.create("ns", DIMENSION)
+        lengths = [metadata(duration_seconds=seconds) for seconds in (0, 600, 1_200, None)]
+        index.upsert("ns", [Records(list("abcd"), random_vectors(4), lengths)])
+
+        def found(length: Length) -> list[str]:
+            return sorted(ids_of(index.search_vectors("ns", axis(0), 4, {"duration_seconds": length})[0]))
+
+        assert found(Length(600, 1_200)) == ["b"]
+        assert found(Length(shortest=600)) == ["b", "c"]
+        assert found(Length(longest=600)) == ["a"]
+        with pytest.raises(ValueError, match="lower or an upper"):
+            Length()
+        with pytest.raises(ValueError, match="no filter by"):
+            index.search_vectors("ns", axis(0), 3, {"published_at": Length(1)})
+
+    # Words
+
+    @pytest.fixture
+    def library(self, index: EpisodeIndex) -> EpisodeIndex:
+        """The namespace ``ns`` with five episodes, each with words of its own in another field."""
+        index.create("ns", DIMENSION)
+        texts = [
+            metadata(title="Owls at night", show_title="Birds"),
+            metadata(title="One", show_title="The café of Zürich", language="German"),
+            metadata(title="Two", description="Why glaciers melt, and where to", podcast_id="p2"),
+            metadata(title="Three", categories="Science Fiction"),
+            metadata(title="日本の歴史について", language="Japanese"),
+        ]
+        index.upsert("ns", [Records(list("abcde"), axis(0, 1, 2, 3, 4), texts)])
+        index.finish("ns")
+        return index
+
+    @pytest.mark.parametrize(
+        ("query", "right"),
+        [("owls", "a"), ("OWLS", "a"), ("zürich", "b"), ("glaciers", "c"), ("fiction", "d"), ("歴史", "e")],
+    )
+    def test_words_are_found_in_every_field(self, library: EpisodeIndex, query: str, right: str) -> None:
+        assert ids_of(library.search_words("ns", [query], 3)[0]) == [right]
+
+    def test_one_of_the_words_is_enough_and_more_are_better(self, library: EpisodeIndex) -> None:
+        ((first, second, *_),) = library.search_words("ns", ["owls that melt glaciers in science"], 3)
+        assert first.episode_id == "c"
+        assert first.score > second.score > 0
+        assert first.metadata.description == "Why glaciers melt, and where to"
+
+    def test_several_queries_are_answered_in_their_order(self, library: EpisodeIndex) -> None:
+        answers = library.search_words("ns", ["glaciers", "nothing has xyzzy", "owls"], 3)
+        assert [ids_of(hits) for hits in answers] == [["c"], [], ["a"]]
+        assert library.search_words("ns", [], 3) == []
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            '"owls',
+            "owls)",
+            "title:owls",
+            "owls^9",
+            "owls~",
+            "-owls",
+            "NOT owls",
+            "owls AND",
+            "+owls*",
+            "owls \\",
+            "{owls]",
+        ],
+    )
+    def test_no_sign_in_a_query_means_anything(self, library: EpisodeIndex, query: str) -> None:
+        assert ids_of(library.search_words("ns", [query], 3)[0])[0] == "a"
+
+    @pytest.mark.parametrize("query", ["", "   ", "?!", '"', "🎧", "\x00"])
+    def test_a_query_without_words_finds_nothing(self, library: EpisodeIndex, query: str) -> None:
+        assert library.search_words("ns", [query], 3) == [[]]
+
+    def test_words_are_filtered_before_the_best_are_taken(self, library: EpisodeIndex) -> None:
+        library.upsert("ns", [records([f"near{number}" for number in range(20)], random_vectors(20), title="Glaciers")])
+        library.finish("ns")
+        assert ids_of(library.search_words("ns", ["glaciers"], 1, {"podcast_id": "p2"})[0]) == ["c"]
+        assert library.search_words("ns", ["glaciers"], 1, {"language": "Thai"}) == [[]]
+        with pytest.raises(ValueError, match="no filter by"):
+            library.search_words("ns", ["glaciers"], 1, {"description": "x"})
+        with pytest.raises(ValueError, match="at least one"):
+            library.search_words("ns", ["glaciers"], 0)
+
+    @pytest.mark.parametrize("finished", [False, True])
+    def test_words_follow_what_is_written(self, library: EpisodeIndex, finished: bool) -> None:
+        library.upsert("ns", [records("af", axis(0, 5), title="Bears by day")])
+        library.delete("ns", ["c"])
+        if finished:
+            library.finish("ns")
+        assert library.search_words("ns", ["owls", "glaciers"], 3) == [[], []]
+        assert ids_of(library.search_words("ns", ["bears"], 3)[0]) == ["a", "f"], "equal scores come by id"
+
     def test_metadata_comes_back_as_it_was_given(self, index: EpisodeIndex) -> None:
         index.create("ns", DIMENSION)
         given = [
             metadata(title="Über 日本 🎧 'quotes' \"and\" <b>\n\ttabs", show_title="‮Right to left"),
             metadata(language=None, published_at=None),
             metadata(title="", published_at=datetime(1969, 7, 20, 20, 17, tzinfo=UTC)),
+            metadata(
+                podcast_id="p1",
+                description="First.\n\nSecond <i>& third</i>",
+                categories="Arts|Science",
+                duration_seconds=0,
+                audio_url="https://example.org/a.mp3?x=1&y=2",
+            ),
         ]
-        index.upsert("ns", [Records(list("abc"), axis(0, 1, 2), given)])
-        answers = index.search_vectors("ns", axis(0, 1, 2), 1)
+        index.upsert("ns", [Records(list("abcd"), axis(0, 1, 2, 3), given)])
+        answers = index.search_vectors("ns", axis(0, 1, 2, 3), 1)
         assert [hits[0].metadata for hits in answers] == given
-        assert [index.fetch("ns", [key])[key].metadata for key in "abc"] == given
+        assert [index.fetch("ns", [key])[key].metadata for key in "abcd"] == given
         assert answers[0][0].metadata.published_at is not None
 
     def test_what_is_kept_of_metadata_is_known_before(self, index: EpisodeIndex) -> None:
         """Verification compares with it: whatever a backend cuts is no difference."""
         index.create("ns", DIMENSION)
         long = metadata(
-            title="ü" * 5_000, show_title="日本" * 5_000, published_at=datetime(2017, 12, 1, 1, 2, 3, 999_999, UTC)
+            title="ü" * 5_000,
+            show_title="日本" * 5_000,
+            description="日本語 " * 9_000,
+            published_at=datetime(2017, 12, 1, 1, 2, 3, 999_999, UTC),
         )
         index.upsert("ns", [Records(["a"], axis(0), [long])])
         assert index.fetch("ns", ["a"])["a"].metadata == index.kept(long)

@@ -24,6 +24,7 @@ from tests.include.index.crashes import (
 )
 from tests.include.index.workshop import (
     MODEL,
+    NAMESPACE,
     Fuse,
     Killed,
     MortalIndex,
@@ -61,7 +62,7 @@ def test_one_killed_run_after_another(tmp_path: Path, seed: int) -> None:
             except Killed:
                 continue
         if draw.random() < 0.3:
-            index.drop(MODEL)
+            index.drop(NAMESPACE)
             plan = plan_reindex(store, model_version=MODEL, live=live.read_live(store))
             if plan.action != "full":
                 with pytest.raises(write.LostNamespaceError):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from include.index import lancedb as module
-from include.index.contract import IndexMismatchError, EpisodeIndex, Vectors
+from include.index.contract import EpisodeIndex, IndexMismatchError, Vectors
 from include.index.lancedb import LanceIndex
 from tests.include.index.contract import (
     DIMENSION,
     EpisodeIndexContract,
     axis,
     ids_of,
+    metadata,
     random_vectors,
     records,
 )
@@ -154,6 +155,40 @@ def test_a_namespace_of_an_earlier_release_is_kept(tmp_path: Path, monkeypatch: 
     index.upsert("ns", [records("bc", axis(2, 3))])
     assert sorted(index.list_ids("ns")) == ["a", "b", "c"]
     assert np.allclose(index.fetch("ns", ["b"])["b"].values, axis(2)[0])
+
+
+def test_a_namespace_of_the_first_format_is_still_searched(tmp_path: Path) -> None:
+    """It has no words, and less to show, until the next run replaces it."""
+    index = LanceIndex(str(tmp_path))
+    index.create("new", DIMENSION)
+    index.upsert("new", [records("ab", axis(0, 1), description="Long")])
+    table = index._database.open_table("new").to_arrow()
+    first = ["id", "vector", "title", "show_title", "language", "published_at", "content_hash", "model_version"]
+    index._database.create_table("old", table.select(first))
+    (hits,) = index.search_vectors("old", axis(1), 1, {"language": "English"})
+    assert (hits[0].episode_id, hits[0].metadata) == ("b", metadata())
+    assert index.fetch("old", ["a"])["a"].metadata == metadata()
+    assert index.search_words("old", ["long", "title"], 3) == [[], []]
+    index.finish("old")
+    assert index.count("old") == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        ("full width", "ＦＵＬＬ ＷＩＤＴＨ"),
+        ("cafe", "Café"),
+        ("CAFÉ", "cafe\u0301"),
+        ("viet nam", "Việt Nam"),
+        ("running", "She runs"),
+    ],
+)
+def test_words_are_compared_without_regard_to_how_they_are_written(tmp_path: Path, query: str, title: str) -> None:
+    index = LanceIndex(str(tmp_path))
+    index.create("ns", DIMENSION)
+    index.upsert("ns", [records("a", axis(0), title=title), records("b", axis(1), title="Something else")])
+    index.finish("ns")
+    assert ids_of(index.search_words("ns", [query], 1)[0]) == ["a"]
 
 
 @pytest.mark.parametrize("left_behind", [".", "_versions", "_transactions"])

@@ -16,6 +16,7 @@ from include.index.plan import (
     forget_lost,
     load_change,
     load_plan,
+    namespace_of,
     note_seconds,
     plan_reindex,
     read_journal,
@@ -27,6 +28,7 @@ from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import (
     MODEL,
+    NAMESPACE,
     RecordingIndex,
     content,
     embed,
@@ -110,13 +112,13 @@ class TestPlan:
         publish(store, ROWS)
         reindex(store, index)
         plan = plan_of(store, "m2")
-        assert (plan.action, plan.namespace, plan.added) == ("full", "m2", 60)
+        assert (plan.action, plan.namespace, plan.added) == ("full", namespace_of("m2"), 60)
 
-    def test_an_edit_that_shows_nowhere_writes_nothing(self, store: ArtifactStore, index: EpisodeIndex) -> None:
+    def test_a_snapshot_of_the_same_episodes_writes_nothing(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         """But goes live: the pointer names the snapshot that search's answers are from."""
         publish(store, ROWS)
         reindex(store, index)
-        publish(store, [episode(0, duration_seconds=1), *ROWS[1:]])
+        publish(store, ROWS, source="v2")
         plan = plan_of(store)
         assert (plan.action, plan.shards, plan.unchanged) == ("difference", [], 60)
 
@@ -154,18 +156,18 @@ class TestPlan:
 
 class TestJournal:
     def test_it_names_every_snapshot_until_one_is_verified(self, store: ArtifactStore, index: EpisodeIndex) -> None:
-        assert read_journal(store, MODEL).states == [None]
+        assert read_journal(store, NAMESPACE).states == [None]
         ids: list[str] = []
         for number in range(3):
             ids.append(publish(store, ROWS[number:]).snapshot_id)
             plan = plan_of(store)
             begin_write(store, plan, index.name)
             begin_write(store, plan, index.name)
-        assert read_journal(store, MODEL).states == [None, *ids]
+        assert read_journal(store, NAMESPACE).states == [None, *ids]
         finish_write(store, plan)
-        assert read_journal(store, MODEL).states == ids[-1:]
-        forget(store, MODEL)
-        assert read_journal(store, MODEL).states == [None]
+        assert read_journal(store, NAMESPACE).states == ids[-1:]
+        forget(store, NAMESPACE)
+        assert read_journal(store, NAMESPACE).states == [None]
 
     def test_it_compares_with_all_that_may_be_there(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         """An episode edited by an interrupted run and edited back since must be written again."""
@@ -187,7 +189,7 @@ class TestJournal:
         publish(store, latest)
         reindex(store, index)
         index.upserted.clear()
-        journal = read_journal(store, MODEL)
+        journal = read_journal(store, NAMESPACE)
         for step in (
             lambda: begin_write(store, old, index.name),
             lambda: upsert_shard(store, index, old, old.shards[0]),
@@ -198,7 +200,7 @@ class TestJournal:
             with pytest.raises(OutdatedPlanError, match="planned anew"):
                 step()
         assert index.upserted == []
-        assert read_journal(store, MODEL) == journal
+        assert read_journal(store, NAMESPACE) == journal
         assert content(index) == expected(latest)
 
     def test_the_steps_of_the_last_plan_can_be_repeated(self, store: ArtifactStore, index: RecordingIndex) -> None:
@@ -233,7 +235,7 @@ class TestJournal:
         publish(store, ROWS)
         reindex(store, index)
         publish(store, ROWS[1:])
-        forget_lost(store, MODEL, RecordingIndex(str(tmp_path / "another")) if lost else index)
+        forget_lost(store, NAMESPACE, RecordingIndex(str(tmp_path / "another")) if lost else index)
         assert plan_of(store).action == ("full" if lost else "difference")
 
 

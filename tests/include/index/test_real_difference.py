@@ -25,7 +25,6 @@ from tests.include.index.pinecone.conftest import QUICK
 from tests.include.index.workshop import MODEL, RecordingIndex, expected, reindex
 from tests.standins.pinecone import PineconeStandIn
 
-INDEXED = ("content_hash", "title", "show_title", "language", "published_at")
 Counted = tuple[EpisodeIndex, list[str], list[str]]
 """An index, and the ids that it has been given to write and to delete."""
 
@@ -68,7 +67,9 @@ def test_exactly_the_difference_is_written(
     first, second = [{row["episode_id"]: row for row in table.to_pylist()} for table in versions]
     new = second.keys() - first.keys()
     edited = {
-        key for key in second.keys() & first.keys() if any(second[key][name] != first[key][name] for name in INDEXED)
+        key
+        for key in second.keys() & first.keys()
+        if any(second[key][name] != first[key][name] for name in snapshot.INDEXED)
     }
     withdrawn = first.keys() - second.keys()
     # Of 1,231 new episodes, 200 edits and 100 withdrawals, some are in quarantine; an edit can lead into it, or out.

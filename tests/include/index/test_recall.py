@@ -12,7 +12,7 @@ from include.index.recall import index_recall, require_recall
 from include.index.write import VerificationError
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
-from tests.include.index.workshop import DIMENSION, MODEL, embedding, reindex
+from tests.include.index.workshop import DIMENSION, NAMESPACE, embedding, reindex
 
 ROWS = [episode(number) for number in range(60)]
 
@@ -42,9 +42,9 @@ def test_answers_that_are_lost_are_counted(
     store: ArtifactStore, index: LanceIndex, plan: Plan, queries: Vectors
 ) -> None:
     """Held against the answers as the index gives them before and after."""
-    before = index.search_vectors(MODEL, queries, 10)
+    before = index.search_vectors(NAMESPACE, queries, 10)
     gone = {row["episode_id"] for row in ROWS[:15]}
-    index.delete(MODEL, sorted(gone))
+    index.delete(NAMESPACE, sorted(gone))
     lost = np.mean([sum(hit.episode_id in gone for hit in hits) / 10 for hits in before])
     assert 0.1 < lost < 0.5
     assert index_recall(store, index, plan, queries, k=10) == pytest.approx(1 - lost)
@@ -72,7 +72,7 @@ def test_it_works_across_a_change_of_shards(
 
 def test_too_little_is_refused(store: ArtifactStore, index: LanceIndex, plan: Plan, queries: Vectors) -> None:
     assert require_recall(store, index, plan, queries, least=1.0) == 1.0
-    index.delete(MODEL, [row["episode_id"] for row in ROWS[:30]])
+    index.delete(NAMESPACE, [row["episode_id"] for row in ROWS[:30]])
     with pytest.raises(VerificationError, match="PODSEARCH_MIN_INDEX_RECALL"):
         require_recall(store, index, plan, queries, least=0.9)
     assert queries.shape == (20, DIMENSION)

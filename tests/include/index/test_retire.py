@@ -6,13 +6,14 @@ import pytest
 
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
-from include.index.plan import plan_reindex, read_journal
+from include.index.plan import namespace_of, plan_reindex, read_journal
 from include.index.retire import retire
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import DIMENSION, content, expected, register, reindex
 
 ROWS = [episode(number) for number in range(12)]
+ALL = [namespace_of(version) for version in ("m1", "m2", "m3", "m4")]
 
 
 @pytest.fixture
@@ -34,22 +35,20 @@ def four(store: ArtifactStore, index: LanceIndex) -> LanceIndex:
 
 def test_before_anything_is_live_nothing_is_dropped(store: ArtifactStore, index: LanceIndex) -> None:
     register(store, "m1")
-    index.create("m1", DIMENSION)
+    index.create(namespace_of("m1"), DIMENSION)
     assert retire(store, index, keep=1) == []
-    assert index.namespaces() == ["m1"]
+    assert index.namespaces() == [namespace_of("m1")]
 
 
-@pytest.mark.parametrize(
-    ("keep", "kept"), [(1, ["m3", "m4"]), (2, ["m3", "m4"]), (3, ["m2", "m3", "m4"]), (9, ["m1", "m2", "m3", "m4"])]
-)
+@pytest.mark.parametrize(("keep", "kept"), [(1, ALL[2:]), (2, ALL[2:]), (3, ALL[1:]), (9, ALL)])
 def test_the_live_namespace_and_the_one_before_are_always_kept(
     store: ArtifactStore, four: LanceIndex, keep: int, kept: list[str]
 ) -> None:
     dropped = retire(store, four, keep=keep)
     assert sorted(four.namespaces()) == kept
-    assert sorted([*dropped, *kept]) == ["m1", "m2", "m3", "m4"]
+    assert sorted([*dropped, *kept]) == ALL
     assert retire(store, four, keep=keep) == []
-    assert content(four, "m4") == expected(ROWS[1:], "m4")
+    assert content(four, namespace_of("m4")) == expected(ROWS[1:], "m4")
     pointer = require_live(store)
     assert pointer.previous is not None
     assert pointer.previous.namespace in kept
@@ -57,10 +56,10 @@ def test_the_live_namespace_and_the_one_before_are_always_kept(
 
 def test_a_dropped_namespace_is_built_in_full_when_it_is_needed_again(store: ArtifactStore, four: LanceIndex) -> None:
     retire(store, four, keep=2)
-    assert read_journal(store, "m1").states == [None]
+    assert read_journal(store, ALL[0]).states == [None]
     assert plan_reindex(store, model_version="m1", live=require_live(store)).action == "full"
     reindex(store, four, "m1")
-    assert content(four, "m1") == expected(ROWS[1:], "m1")
+    assert content(four, namespace_of("m1")) == expected(ROWS[1:], "m1")
 
 
 def test_a_drop_that_was_interrupted_is_repeated(
@@ -75,11 +74,11 @@ def test_a_drop_that_was_interrupted_is_repeated(
         patch.setattr(four, "drop", killed)
         with pytest.raises(KeyboardInterrupt):
             retire(store, four, keep=3)
-    assert read_journal(store, "m1").states == [None]
-    assert retire(store, four, keep=3) == ["m1"]
+    assert read_journal(store, ALL[0]).states == [None]
+    assert retire(store, four, keep=3) == ALL[:1]
 
 
 def test_what_is_no_model_of_ours_is_left_alone(store: ArtifactStore, four: LanceIndex) -> None:
     four.create("somebody-elses", DIMENSION)
-    assert retire(store, four, keep=1) == ["m2", "m1"]
-    assert four.namespaces() == ["m3", "m4", "somebody-elses"]
+    assert retire(store, four, keep=1) == [ALL[1], ALL[0]]
+    assert four.namespaces() == [*ALL[2:], "somebody-elses"]

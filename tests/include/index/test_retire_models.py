@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from include.index.lancedb import LanceIndex
+from include.index.plan import namespace_of
 from include.index.retire import retire
 from include.index.retire_models import retire_models
 from include.retriever.encode import FOLDER as EMBEDDINGS
@@ -76,7 +77,7 @@ def test_old_versions_go_and_take_their_vectors_along(
 
 
 def test_a_version_goes_once_its_namespace_is_dropped(store: ArtifactStore, seven: LanceIndex) -> None:
-    assert retire(store, seven, keep=2) == ["m3"]
+    assert retire(store, seven, keep=2) == [namespace_of("m3")]
     assert retire_models(store, seven, keep=0) == ["m3", "m2", "m1"]
     assert versions(store) == ["base", "m4", "m5", "m6"]
 

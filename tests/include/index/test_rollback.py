@@ -11,7 +11,7 @@ from include.errors import PermanentError
 from include.evaluation.comparison import find_candidate
 from include.index.contract import EpisodeIndex
 from include.index.live import FILE, RefusedModelError, read_live, require_live
-from include.index.plan import plan_reindex
+from include.index.plan import namespace_of, plan_reindex
 from include.index.retire import retire
 from include.index.retire_models import retire_models
 from include.index.rollback import Rollback, RollbackError, plan_rollback, question, roll_back
@@ -33,6 +33,7 @@ from tests.include.index.workshop import (
 )
 
 ROWS = [episode(number) for number in range(30)]
+FIRST, SECOND = namespace_of("m1"), namespace_of("m2")
 LATER = [*ROWS[2:], episode(30)]
 
 
@@ -68,7 +69,7 @@ def go(store: ArtifactStore, index: EpisodeIndex) -> None:
 class TestPlan:
     def test_it_shows_both_sides(self, store: ArtifactStore, index: RecordingIndex) -> None:
         rollback = plan(store, index)
-        assert (rollback.current.namespace, rollback.target.namespace, rollback.rows) == ("m2", "m1", 30)
+        assert (rollback.current.namespace, rollback.target.namespace, rollback.rows) == (SECOND, FIRST, 30)
         measured = {"test": {"recall@30": 0.5}}
         rollback.target.metrics, rollback.current.metrics = measured, {"test": {"recall@30": 0.75}}
         text = question(rollback)
@@ -89,8 +90,8 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("lost", "message"),
         [
-            (lambda store, index: index.drop("m1"), "does not have its namespace any more"),
-            (lambda store, index: index.delete("m1", ["e0003"]), "holds 29 records, and its snapshot has 30"),
+            (lambda store, index: index.drop(FIRST), "does not have its namespace any more"),
+            (lambda store, index: index.delete(FIRST, ["e0003"]), "holds 29 records, and its snapshot has 30"),
             (lambda store, index: store.remove(registry.FOLDER, "m1"), "not in the registry any more"),
             (lambda store, index: remove_snapshot_behind(store), "its snapshot is gone"),
         ],
@@ -133,16 +134,16 @@ class TestRollBack:
         assert live == before.previous.model_copy(update=changed)
         assert live.activated_at > before.activated_at
         assert (index.upserted, index.deleted) == ([], [])
-        assert content(index, "m1") == expected(ROWS, "m1")
+        assert content(index, FIRST) == expected(ROWS, "m1")
 
     def test_it_can_be_undone(self, store: ArtifactStore, index: RecordingIndex) -> None:
         before = require_live(store)
         go(store, index)
         go(store, index)
         live = require_live(store)
-        assert (live.namespace, live.snapshot_id, live.refused) == ("m2", before.snapshot_id, ["m1"])
+        assert (live.namespace, live.snapshot_id, live.refused) == (SECOND, before.snapshot_id, ["m1"])
         assert live.previous is not None
-        assert live.previous.namespace == "m1"
+        assert live.previous.namespace == FIRST
 
     def test_repeating_it_changes_nothing(self, store: ArtifactStore, index: RecordingIndex) -> None:
         """Neither a retry, nor an old task that was cleared after the daily difference went live."""
@@ -187,7 +188,7 @@ class TestRollBack:
         """A cleared task may have written the same pointer with new metrics while the question was open."""
         rollback = plan(store, index)
         activate(store, index, plan_reindex(store, model_version="m2", live=read_live(store)))
-        assert roll_back(store, rollback, lambda _: index).namespace == "m1"
+        assert roll_back(store, rollback, lambda _: index).namespace == FIRST
 
     def test_a_task_fails_at_once_on_it(self) -> None:
         assert issubclass(RollbackError, PermanentError)
@@ -201,9 +202,9 @@ class TestAfterwards:
         reindex(store, index, "m1")
         assert find_candidate(store, base="base", live=read_live(store), tolerance=0.05) is None
         go(store, index)
-        assert require_live(store).namespace == "m2"
+        assert require_live(store).namespace == SECOND
         reindex(store, index, "m2")
-        assert require_live(store).namespace == "m2", "a person's going forward lifts the refusal"
+        assert require_live(store).namespace == SECOND, "a person's going forward lifts the refusal"
 
     def test_the_next_run_brings_it_up_to_date_by_the_difference(
         self, store: ArtifactStore, index: RecordingIndex
@@ -213,12 +214,12 @@ class TestAfterwards:
         assert (done.action, done.added, done.removed) == ("difference", 1, 2)
         assert sorted(index.upserted) == ["e0030"]
         assert sorted(index.deleted) == ["e0000", "e0001"]
-        assert content(index, "m1") == expected(LATER, "m1")
+        assert content(index, FIRST) == expected(LATER, "m1")
         live = require_live(store)
         latest = snapshot.latest(store)
         assert latest is not None
         assert live.previous is not None
-        assert (live.snapshot_id, live.previous.namespace) == (latest.snapshot_id, "m2")
+        assert (live.snapshot_id, live.previous.namespace) == (latest.snapshot_id, SECOND)
 
     def test_a_run_that_was_going_all_the_while_does_not_undo_it(
         self, store: ArtifactStore, index: RecordingIndex
@@ -231,9 +232,9 @@ class TestAfterwards:
         verify(store, index, going)
         with pytest.raises(RefusedModelError):
             activate(store, index, going)
-        assert require_live(store).namespace == "m1"
+        assert require_live(store).namespace == FIRST
         go(store, index)
-        assert (require_live(store).namespace, require_live(store).snapshot_id) == ("m2", going.snapshot_id)
+        assert (require_live(store).namespace, require_live(store).snapshot_id) == (SECOND, going.snapshot_id)
 
     def test_a_rollback_while_a_run_has_written_half_is_possible(
         self, store: ArtifactStore, index: RecordingIndex
@@ -241,7 +242,7 @@ class TestAfterwards:
         publish(store, ROWS[:3])
         write(store, index, plan_reindex(store, model_version="m2", live=read_live(store)))
         go(store, index)
-        assert require_live(store).namespace == "m1"
+        assert require_live(store).namespace == FIRST
 
     def test_what_it_needs_is_never_retired(self, store: ArtifactStore, index: RecordingIndex) -> None:
         def tidy() -> list[str]:
@@ -252,7 +253,7 @@ class TestAfterwards:
         reindex(store, index, "m1")
         assert tidy() == []
         go(store, index)
-        assert require_live(store).namespace == "m2"
+        assert require_live(store).namespace == SECOND
 
 
 def test_when_it_was_done_is_when_it_went_live(store: ArtifactStore, index: RecordingIndex) -> None:

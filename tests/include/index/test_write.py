@@ -8,7 +8,7 @@ import pytest
 from include.index.contract import IndexMismatchError, Records
 from include.index.lancedb import LanceIndex
 from include.index.live import read_live, require_live
-from include.index.plan import OutdatedPlanError, plan_reindex, read_journal
+from include.index.plan import OutdatedPlanError, namespace_of, plan_reindex, read_journal
 from include.index.write import (
     LostNamespaceError,
     Verification,
@@ -26,6 +26,7 @@ from tests.include.index.contract import metadata
 from tests.include.index.workshop import (
     DIMENSION,
     MODEL,
+    NAMESPACE,
     RecordingIndex,
     activate,
     content,
@@ -79,7 +80,7 @@ class TestFullBuild:
     def test_an_empty_catalogue_is_an_empty_namespace(self, store: ArtifactStore, index: RecordingIndex) -> None:
         publish(store, [])
         reindex(store, index)
-        assert index.count(MODEL) == 0
+        assert index.count(NAMESPACE) == 0
 
     def test_shows_with_the_same_text_are_encoded_once_and_written_each(
         self, store: ArtifactStore, index: RecordingIndex
@@ -98,7 +99,7 @@ class TestDifference:
         self, store: ArtifactStore, built: RecordingIndex
     ) -> None:
         untouched = ROWS[30]
-        LanceIndex(built.name).upsert(MODEL, [marked(built, untouched)])
+        LanceIndex(built.name).upsert(NAMESPACE, [marked(built, untouched)])
         rows = [*ROWS[2:58], episode(58, title="New"), episode(59, language="Thai"), episode(60)]
         publish(store, rows)
         plan = plan_reindex(store, model_version=MODEL, live=read_live(store))
@@ -141,14 +142,15 @@ class TestDifference:
         assert content(built) == expected([episode(0, language="Thai"), *ROWS[1:]])
 
     def test_an_episode_may_move_to_another_show(self, store: ArtifactStore, built: RecordingIndex) -> None:
-        publish(store, [*ROWS[:59], ROWS[59] | {"podcast_id": "another show of the same name"}])
+        moved = ROWS[59] | {"podcast_id": "another show of the same name"}
+        publish(store, [*ROWS[:59], moved])
         reindex(store, built)
-        assert content(built) == expected(ROWS)
+        assert content(built) == expected([*ROWS[:59], moved])
 
     def test_an_index_that_was_lost_is_built_anew_at_the_next_try(
         self, store: ArtifactStore, built: RecordingIndex
     ) -> None:
-        built.drop(MODEL)
+        built.drop(NAMESPACE)
         publish(store, ROWS[1:])
         with pytest.raises(LostNamespaceError, match="plan again"):
             reindex(store, built)
@@ -159,7 +161,7 @@ class TestDifference:
         self, store: ArtifactStore, built: RecordingIndex, tmp_path: Path
     ) -> None:
         other = RecordingIndex(str(tmp_path / "other"))
-        other.create(MODEL, DIMENSION)
+        other.create(NAMESPACE, DIMENSION)
         publish(store, ROWS[1:])
         with pytest.raises(LostNamespaceError):
             reindex(store, other)
@@ -180,14 +182,14 @@ class TestModelChange:
         plan = plan_reindex(store, model_version="m2", live=read_live(store))
         write(store, built, plan)
         verify(store, built, plan)
-        assert require_live(store).namespace == MODEL
+        assert require_live(store).namespace == NAMESPACE
         activate(store, built, plan)
         pointer = require_live(store)
-        assert (pointer.namespace, pointer.model_version) == ("m2", "m2")
+        assert (pointer.namespace, pointer.model_version) == (namespace_of("m2"), "m2")
         assert pointer.previous is not None
-        assert pointer.previous.namespace == MODEL
+        assert pointer.previous.namespace == NAMESPACE
         assert content(built) == before, "search by the old model was never touched"
-        assert content(built, "m2") == expected(ROWS, "m2")
+        assert content(built, namespace_of("m2")) == expected(ROWS, "m2")
 
     def test_another_dimension_is_refused(self, store: ArtifactStore, built: RecordingIndex) -> None:
         plan = plan_reindex(store, model_version=MODEL, live=read_live(store))
@@ -203,41 +205,41 @@ class TestVerify:
         plan = plan_reindex(store, model_version=MODEL, live=read_live(store))
         prepare_namespace(store, built, plan, DIMENSION)
         if kind == "missing":
-            built.delete(MODEL, ["e0007"])
+            built.delete(NAMESPACE, ["e0007"])
             message = r"59 records in place of 60: 1 missing \(e0007\), 0 too many"
         elif kind == "extra":
-            built.upsert(MODEL, [marked(built, episode(99))])
+            built.upsert(NAMESPACE, [marked(built, episode(99))])
             message = r"61 records in place of 60: 0 missing \(\), 1 too many \(e0099\)"
         elif kind == "vector":
-            built.upsert(MODEL, [marked(built, ROWS[7])])
+            built.upsert(NAMESPACE, [marked(built, ROWS[7])])
             message = (
-                "1 of 60 records that were compared in m1 are not those of the snapshot .*"
+                "1 of 60 records that were compared in m1-format2 are not those of the snapshot .*"
                 r"\(e0007: title 'left as it was' in place of 'Episode 7', .*, another vector than was encoded\)"
             )
         else:
-            built.delete(MODEL, ["e0007"])
-            built.upsert(MODEL, [marked(built, episode(99))])
+            built.delete(NAMESPACE, ["e0007"])
+            built.upsert(NAMESPACE, [marked(built, episode(99))])
             message = r"60 records in place of 60: 1 missing \(e0007\), 1 too many \(e0099\)"
         with pytest.raises(VerificationError, match=message) as caught:
             verify(store, built, plan)
         assert "Run reindex_episodes again" in str(caught.value)
-        assert read_journal(store, MODEL).states == [None]
+        assert read_journal(store, NAMESPACE).states == [None]
 
         repaired = reindex(store, built)
         assert repaired.action == "full"
         assert content(built) == expected(ROWS)
-        assert read_journal(store, MODEL).states == [repaired.snapshot_id]
+        assert read_journal(store, NAMESPACE).states == [repaired.snapshot_id]
 
     def test_its_retry_may_pass(self, store: ArtifactStore, built: RecordingIndex) -> None:
         """A hosted index answers from what was written only after a while."""
         plan = plan_reindex(store, model_version=MODEL, live=read_live(store))
         prepare_namespace(store, built, plan, DIMENSION)
-        built.delete(MODEL, ["e0007"])
+        built.delete(NAMESPACE, ["e0007"])
         with pytest.raises(VerificationError):
             verify(store, built, plan)
-        built.upsert(MODEL, [record(ROWS[7])])
+        built.upsert(NAMESPACE, [record(ROWS[7])])
         verify(store, built, plan)
-        assert read_journal(store, MODEL).states == [plan.snapshot_id]
+        assert read_journal(store, NAMESPACE).states == [plan.snapshot_id]
 
     def test_embeddings_that_were_lost_are_made_again(self, store: ArtifactStore, built: RecordingIndex) -> None:
         publish(store, [*ROWS[:59], episode(59, title="New")])
@@ -254,7 +256,7 @@ class TestVerify:
         second = publish(store, ROWS[1:]).snapshot_id
         plan = plan_reindex(store, model_version=MODEL, live=read_live(store))
         write(store, built, plan)
-        assert read_journal(store, MODEL).states == [first, second]
+        assert read_journal(store, NAMESPACE).states == [first, second]
         assert require_live(store).snapshot_id == first
 
 
@@ -268,7 +270,7 @@ def test_nothing_is_written_before_it_is_noted(store: ArtifactStore, index: Reco
         upsert_shard(store, index, plan, 0)
     with pytest.raises(Exception, match="planned anew"):
         delete_withdrawn(store, index, plan)
-    assert index.count(MODEL) == 0
+    assert index.count(NAMESPACE) == 0
 
 
 def test_a_plan_that_is_overtaken_stops_before_its_next_batch(
@@ -295,7 +297,7 @@ def test_a_plan_that_is_overtaken_stops_before_its_next_batch(
     with pytest.raises(OutdatedPlanError, match="planned anew"):
         upsert_shard(store, built, plan, 1)
     assert len(taken) == 2
-    assert read_journal(store, MODEL).plan_id is None, "the later plan is refused, too"
+    assert read_journal(store, NAMESPACE).plan_id is None, "the later plan is refused, too"
     assert plan_reindex(store, model_version=MODEL, live=read_live(store)).action == "full"
 
 

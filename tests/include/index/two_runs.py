@@ -18,7 +18,7 @@ from include.index.plan import OutdatedPlanError, plan_reindex, read_journal
 from include.index.write import VerificationError
 from tests.include.episodes.catalogue import publish
 from tests.include.index.crashes import SHARDS, THIRD, Home
-from tests.include.index.workshop import MODEL, Fuse, assert_settled, content, expected, reindex
+from tests.include.index.workshop import MODEL, NAMESPACE, Fuse, assert_settled, content, expected, reindex
 
 
 @dataclass
@@ -85,7 +85,7 @@ def assert_two_at_once_end_in_one_snapshot(home: Home, seed: int) -> list[BaseEx
     writing = threading.Event()
 
     def writer() -> str | None:
-        return read_journal(home.store(), MODEL).plan_id
+        return read_journal(home.store(), NAMESPACE).plan_id
 
     class Dawdling(Fuse):
         """Waits a little before each write."""

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from include.index import write as write_module
-from include.index.contract import Hit, EpisodeIndex
+from include.index.contract import EpisodeIndex, Hit
 from include.index.live import read_live, require_live
 from include.index.plan import Plan, plan_reindex, read_journal
 from include.index.write import MISSES, VerificationError, verify
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
-from tests.include.index.workshop import MODEL, assert_settled, content, expected, record, reindex, write
+from tests.include.index.workshop import MODEL, NAMESPACE, assert_settled, content, expected, record, reindex, write
 
 FIRST = [episode(number) for number in range(40)]
 SECOND = [episode(number, title=f"Edited {number}") for number in range(10)] + FIRST[10:]
@@ -28,6 +28,11 @@ ELSE: dict[str, Any] = {
     "published_at": datetime(2018, 1, 1, tzinfo=UTC),
     "content_hash": "0123456789",
     "model_version": "m0",
+    "podcast_id": "p99",
+    "description": "Something else",
+    "categories": "Science",
+    "duration_seconds": 7,
+    "audio_url": "https://example.org/other.mp3",
 }
 
 
@@ -59,16 +64,16 @@ class VerificationContract:
         self, store: ArtifactStore, index: EpisodeIndex, plan: Plan, row: dict[str, Any], name: str
     ) -> None:
         first = require_live(store)
-        index.upsert(MODEL, [record(row, **{name: ELSE[name]})])
+        index.upsert(NAMESPACE, [record(row, **{name: ELSE[name]})])
         with pytest.raises(VerificationError) as raised:
             verify(store, index, plan)
         wanted = MODEL if name == "model_version" else row[name]
         assert str(raised.value) == (
-            f"1 of 40 records that were compared in m1 are not those of the snapshot {plan.snapshot_id} "
+            f"1 of 40 records that were compared in {NAMESPACE} are not those of the snapshot {plan.snapshot_id} "
             f"({row['episode_id']}: {name} '{ELSE[name]}' in place of '{wanted}'). "
             "Run reindex_episodes again: it builds the namespace in full."
         )
-        assert read_journal(store, MODEL).states == [None]
+        assert read_journal(store, NAMESPACE).states == [None]
         assert require_live(store) == first
         repaired = reindex(store, index)
         assert repaired.action == "full"
@@ -78,7 +83,7 @@ class VerificationContract:
         """Also where it is so near that search would hardly tell."""
         near = record(WRITTEN)
         near.values[0, 0] += 1e-3
-        index.upsert(MODEL, [near])
+        index.upsert(NAMESPACE, [near])
         with pytest.raises(VerificationError, match=r"1 of 40 .*\(e0004: another vector than was encoded\)"):
             verify(store, index, plan)
 
@@ -121,18 +126,32 @@ class VerificationContract:
             return [*([Hit("e0039", 0.9, hits[0].metadata)] for hits in answers[:lost]), *answers[lost:]]
 
         monkeypatch.setattr(index, "search_vectors", mislead)
-        if lost > MISSES or index.finish(MODEL) == "exact":
-            with pytest.raises(VerificationError, match=rf"{lost} of 40 vectors of m1 do not find themselves .* again"):
+        if lost > MISSES or index.finish(NAMESPACE) == "exact":
+            with pytest.raises(VerificationError, match=rf"{lost} of 40 vectors of {NAMESPACE} do not find .* again"):
                 verify(store, index, plan)
-            assert read_journal(store, MODEL).states == [None]
+            assert read_journal(store, NAMESPACE).states == [None]
         else:
             assert verify(store, index, plan).golden == 40
+
+    def test_words_that_do_not_find_their_record_are_found(
+        self, store: ArtifactStore, index: EpisodeIndex, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They are stored, and shown; but the index of words has lost them."""
+        search = index.search_words
+
+        def lose(*arguments: Any) -> list[list[Hit]]:
+            return [[], [], [], [], [], *search(*arguments)[5:]]
+
+        monkeypatch.setattr(index, "search_words", lose)
+        with pytest.raises(VerificationError, match=rf"5 of 40 records of {NAMESPACE} are not found by"):
+            verify(store, index, plan)
+        assert read_journal(store, NAMESPACE).states == [None]
 
     def test_equal_vectors_may_find_each_other(self, store: ArtifactStore, index: EpisodeIndex) -> None:
         """One text in many shows, as with networks that repeat an episode: which of them comes first says nothing."""
         twins = [FIRST[0] | {"episode_id": f"twin{number}", "podcast_id": f"p{number}"} for number in range(20)]
         publish(store, [*FIRST, *twins], shards=2)
         plan = reindex(store, index)
-        (hits,) = index.search_vectors(MODEL, np.stack([index.fetch(MODEL, ["twin7"])["twin7"].values]), 1)
+        (hits,) = index.search_vectors(NAMESPACE, np.stack([index.fetch(NAMESPACE, ["twin7"])["twin7"].values]), 1)
         assert hits[0].episode_id != "twin7", "else this test says nothing"
         assert_settled(store, index, [*FIRST, *twins], plan.snapshot_id)

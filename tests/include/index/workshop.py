@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from upath import UPath
 
+from include.episodes import snapshot
 from include.index import live
-from include.index.contract import Metadata, Records, EpisodeIndex, Vectors
+from include.index.contract import EpisodeIndex, Metadata, Records, Vectors
 from include.index.lancedb import LanceIndex
-from include.index.plan import Plan, plan_reindex, read_journal, require_current
+from include.index.plan import Plan, namespace_of, plan_reindex, read_journal, require_current
 from include.index.write import delete_withdrawn, prepare_namespace, texts_to_encode, upsert_shard, verify
 from include.retriever import registry
 from include.retriever.encode import EmbeddingCache, shard_part
@@ -24,6 +25,7 @@ from tests.include.episodes.catalogue import Row
 
 DIMENSION = 16
 MODEL = "m1"
+NAMESPACE = namespace_of(MODEL)
 
 
 def embedding(content_hash: str, model: str = MODEL, dimension: int = DIMENSION) -> Vectors:
@@ -104,7 +106,7 @@ def expected(rows: Iterable[Row], model: str = MODEL) -> Content:
         row["episode_id"]: (
             rounded(embedding(row["content_hash"], model)),
             Metadata(
-                **{key: row[key] for key in ("title", "show_title", "language", "published_at", "content_hash")},
+                **{name: row[name] for name in snapshot.INDEXED},
                 model_version=model,
             ),
         )
@@ -118,7 +120,7 @@ def record(row: Row, model: str = MODEL, **changes: Any) -> Records:
     return Records([key], embedding(row["content_hash"], model)[None], [replace(metadata, **changes)])
 
 
-def content(index: EpisodeIndex, namespace: str = MODEL) -> Content:
+def content(index: EpisodeIndex, namespace: str = NAMESPACE) -> Content:
     """All that a namespace holds."""
     hits = index.search_vectors(namespace, np.ones((1, DIMENSION), np.float32), 10_000)[0]
     assert len(hits) == index.count(namespace)
@@ -135,8 +137,8 @@ def assert_settled(store: ArtifactStore, index: EpisodeIndex, rows: Iterable[Row
     """The index, the pointer and the journal are those of an undisturbed run."""
     assert content(index) == expected(rows)
     pointer = live.require_live(store)
-    assert (pointer.namespace, pointer.snapshot_id, pointer.previous) == (MODEL, snapshot_id, None)
-    assert read_journal(store, MODEL).states == [snapshot_id]
+    assert (pointer.namespace, pointer.snapshot_id, pointer.previous) == (NAMESPACE, snapshot_id, None)
+    assert read_journal(store, NAMESPACE).states == [snapshot_id]
     assert plan_reindex(store, model_version=MODEL, live=pointer).action == "nothing"
 
 
