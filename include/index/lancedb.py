@@ -19,7 +19,6 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, BTree, HnswSq, IvfSq
-from lancedb.query import MatchQuery
 
 from include.index.contract import (
     SEARCHED,
@@ -152,7 +151,7 @@ class LanceIndex:
         columns = [*_columns(table), "_score"]
 
         def ask(query: str) -> list[Hit]:
-            search = table.search(MatchQuery(folded(query), WORDS), query_type="fts").limit(k).select(columns)
+            search = table.search(folded(query), query_type="fts", fts_columns=WORDS).limit(k).select(columns)
             if where:
                 search = search.where(where)
             rows = search.to_arrow().to_pylist()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import orjson
@@ -35,12 +36,9 @@ def sent(request: Request) -> bytes:
 
 @pytest.mark.parametrize("sign", ["x", "ü", "日", "🎧", '"', "\\", "\n", "\x00", "\x1f", "é́"])
 def test_metadata_stays_within_the_limit_whatever_the_texts(sign: str) -> None:
-    packed = pack(
-        Metadata(
-            **dict.fromkeys(("title", "show_title", "language", "content_hash", "model_version"), sign * 100_000),
-            published_at=datetime(9999, 12, 31, tzinfo=UTC),
-        )
-    )
+    names = ("title", "show_title", "language", "content_hash", "model_version")
+    texts: dict[str, Any] = dict.fromkeys(names, sign * 100_000)
+    packed = pack(Metadata(**texts, published_at=datetime(9999, 12, 31, tzinfo=UTC)))
     assert len(json.dumps(packed).encode()) <= MAX_METADATA or sign in "🎧é́日ü"
     assert len(orjson.dumps(packed)) <= MAX_METADATA
     title = str(packed["title"])
