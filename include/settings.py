@@ -221,6 +221,10 @@ class Settings(BaseSettings):
     max_deleted_share: float = Field(default=0.1, ge=0, le=1)
     """Part of the live index that a re-index may delete without asking a person first."""
 
+    # Search
+    hybrid_weight: float = Field(default=0.6, ge=0, le=1)
+    """Share of meaning (vectors) in what search answers, beside words. 1: meaning alone; 0: words alone."""
+
     # Evaluation
     curated_queries: Path | None = None
     """CSV of `query,episode_ids` (default of the bundled sample: its own)."""

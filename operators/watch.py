@@ -61,7 +61,12 @@ class CheckSearchOperator(PodsearchOperator):
         if live is None:
             report_search(None, None)
             return None
-        service = SearchService(self.store, lambda live: open_index_of(self, live.backend), engine="torch")
+        service = SearchService(
+            self.store,
+            lambda live: open_index_of(self, live.backend),
+            weight=self.settings.hybrid_weight,
+            engine="torch",
+        )
         path = self.settings.curated_queries_path
         checked = canaries.check(self.store, live, service.search_many, read_curated(path) if path else {})
         self.log.info("Search answered %d of %d questions.", checked.asked - len(checked.lost), checked.asked)

@@ -94,7 +94,7 @@ def _show_metrics(report: ReportData, console: Console) -> None:
 
 
 def _show_answers(settings: Settings, store: ArtifactStore, live: LivePointer, console: Console) -> None:
-    service = SearchService(store, lambda live: open_index(settings, live=live))
+    service = SearchService(store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight)
     for query, hits in zip(EXAMPLES, service.search_many(EXAMPLES, SHOWN_HITS), strict=True):
         console.print(results_table(query, hits))
     console.print(Text('Ask your own: make search Q="…"', style="dim"))

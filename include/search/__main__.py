@@ -6,28 +6,31 @@ import argparse
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from include.errors import PermanentError
-from include.index.contract import Hit
 from include.settings import get_settings
 from include.terminal import plain
 
+if TYPE_CHECKING:
+    from include.search.service import Mode, Result
 
-def results_table(query: str, hits: list[Hit]) -> Table:
-    """The hits of one query: rank, score, title, show, date. Podcast text is shown as it is, never as markup."""
+
+def results_table(query: str, results: list[Result]) -> Table:
+    """The results of one query: rank, score, title, show, date. Podcast text is shown as it is, never as markup."""
     table = Table(title=plain(query, style="bold"), title_justify="left", expand=False)
     for heading, options in (("#", {"justify": "right"}), ("score", {}), ("title", {}), ("show", {}), ("date", {})):
         table.add_column(heading, **options)  # type: ignore[arg-type]
-    for rank, hit in enumerate(hits, start=1):
-        published = hit.metadata.published_at
+    for rank, result in enumerate(results, start=1):
+        published = result.metadata.published_at
         table.add_row(
             str(rank),
-            f"{hit.score:.3f}",
-            plain(hit.metadata.title),
-            plain(hit.metadata.show_title),
+            f"{result.score:.3f}",
+            plain(result.metadata.title),
+            plain(result.metadata.show_title),
             f"{published:%Y-%m-%d}" if published else "",
         )
     return table
@@ -39,20 +42,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("query", help="what you are looking for, in your own words")
     parser.add_argument("-k", type=int, default=10, help="number of results (default: 10)")
     parser.add_argument("--language", help="only shows in this language, e.g. English")
+    parser.add_argument(
+        "--mode",
+        choices=["hybrid", "dense", "lexical"],
+        default="hybrid",
+        help="by meaning and words (default), by meaning alone, or by words alone",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        hits = _search(options.query, options.k, options.language)
+        results = _search(options.query, options.k, options.language, options.mode)
     except (PermanentError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
-    Console().print(results_table(options.query, hits))
+    Console().print(results_table(options.query, results))
     return 0
 
 
-def _search(query: str, k: int, language: str | None) -> list[Hit]:
+def _search(query: str, k: int, language: str | None, mode: Mode) -> list[Result]:
     from include.index.contract import open_index
     from include.index.live import require_live
     from include.search.service import SearchService
@@ -61,8 +70,10 @@ def _search(query: str, k: int, language: str | None) -> list[Hit]:
     settings = get_settings()
     store = ArtifactStore(settings.artifacts_root)
     require_live(store)  # says so at once, before a model is loaded
-    service = SearchService(store, lambda live: open_index(settings, live=live), engine="torch")
-    return service.search(query, k, {"language": language} if language else None)
+    service = SearchService(
+        store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight, engine="torch"
+    )
+    return service.search(query, k, {"language": language} if language else None, mode=mode)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.index.contract import Hit
 from include.index.live import LivePointer
+from include.search.service import Result
 from include.storage import ArtifactStore
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ TITLE_CHARS = 12
 SURE = 10
 K = 30
 
-Ask = Callable[[Sequence[str], int], list[list[Hit]]]
+Ask = Callable[[Sequence[str], int], list[list[Result]]]
 """Queries and k to the best episodes of each: :meth:`include.search.service.SearchService.search_many`."""
 
 
@@ -123,7 +123,7 @@ def _ranked(ask: Ask, canaries: Sequence[Canary]) -> list[Canary]:
     ]
 
 
-def _rank(hits: Sequence[Hit], right: Sequence[str]) -> int | None:
+def _rank(hits: Sequence[Result], right: Sequence[str]) -> int | None:
     return next((place for place, hit in enumerate(hits, start=1) if hit.episode_id in right), None)
 
 

@@ -4,17 +4,46 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
-from include.index.contract import EpisodeIndex, Filter, Hit
+from include.index.contract import EpisodeIndex, Filter, Hit, Metadata
+from include.index.fusion import DEPTH, Place, fuse
 from include.index.live import LivePointer, require_live
 from include.retriever.encoders.contract import Encoder
 from include.retriever.encoders.opening import Engine, open_encoder
 from include.storage import ArtifactStore
 
 MAX_QUERY_CHARS = 1_000
-MAX_RESULTS = 1_000
-"""The most that every backend gives: Pinecone with metadata."""
+MAX_RESULTS = DEPTH
+"""Results of one query: what lies deeper was compared with nothing of the other side."""
+
+Mode = Literal["hybrid", "dense", "lexical"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One episode that was found.
+
+    :param score: in the mode that was asked for: of both sides together (0 to 1), the cosine, or BM25.
+    :param dense: where the nearest vectors have it, among their first :data:`include.index.fusion.DEPTH`.
+    :param lexical: where the best words have it, likewise.
+    """
+
+    episode_id: str
+    score: float
+    metadata: Metadata
+    dense: Place | None
+    lexical: Place | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The results of one query, best first, and what was live when it was asked."""
+
+    live: LivePointer
+    results: list[Result]
 
 
 @dataclass(frozen=True)
@@ -33,6 +62,7 @@ class SearchService:
     answered, whatever becomes live meanwhile. A service may be used by several threads.
 
     :param open_index: opens the index that a pointer names.
+    :param weight: of meaning beside words in hybrid answers; see :func:`include.index.fusion.fuse`.
     :param engine: what encodes queries; ``auto`` takes a second to open and answers sooner then.
     :raises NothingLiveError: nothing is live yet.
     """
@@ -42,25 +72,42 @@ class SearchService:
         store: ArtifactStore,
         open_index: Callable[[LivePointer], EpisodeIndex],
         *,
+        weight: float,
         device: str = "cpu",
         engine: Engine = "auto",
     ) -> None:
         self._store = store
         self._open_index = open_index
+        self._weight = weight
         self._device = device
         self._engine: Engine = engine
         self._opening = threading.Lock()
         self._opened = self._open(require_live(store))
 
-    def search(self, query: str, k: int = 10, filter: Filter | None = None) -> list[Hit]:
+    def search(self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid") -> list[Result]:
         """The k best episodes, best first.
 
         :raises ValueError: the query is empty, or ``k`` is not from 1 to :data:`MAX_RESULTS`.
         """
-        return self.search_many([query], k, filter)[0]
+        return self.answer(query, k, filter, mode=mode).results
 
-    def search_many(self, queries: Sequence[str], k: int = 10, filter: Filter | None = None) -> list[list[Hit]]:
+    def search_many(
+        self, queries: Sequence[str], k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid"
+    ) -> list[list[Result]]:
         """The answers of several queries, encoded and asked together."""
+        return [answer.results for answer in self.answer_many(queries, k, filter, mode=mode)]
+
+    def answer(self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid") -> Answer:
+        """The k best episodes, and what they came from.
+
+        :raises ValueError: as :meth:`search`.
+        """
+        return self.answer_many([query], k, filter, mode=mode)[0]
+
+    def answer_many(
+        self, queries: Sequence[str], k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid"
+    ) -> list[Answer]:
+        """The answers of several queries, all from what was live at one moment."""
         # A terminal's bytes that are no UTF-8 arrive as lone surrogates, which no tokenizer takes.
         texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
         if not all(texts):
@@ -68,7 +115,12 @@ class SearchService:
         if not 1 <= k <= MAX_RESULTS:
             raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not for {k:,}.")
         opened = self._live()
-        return opened.index.search_vectors(opened.live.namespace, opened.encoder.encode(texts, kind="query"), k, filter)
+        dense, lexical = _ask(opened, texts, filter, mode)
+        weight = {"dense": 1.0, "lexical": 0.0, "hybrid": self._weight}[mode]
+        return [
+            Answer(opened.live, _together(near, said, weight, mode)[:k])
+            for near, said in zip(dense, lexical, strict=True)
+        ]
 
     def _live(self) -> _Opened:
         """What is live now; what of it was not live before is opened."""
@@ -76,11 +128,57 @@ class SearchService:
         with self._opening:
             if _place(self._opened.live) != _place(live):
                 self._opened = self._open(live)
+            elif self._opened.live != live:
+                self._opened = _Opened(live, self._opened.index, self._opened.encoder)
             return self._opened
 
     def _open(self, live: LivePointer) -> _Opened:
         encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
         return _Opened(live, self._open_index(live), encoder)
+
+
+def _ask(
+    opened: _Opened, texts: Sequence[str], filter: Filter | None, mode: Mode
+) -> tuple[list[list[Hit]], list[list[Hit]]]:
+    """The first :data:`DEPTH` of each side for each query; none of a side that is not wanted."""
+    index, namespace = opened.index, opened.live.namespace
+
+    def nearest() -> list[list[Hit]]:
+        if mode == "lexical":
+            return [[] for _ in texts]
+        return index.search_vectors(namespace, opened.encoder.encode(texts, kind="query"), DEPTH, filter)
+
+    def said() -> list[list[Hit]]:
+        if mode == "dense":
+            return [[] for _ in texts]
+        return index.search_words(namespace, texts, DEPTH, filter)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="words") as pool:
+        words = pool.submit(said)
+        return nearest(), words.result()
+
+
+def _together(dense: Sequence[Hit], lexical: Sequence[Hit], weight: float, mode: Mode) -> list[Result]:
+    metadata = {hit.episode_id: hit.metadata for hit in (*lexical, *dense)}
+    fused = fuse(_scored(dense), _scored(lexical), weight=weight)
+    return [
+        Result(
+            one.episode_id,
+            one.score if mode == "hybrid" else _own_score(one.dense, one.lexical),
+            metadata[one.episode_id],
+            one.dense,
+            one.lexical,
+        )
+        for one in fused
+    ]
+
+
+def _scored(hits: Sequence[Hit]) -> list[tuple[str, float]]:
+    return [(hit.episode_id, hit.score) for hit in hits]
+
+
+def _own_score(*places: Place | None) -> float:
+    return next(place.score for place in places if place)
 
 
 def _place(live: LivePointer) -> tuple[str, str, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from include.index.contract import Hit
 from include.search.__main__ import main, results_table
+from include.search.service import Result
 from include.settings import get_settings
 from tests.include.index.contract import metadata
 from tests.include.search.catalogue import MARKUP
@@ -57,10 +57,11 @@ def test_markup_in_a_title_is_printed_as_it_is(ask: Ask) -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     """A title could else rewrite the screen."""
-    hit = Hit("e1", 0.5, metadata(title="a\x1b[2J\x07b\x9b31mc", show_title="\x1b]0;owned\x07show"))
+    shown = metadata(title="a\x1b[2J\x07b\x9b31mc", show_title="\x1b]0;owned\x07show")
+    result = Result("e1", 0.5, shown, None, None)
     console = Console(width=120, force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(results_table("query\x1b[2J", [hit]))
+        console.print(results_table("query\x1b[2J", [result]))
     assert not set(capture.get()).intersection("\x07\x9b")
     assert "\x1b[2J" not in capture.get()
     assert "\x1b]" not in capture.get()
@@ -77,7 +78,7 @@ def test_one_language_only(ask: Ask) -> None:
     [
         pytest.param([" "], "Say what you are looking for", id="empty query"),
         pytest.param(["rocket", "-k", "0"], "Ask for at least one result", id="no results asked for"),
-        pytest.param(["rocket", "-k", "4294967296"], "Ask for at least one result and at most 1,000", id="too many"),
+        pytest.param(["rocket", "-k", "4294967296"], "Ask for at least one result and at most 100", id="too many"),
     ],
 )
 def test_a_question_that_cannot_be_answered(ask: Ask, arguments: list[str], message: str) -> None:
