@@ -150,7 +150,7 @@ class Bench:
             cosines = np.einsum("nd,nd->n", vectors["documents"], reference)
             figures[name] = {"cosine_mean": float(cosines.mean()), "cosine_least": float(cosines.min())}
             if is_trained:
-                evaluation, _ = evaluate(
+                evaluation, *_ = evaluate(
                     curated,
                     model_version=name,
                     queries=vectors["queries"],

@@ -260,7 +260,7 @@ class _Catalogue:
                 catalogue=vectors,
                 ids=self.ids,
                 positives=encoder.encode(one.positives) if one.positives else None,
-            )[1]
+            ).results
             for one in sets
         }
 

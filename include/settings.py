@@ -222,8 +222,9 @@ class Settings(BaseSettings):
     """Part of the live index that a re-index may delete without asking a person first."""
 
     # Search
-    hybrid_weight: float = Field(default=0.6, ge=0, le=1)
-    """Share of meaning (vectors) in what search answers, beside words. 1: meaning alone; 0: words alone."""
+    hybrid_weight: float = Field(default=0.4, ge=0, le=1)
+    """Share of meaning (vectors) in what search answers, beside words that fit well; words that fit badly have less
+    say. 1: meaning alone."""
 
     # Evaluation
     curated_queries: Path | None = None

@@ -84,6 +84,7 @@ class PlanComparisonOperator(PodsearchOperator):
             catalogue_size=settings.evaluation_catalogue,
             max_queries=settings.evaluation_queries,
             seed=settings.seed,
+            hybrid_weight=settings.hybrid_weight,
         )
         self.log.info("Comparing %s.", comparison.roles)
         context["ti"].xcom_push(key="comparison_id", value=comparison.comparison_id)

@@ -99,6 +99,7 @@ def plan_comparison(
     catalogue_size: int,
     max_queries: int,
     seed: int,
+    hybrid_weight: float,
 ) -> ModelComparison:
     """Fix what is compared on the latest snapshot.
 
@@ -116,6 +117,7 @@ def plan_comparison(
         catalogue_size=catalogue_size,
         max_queries=max_queries,
         seed=seed,
+        hybrid_weight=hybrid_weight,
     )
     comparison = ModelComparison(
         comparison_id="",

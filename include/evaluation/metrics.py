@@ -7,7 +7,7 @@ come from its trec_eval binding (pytrec_eval), ``RR`` with a cutoff from its MS 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import ir_measures
 import numpy as np
@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from scipy.stats import bootstrap
 
 from include.evaluation.queries import QuerySet
-from include.evaluation.ranking import Ranking, Vectors, rank
+from include.evaluation.ranking import Vectors, rank
+from include.index.fusion import Scored, confidence, fuse
 
 MEASURES = {"recall@1": R @ 1, "recall@30": R @ 30, "mrr@30": RR @ 30, "ndcg@10": nDCG @ 10}
 """Column of the results to measure. Spotify reports Recall@30 and MRR@30; the others show the top of the list."""
@@ -44,6 +45,7 @@ RESULTS = pa.schema(
 """Per-query results: ``rank`` is that of the best relevant episode in the whole catalogue, ``top`` has the first ten
 ids."""
 
+Side = Literal["dense", "lexical"]
 Floats = npt.NDArray[np.float64]
 
 
@@ -67,6 +69,17 @@ class ModelEvaluation(BaseModel):
     """Origin of the queries to ``queries`` (their number) and the mean of each metric."""
     ranks: dict[str, int] = {}
     """Rank bucket (``1``, ``2–3``, … ``over 100``) to number of queries."""
+    sides: dict[Side, dict[str, Interval]] = {}
+    """The metrics of each side alone; empty where words were not asked."""
+
+
+class Evaluated(NamedTuple):
+    """What a model finds of one query set: the summary, and the per-query results in the shape of :data:`RESULTS`."""
+
+    summary: ModelEvaluation
+    results: pa.Table
+    dense: pa.Table
+    """The results of the vectors alone."""
 
 
 def evaluate(
@@ -77,14 +90,18 @@ def evaluate(
     catalogue: Vectors,
     ids: Sequence[str],
     positives: Vectors | None = None,
+    lexical: Sequence[Scored] | None = None,
+    weight: float = 1.0,
     seed: int = 0,
-) -> tuple[ModelEvaluation, pa.Table]:
+) -> Evaluated:
     """Rank the catalogue for a query set and measure the result.
 
     :param queries: vectors of ``query_set.queries``, shape (Q, d), L2-normalised as all vectors here.
     :param catalogue: vectors of the episodes ``ids``, shape (N, d).
     :param positives: vectors of ``query_set.positives``, shape (Q, d); required if and only if the set has them.
-    :returns: the summary, and the per-query results in the shape of :data:`RESULTS`.
+    :param lexical: what the words of each query find (:mod:`include.evaluation.words`), which is brought together with
+        the vectors' answers as search does it; without it vectors alone are measured.
+    :param weight: of the vectors beside the words; see :func:`include.index.fusion.fuse`.
     :raises ValueError: see :func:`include.evaluation.ranking.rank`; or the set is empty.
     """
     if (positives is None) != (query_set.positives is None):
@@ -96,20 +113,51 @@ def evaluate(
         row = {episode_id: index for index, episode_id in enumerate(ids)}
         targets = [row.get(relevant[0], -1) for relevant in query_set.relevant]
     ranking = rank(queries, catalogue, ids, k=DEPTH, relevant=query_set.relevant, held_out=positives, targets=targets)
-    results = per_query(query_set, ranking)
-    return summarise(results, model_version=model_version, catalogue=len(ids), seed=seed), results
+    assert ranking.ranks is not None, "relevant episodes were given"
+    dense = per_query(query_set, ranking.ids, ranking.ranks)
+    if lexical is None:
+        return Evaluated(summarise(dense, model_version=model_version, catalogue=len(ids), seed=seed), dense, dense)
+    words = [[key for key, _ in answer] for answer in lexical]
+    fused = [
+        _fused(query, list(zip(near, scores, strict=True)), said, weight=weight, episodes=len(ids))
+        for query, near, scores, said in zip(
+            query_set.queries, ranking.ids, ranking.scores.tolist(), lexical, strict=True
+        )
+    ]
+    results = per_query(query_set, fused, _places(query_set, fused, ranking.ranks))
+    said = per_query(query_set, words, _places(query_set, words, np.full(len(words), len(ids))))
+    summary = summarise(results, model_version=model_version, catalogue=len(ids), seed=seed)
+    sides: dict[Side, dict[str, Interval]] = {"dense": means(dense, seed=seed), "lexical": means(said, seed=seed)}
+    return Evaluated(summary.model_copy(update={"sides": sides}), results, dense)
 
 
-def per_query(query_set: QuerySet, ranking: Ranking) -> pa.Table:
+def _fused(query: str, dense: Scored, lexical: Scored, *, weight: float, episodes: int) -> list[str]:
+    trust = confidence(query, lexical, episodes=episodes)
+    return [one.episode_id for one in fuse(dense, lexical, weight=weight, trust=trust)]
+
+
+def _places(
+    query_set: QuerySet, answers: Sequence[Sequence[str]], elsewhere: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """The rank of the best relevant episode in each answer; behind it, and no better than ``elsewhere``, if it is not
+    there."""
+    places = []
+    for relevant, answer, other in zip(query_set.relevant, answers, elsewhere.tolist(), strict=True):
+        right = set(relevant)
+        place = next((rank for rank, key in enumerate(answer, start=1) if key in right), None)
+        places.append(place or max(len(answer) + 1, other))
+    return np.array(places, np.int64)
+
+
+def per_query(query_set: QuerySet, answers: Sequence[Sequence[str]], ranks: npt.NDArray[np.int64]) -> pa.Table:
     """Every measure of every query, in the order of the set and the shape of :data:`RESULTS`.
 
-    :raises ValueError: the ranking has no ranks of relevant episodes (see ``relevant`` of :func:`rank`).
+    :param answers: episode ids a query, best first.
+    :param ranks: of the best relevant episode, among all; shape (Q,).
     """
-    if ranking.ranks is None:
-        raise ValueError("The ranking was made without relevant episodes: call rank(..., relevant=query_set.relevant).")
     qrels = {str(row): dict.fromkeys(ids, 1) for row, ids in enumerate(query_set.relevant)}
     # The providers break ties each in its own way: scores that fall with the rank leave them none to break.
-    run = {str(row): {name: float(-place) for place, name in enumerate(ids)} for row, ids in enumerate(ranking.ids)}
+    run = {str(row): {name: float(-place) for place, name in enumerate(ids)} for row, ids in enumerate(answers)}
     names = {measure: name for name, measure in MEASURES.items()}
     values = {name: [0.0] * len(query_set) for name in MEASURES}
     for metric in ir_measures.iter_calc(list(names), qrels, run):
@@ -119,9 +167,9 @@ def per_query(query_set: QuerySet, ranking: Ranking) -> pa.Table:
         "query": query_set.queries,
         "origin": query_set.origins,
         "relevant": query_set.relevant,
-        "rank": ranking.ranks,
+        "rank": ranks,
         **values,
-        "top": [ids[:SHOWN] for ids in ranking.ids],
+        "top": [list(ids[:SHOWN]) for ids in answers],
     }
     return pa.table(columns, schema=RESULTS)
 
@@ -134,16 +182,21 @@ def summarise(results: pa.Table, *, model_version: str, catalogue: int, seed: in
     sets = set(results["query_set"].to_pylist())
     if len(sets) != 1:
         raise ValueError(f"Need the results of one query set, not of {sorted(sets) or 'none'}.")
-    groups = clusters(results)
     return ModelEvaluation(
         model_version=model_version,
         query_set=sets.pop(),
         queries=len(results),
         catalogue=catalogue,
-        metrics={name: interval(results[name].to_numpy(), groups, seed=seed) for name in MEASURES},
+        metrics=means(results, seed=seed),
         by_origin=_by_origin(results),
         ranks=bucket_ranks(results["rank"].to_pylist()),
     )
+
+
+def means(results: pa.Table, *, seed: int = 0) -> dict[str, Interval]:
+    """The mean of each measure with its interval."""
+    groups = clusters(results)
+    return {name: interval(results[name].to_numpy(), groups, seed=seed) for name in MEASURES}
 
 
 def clusters(results: pa.Table) -> npt.NDArray[np.int64]:

@@ -228,6 +228,7 @@ def _query_set(data: ReportData, name: str) -> dict[str, Any]:
         "title": title,
         "evaluations": evaluations,
         "size": next(iter(evaluations.values())),
+        "sides": _sides(evaluations),
         "differences": next(
             (item.differences for item in data.comparisons if item.query_set == name and item.reference == before), {}
         ),
@@ -242,6 +243,14 @@ def _query_set(data: ReportData, name: str) -> dict[str, Any]:
         if shares
         else None,
     }
+
+
+def _sides(evaluations: dict[Role, ModelEvaluation]) -> list[tuple[str, str, dict[str, Interval]]]:
+    """Name, detail and metrics of each side alone; words are the same for every model."""
+    measured = {role: found.sides for role, found in evaluations.items() if found.sides}
+    meaning = [("Meaning alone", ROLE_NAMES[role].lower(), sides["dense"]) for role, sides in measured.items()]
+    words = [("Words alone", "whatever the model", sides["lexical"]) for sides in measured.values()]
+    return [*meaning, *words[:1]]
 
 
 def _languages(corpus: Corpus | None) -> list[tuple[str, int]]:

@@ -17,6 +17,7 @@ from include.episodes.described import without_description
 from include.episodes.schema import content_hash
 from include.evaluation.metrics import ModelEvaluation, evaluate
 from include.evaluation.queries import QuerySet, QuerySetName, load_curated
+from include.evaluation.words import rank_words, read_ranked
 from include.retriever.encode import EmbeddingCache, Vectors, as_encoder, encode, shard_part
 from include.retriever.encoders.contract import Encoder
 from include.retriever.training.pairing import read_pairs
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = "evaluations"
+WORDS_FILE = "words.parquet"
 CATALOGUE_COLUMNS = ["episode_id", "text", "content_hash"]
 
 
@@ -42,6 +44,8 @@ class EvaluationPlan(BaseModel):
     curated_queries: int
     curated_left_out: int
     seed: int
+    hybrid_weight: float = 1.0
+    """Of the vectors beside the words; 1 in evaluations of earlier releases, which measured vectors alone."""
 
 
 def plan_evaluation(
@@ -53,19 +57,21 @@ def plan_evaluation(
     catalogue_size: int,
     max_queries: int,
     seed: int,
+    hybrid_weight: float,
 ) -> EvaluationPlan:
-    """Fix the queries and the catalogue.
+    """Fix the queries and the catalogue, and find what words alone find in it.
 
     The catalogue holds every episode that answers a query, filled up with a seeded sample of the others.
 
     :param training_id: the training whose test split is asked; None before the first.
+    :param hybrid_weight: of the vectors beside the words; see :func:`include.index.fusion.fuse`.
     """
     curated_bytes = curated_path.read_bytes() if curated_path else b""
     evaluation_id = digest(
         snapshot_id,
         training_id or "",
         hashlib.sha256(curated_bytes).hexdigest(),
-        *map(str, (catalogue_size, max_queries, seed)),
+        *map(str, (catalogue_size, max_queries, seed, hybrid_weight)),
     )
     if store.is_complete(FOLDER, evaluation_id):
         return load_evaluation_plan(store, evaluation_id)
@@ -93,7 +99,10 @@ def plan_evaluation(
         curated_queries=sum(len(query_set) for query_set in sets if query_set.name == "curated"),
         curated_left_out=left_out,
         seed=seed,
+        hybrid_weight=hybrid_weight,
     )
+    words = rank_words(store, snapshot_id, chosen, sets)
+    store.write_table(words, FOLDER, evaluation_id, WORDS_FILE)
     store.write_table(_queries_table(sets), FOLDER, evaluation_id, "queries.parquet")
     store.write_table(pa.table({"episode_id": chosen}), FOLDER, evaluation_id, "catalogue.parquet")
     store.write_json(plan.model_dump(), FOLDER, evaluation_id, MANIFEST)
@@ -116,23 +125,27 @@ def evaluate_model(
     *,
     batch_size: int,
 ) -> list[ModelEvaluation]:
-    """Measure one model on every query set by exact search, and keep the results of each query."""
+    """Measure one model on every query set, by exact search beside words, and keep the results of each query."""
     if is_evaluated(store, plan.evaluation_id, model_version):
         return load_evaluations(store, plan.evaluation_id, model_version)
     encoder = as_encoder(model)
     ids, catalogue = _encode_catalogue(store, plan, encoder, model_version, batch_size)
+    words = store.read_table(FOLDER, plan.evaluation_id, WORDS_FILE)
     evaluations = []
     for query_set in read_query_sets(store, plan.evaluation_id):
-        evaluation, results = evaluate(
+        evaluation, results, dense = evaluate(
             query_set,
             model_version=model_version,
             queries=encode(encoder, query_set.queries, batch_size=batch_size, kind="query"),
             catalogue=catalogue,
             ids=ids,
             positives=_encode_held_out(store, query_set, encoder, model_version, batch_size),
+            lexical=read_ranked(words, query_set),
+            weight=plan.hybrid_weight,
             seed=plan.seed,
         )
         store.write_table(results, FOLDER, plan.evaluation_id, model_version, f"{query_set.name}.parquet")
+        store.write_table(dense, FOLDER, plan.evaluation_id, model_version, f"{query_set.name}-dense.parquet")
         log.info(
             "%s, %d %s queries: %s.",
             model_version,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from include.episodes import snapshot
 from include.index.contract import EpisodeIndex, Filter, Hit, Metadata
-from include.index.fusion import DEPTH, Place, fuse
+from include.index.fusion import DEPTH, Place, confidence, fuse
 from include.index.live import LivePointer, require_live
 from include.retriever.encoders.contract import Encoder
 from include.retriever.encoders.opening import Engine, open_encoder
@@ -53,6 +54,8 @@ class _Opened:
     live: LivePointer
     index: EpisodeIndex
     encoder: Encoder
+    episodes: int
+    """In the snapshot that is live."""
 
 
 class SearchService:
@@ -118,8 +121,8 @@ class SearchService:
         dense, lexical = _ask(opened, texts, filter, mode)
         weight = {"dense": 1.0, "lexical": 0.0, "hybrid": self._weight}[mode]
         return [
-            Answer(opened.live, _together(near, said, weight, mode)[:k])
-            for near, said in zip(dense, lexical, strict=True)
+            Answer(opened.live, _together(text, near, said, weight, mode, opened.episodes)[:k])
+            for text, near, said in zip(texts, dense, lexical, strict=True)
         ]
 
     def _live(self) -> _Opened:
@@ -129,12 +132,14 @@ class SearchService:
             if _place(self._opened.live) != _place(live):
                 self._opened = self._open(live)
             elif self._opened.live != live:
-                self._opened = _Opened(live, self._opened.index, self._opened.encoder)
+                episodes = snapshot.load(self._store, live.snapshot_id).episodes
+                self._opened = replace(self._opened, live=live, episodes=episodes)
             return self._opened
 
     def _open(self, live: LivePointer) -> _Opened:
         encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
-        return _Opened(live, self._open_index(live), encoder)
+        episodes = snapshot.load(self._store, live.snapshot_id).episodes
+        return _Opened(live, self._open_index(live), encoder, episodes)
 
 
 def _ask(
@@ -158,9 +163,13 @@ def _ask(
         return nearest(), words.result()
 
 
-def _together(dense: Sequence[Hit], lexical: Sequence[Hit], weight: float, mode: Mode) -> list[Result]:
+def _together(
+    query: str, dense: Sequence[Hit], lexical: Sequence[Hit], weight: float, mode: Mode, episodes: int
+) -> list[Result]:
     metadata = {hit.episode_id: hit.metadata for hit in (*lexical, *dense)}
-    fused = fuse(_scored(dense), _scored(lexical), weight=weight)
+    near, said = _scored(dense), _scored(lexical)
+    trust = confidence(query, said, episodes=episodes) if mode == "hybrid" else 1.0
+    fused = fuse(near, said, weight=weight, trust=trust)
     return [
         Result(
             one.episode_id,

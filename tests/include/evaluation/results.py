@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from include.evaluation.metrics import per_query
 from include.evaluation.queries import QuerySet, QuerySetName
-from include.evaluation.ranking import Ranking
 
 CATALOGUE = 200
 
@@ -27,4 +26,4 @@ def results_at(
     for rank, answer in zip(ranks, relevant, strict=True):
         others = [f"other {number:03d}" for number in range(CATALOGUE - 1)]
         ids.append([*others[: rank - 1], answer, *others[rank - 1 :]][:100])
-    return per_query(query_set, Ranking(ids, np.zeros((len(ranks), 100)), np.array(ranks), CATALOGUE))
+    return per_query(query_set, ids, np.array(ranks))

@@ -19,7 +19,6 @@ from include.evaluation.metrics import (
     summarise,
 )
 from include.evaluation.queries import QuerySet
-from include.evaluation.ranking import Ranking
 
 MakeResults = Callable[..., pa.Table]
 
@@ -27,7 +26,7 @@ MakeResults = Callable[..., pa.Table]
 def results_of(ids: list[list[str]], relevant: list[list[str]]) -> dict[str, list[float]]:
     size = len(ids)
     query_set = QuerySet("curated", [f"q{row}" for row in range(size)], relevant, ["curated"] * size)
-    table = per_query(query_set, Ranking(ids, np.zeros((size, len(ids[0]))), np.ones(size, np.int64), 500))
+    table = per_query(query_set, ids, np.ones(size, np.int64))
     assert table.schema == RESULTS
     return {name: table[name].to_pylist() for name in MEASURES}
 
@@ -71,7 +70,7 @@ def test_a_query_that_finds_nothing_counts_as_zero() -> None:
 def test_evaluate_holds_the_query_out_of_its_target() -> None:
     catalogue = np.eye(3, dtype=np.float32)
     query_set = QuerySet("test", ["q"], [["a"]], ["title"], positives=["text without the title"])
-    evaluation, results = evaluate(
+    evaluation, results, dense = evaluate(
         query_set,
         model_version="m1",
         queries=catalogue[:1],
@@ -79,11 +78,45 @@ def test_evaluate_holds_the_query_out_of_its_target() -> None:
         ids=["a", "b", "c"],
         positives=np.array([[-1, 0, 0]], np.float32),
     )
+    assert results.equals(dense), "words were not asked"
     assert results["top"].to_pylist() == [["b", "c", "a"]]
     assert results["rank"].to_pylist() == [3]
     assert evaluation.metrics["mrr@30"].mean == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="vectors of the positives"):
         evaluate(query_set, model_version="m1", queries=catalogue[:1], catalogue=catalogue, ids=["a", "b", "c"])
+
+
+def test_what_is_measured_is_what_search_gives_by_both_sides() -> None:
+    """The first query's episode is found by words alone, the second's by vectors alone, the third's by neither."""
+    catalogue = np.eye(4, dtype=np.float32)
+    ids = ["a", "b", "c", "d"]
+    near = np.array([[0, 0.8, 0.6, 0], [0, 0.8, 0.6, 0], [0.8, 0.6, 0, 0]], np.float32)
+    query_set = QuerySet("curated", ["one", "two", "three"], [["a"], ["b"], ["d"]], ["curated"] * 3)
+    words = [[("a", 9.0), ("d", 3.0)], [], [("c", 2.0)]]
+    measured = evaluate(
+        query_set, model_version="m1", queries=near, catalogue=catalogue, ids=ids, lexical=words, weight=0.4
+    )
+    assert measured.results["top"].to_pylist()[0] == ["a", "b", "c", "d"]
+    assert measured.results["rank"].to_pylist() == [1, 1, 4]
+    assert measured.dense["rank"].to_pylist() == [3, 1, 4]
+    sides = measured.summary.sides
+    assert sides["lexical"]["recall@1"].mean == pytest.approx(1 / 3)
+    assert sides["dense"]["recall@1"].mean == pytest.approx(1 / 3)
+    assert measured.summary.metrics["recall@1"].mean == pytest.approx(2 / 3)
+
+
+def test_a_rank_is_never_better_than_what_is_known_of_it() -> None:
+    """What neither side has among its first stands behind both, and no higher than its vector does."""
+    catalogue = np.eye(200, dtype=np.float32)
+    ids = [f"e{number:03d}" for number in range(200)]
+    query = np.linspace(1, 0.1, 200, dtype=np.float32)[None]
+    query /= np.linalg.norm(query)
+    query_set = QuerySet("curated", ["q"], [["e180"]], ["curated"])
+    words = [[(f"e{number:03d}", 1.0) for number in range(100, 110)]]
+    measured = evaluate(
+        query_set, model_version="m1", queries=query, catalogue=catalogue, ids=ids, lexical=words, weight=0.5
+    )
+    assert measured.results["rank"].to_pylist() == [181]
 
 
 def test_summary_has_means_intervals_and_counts_and_survives_json(make_results: MakeResults) -> None:

@@ -22,6 +22,7 @@ def evaluation(store: ArtifactStore, training_id: str, curated: Path) -> Evaluat
         catalogue_size=90,
         max_queries=1_000,
         seed=0,
+        hybrid_weight=0.6,
     )
 
 

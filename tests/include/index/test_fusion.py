@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.index.fusion import DEPTH, Fused, Place, fuse
+from include.index.fusion import DEPTH, Fused, Place, confidence, fuse
 
 
 def ranked(fused: list[Fused]) -> list[str]:
@@ -45,3 +45,27 @@ def test_deeper_answers_change_nothing() -> None:
     dense = [(f"d{rank:03d}", 1 - rank / 1_000) for rank in range(300)]
     lexical = [(f"l{rank:03d}", 300.0 - rank) for rank in range(300)]
     assert fuse(dense, lexical, weight=0.6) == fuse(dense[:DEPTH], lexical[:DEPTH], weight=0.6)
+
+
+def test_words_have_the_more_say_the_better_they_fit() -> None:
+    """“The” is in every episode, a rare name in one: only the name says what is meant."""
+    rare = confidence("Wittgenstein", [("a", 9.0)], episodes=10_000)
+    common = confidence("what about the", [("a", 1.2)], episodes=10_000)
+    assert rare == 1
+    assert common < 0.01
+    assert common < confidence("what about Wittgenstein", [("a", 9.0)], episodes=10_000) < rare
+    assert confidence("Wittgenstein", [], episodes=10_000) == 0
+
+
+def test_a_catalogue_of_any_size_and_a_query_of_any_script_can_be_trusted() -> None:
+    assert 0 < confidence("x", [("a", 0.1)], episodes=1) <= 1
+    assert confidence("?!", [("a", 0.1)], episodes=5) > 0
+    assert confidence("日本の歴史", [("a", 9.0)], episodes=10_000) > confidence(
+        "日本の歴史について", [("a", 9.0)], episodes=10_000
+    )
+
+
+def test_what_is_not_trusted_does_not_lead() -> None:
+    dense, lexical = [("a", 0.9), ("b", 0.1)], [("b", 3.0), ("c", 2.0)]
+    assert ranked(fuse(dense, lexical, weight=0.4, trust=1.0))[0] == "b"
+    assert ranked(fuse(dense, lexical, weight=0.4, trust=0.1)) == ["a", "b", "c"]
