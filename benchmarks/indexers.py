@@ -88,7 +88,7 @@ def article(job: Job) -> dict[str, Any]:
     clock = Clock(job.server)
     with clock.step("open"):
         model = _article_model()
-    index = _article_index(job)
+    index = job.server.article_index(_dimension(job))
     for start in range(0, len(texts), ARTICLE_BATCH):
         batch = slice(start, start + ARTICLE_BATCH)
         with clock.step("encode"):
@@ -103,7 +103,7 @@ def article_queries(job: Job) -> dict[str, Any]:
     clock = Clock(job.server)
     with clock.step("open"):
         model = _article_model()
-    index = _article_index(job)
+    index = job.server.article_index(_dimension(job))
     found = []
     for query, _ in job.questions:
         with clock.step("encode"):
@@ -242,15 +242,6 @@ def _article_model() -> Any:
     model = load_base(MODEL, "cpu")
     model.encode(WARM_UP, show_progress_bar=False)
     return model
-
-
-def _article_index(job: Job) -> Any:
-    """The client's own index, as the article opens it."""
-    from pinecone import Index, Pinecone
-
-    dimension = _dimension(job)
-    host = Pinecone(job.server.key, host=job.server.host).indexes.describe(f"{INDEX}-{dimension}").host
-    return Index(host=f"http://{host.removeprefix('https://')}", api_key=job.server.key)
 
 
 def _dimension(job: Job) -> int:

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from include.index.pinecone.credentials import Credentials
+
+if TYPE_CHECKING:
+    from pinecone import Index
 
 PROJECT = Path(__file__).resolve().parents[1]
 INDEX = "podsearch"
@@ -30,6 +34,16 @@ class Server:
     @property
     def credentials(self) -> Credentials:
         return Credentials(self.key, host=self.host)
+
+    def article_index(self, dimension: int) -> Index:
+        """An index of bare vectors, and the client's own door to it, as the article has them."""
+        from pinecone import Index, Pinecone
+
+        client, name = Pinecone(self.key, host=self.host), f"article-{dimension}"
+        if not client.indexes.exists(name):
+            client.indexes.create(name=name, dimension=dimension, metric="cosine")
+        host = str(client.indexes.describe(name).host)
+        return Index(host=f"http://{host.removeprefix('https://')}", api_key=self.key)
 
     def cpu_seconds(self) -> float:
         """CPU time that it has taken so far."""

@@ -178,11 +178,8 @@ def _read(path: Path) -> Job:
 
 def _article(job: Job) -> float:
     """Vectors a second of the article's loop: 64 as lists, without metadata; wait; next."""
-    from pinecone import Index, Pinecone
-
     assert job.server is not None
-    host = Pinecone(job.server.key, host=job.server.host).indexes.describe(f"{INDEX}-{DIMENSION}").host
-    index = Index(host=f"http://{host.removeprefix('https://')}", api_key=job.server.key)
+    index = job.server.article_index(DIMENSION)
     values = np.concatenate([_draw(number) for number in range(-(-ARTICLE_VECTORS // BATCH))])[:ARTICLE_VECTORS]
     started = time.perf_counter()
     for start in range(0, len(values), ARTICLE_BATCH):

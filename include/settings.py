@@ -200,8 +200,8 @@ class Settings(BaseSettings):
     """The backend: embedded, or Pinecone serverless."""
     index_location: str = ""
     """Where the embedded index lives (default: <artifacts>/index)."""
-    pinecone_index: str = Field(default="podsearch", pattern=r"^[a-z0-9]([a-z0-9-]{0,37}[a-z0-9])?$")
-    """Pinecone's indexes are named after it, one for each dimension: podsearch-384."""
+    pinecone_index: str = Field(default="podsearch", pattern=r"^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$")
+    """Pinecone's indexes are named after it, one for each dimension: podsearch-384-words, of 45 characters at most."""
     pinecone_connection: str = "pinecone_default"
     """Id of the Airflow connection with the API key; what it leaves out is taken from the settings below."""
     pinecone_api_key: SecretStr = SecretStr("")

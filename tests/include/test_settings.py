@@ -117,7 +117,7 @@ def test_production_searches_pinecone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PINECONE_INDEX", "Pod_Search"), ("PINECONE_INDEX", "x" * 40), ("PINECONE_HOST", "pinecone")]
+    ("name", "value"), [("PINECONE_INDEX", "Pod_Search"), ("PINECONE_INDEX", "x" * 34), ("PINECONE_HOST", "pinecone")]
 )
 def test_what_pinecone_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     assert f"PODSEARCH_{name}" in error_of(monkeypatch, **{f"PODSEARCH_{name}": value})

@@ -17,7 +17,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 
-from tests.standins.pinecone_planes import Control, Data, Refusal, StandInIndex
+from tests.standins.pinecone_documents import Documents
+from tests.standins.pinecone_planes import BareVectors, Control
+from tests.standins.pinecone_schema import BARE, Refusal, StandInIndex
 from tests.standins.vectors import VectorNamespace
 
 VERSION = "2026-07"
@@ -28,7 +30,8 @@ MAX_BODY, MAX_ADDRESS = 2 * 2**20, 8_000
 class Fault:
     """How some requests are answered in place of what is right.
 
-    :param on: the kind of request, such as ``upsert``, ``query``, ``list_ids``, ``create_index``.
+    :param on: the kind of request, such as ``upsert``, ``search`` (of documents), ``query`` (of bare vectors),
+        ``list_ids``, ``create_index``.
     :param times: how many requests; ``after`` so many that are answered well.
     :param status: refuse with it; ``headers`` and ``message`` go along.
     :param hang_up: close the connection without an answer.
@@ -63,6 +66,8 @@ class PineconeStandIn:
         self.latency = latency
         self.lag = 0.0
         """Seconds until reads show a write."""
+        self.words_lag = 0.0
+        """Seconds more until a search of words does."""
         self.statistics_lag = 0.0
         """How old counts are."""
         self.ready_after = 0
@@ -86,7 +91,7 @@ class PineconeStandIn:
     @contextmanager
     def serve(self) -> Iterator[PineconeStandIn]:
         """Answer until the end of the block."""
-        self.host = f"http://{self._start('')}"
+        self.host = f"http://{self._start('', None)}"
         try:
             yield self
         finally:
@@ -94,9 +99,10 @@ class PineconeStandIn:
             for name in list(self._servers):
                 self.stop(name)
 
-    def add_index(self, name: str, dimension: int, metric: str = "cosine") -> StandInIndex:
-        index = self.indexes[name] = StandInIndex(name, dimension, metric)
-        index.host = self._start(name)
+    def add_index(self, name: str, fields: dict[str, Any]) -> StandInIndex:
+        index = StandInIndex(name, fields)
+        index.host = self._start(name, index)
+        self.indexes[name] = index
         return index
 
     def namespace(self, index: str, name: str) -> VectorNamespace:
@@ -152,12 +158,12 @@ class PineconeStandIn:
         server.shutdown()
         server.server_close()
 
-    def _start(self, name: str) -> str:
-        standin = self
+    def _start(self, name: str, index: StandInIndex | None) -> str:
+        standin, of = self, index
 
         class Handler(_Handler):
             pinecone = standin
-            index = self.indexes.get(name)
+            index = of
 
         server = self._servers[name] = _Server((self.address, 0), Handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -223,8 +229,15 @@ class _Handler(BaseHTTPRequestHandler):
             asked = orjson.loads(body) if body else {}
             if self.index is None:
                 return 200, Control(self.pinecone).answer(what, argument, asked)
-            data = Data(self.pinecone, self.index)
-            return 200, getattr(data, what)(asked | {"name": argument} if argument else asked, parameters, part)
+            data = (Documents if self.index.has_documents else BareVectors)(self.pinecone, self.index)
+            of_documents = "/documents/" in urlsplit(self.path).path
+            if of_documents != self.index.has_documents and not what.endswith(
+                ("namespace", "namespaces", "statistics")
+            ):
+                raise Refusal(400, f"The index {self.index.name} does not support this: see its schema")
+            if argument:
+                asked["namespace" if of_documents else "name"] = argument
+            return 200, getattr(data, what)(asked, parameters, part)
         except Refusal as refusal:
             return refusal.status, {"error": {"code": "REFUSED", "message": str(refusal)}}
 
@@ -243,9 +256,17 @@ def route(method: str, path: str, *, control: bool) -> tuple[str, str]:
     """What a request asks for, and of what."""
     head, _, rest = path.strip("/").partition("/")
     if control or head == "namespaces":
+        namespace, _, verb = rest.partition("/documents/")
+        if verb:
+            return {"list": "list_ids"}.get(verb, verb), unquote(namespace)
         kind = "index" if control else "namespace"
         verb = {"POST": "create", "DELETE": "delete", "GET": "describe" if rest else "list"}[method]
         return f"{verb}_{kind}{'es' if verb == 'list' and control else 's' if verb == 'list' else ''}", unquote(rest)
     return {"query": "query", "describe_index_stats": "statistics", "vectors/list": "list_ids"}.get(
         path.strip("/"), rest
     ), ""
+
+
+def bare(dimension: int, metric: str = "cosine") -> dict[str, Any]:
+    """The fields of an index of bare vectors."""
+    return {BARE: {"type": "dense_vector", "dimension": dimension, "metric": metric}}

@@ -1,4 +1,4 @@
-"""What the stand-in for Pinecone does: its control plane, and the data plane of an index."""
+"""What the stand-in for Pinecone does: its control plane, and the data plane of an index of bare vectors."""
 
 from __future__ import annotations
 
@@ -6,45 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tests.standins.vectors import VectorNamespace
+from tests.standins.pinecone_schema import BARE, Refusal, StandInIndex, check_schema
+from tests.standins.vectors import Record, VectorNamespace
 
 if TYPE_CHECKING:
     from tests.standins.pinecone import PineconeStandIn
 
 DEFAULT = "__default__"
 MAX_RECORDS, MAX_DELETED, MAX_PAGE, MAX_RESULTS, MAX_ID, MAX_METADATA = 1_000, 1_000, 100, 10_000, 512, 40_960
-
-
-class Refusal(Exception):
-    """An answer with another status than 200."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class StandInIndex:
-    """One index: its namespaces, and the server that answers for it."""
-
-    def __init__(self, name: str, dimension: int, metric: str = "cosine") -> None:
-        self.name = name
-        self.dimension = dimension
-        self.metric = metric
-        self.host = ""
-        self.ready = True
-        self.deployment: dict[str, Any] = {"deployment_type": "managed", "cloud": "aws", "region": "us-east-1"}
-        self.namespaces: dict[str, VectorNamespace] = {}
-
-    def describe(self) -> dict[str, Any]:
-        field_ = {"type": "dense_vector", "dimension": self.dimension, "metric": self.metric, "description": None}
-        return {
-            "name": self.name,
-            "host": self.host,
-            "status": {"ready": self.ready, "state": "Ready" if self.ready else "Initializing"},
-            "schema": {"fields": {"_values": field_}},
-            "deployment": self.deployment,
-            "deletion_protection": "disabled",
-        }
 
 
 class Control:
@@ -72,21 +41,91 @@ class Control:
         return described
 
     def create(self, asked: dict[str, Any]) -> Any:
-        if asked["name"] in self.pinecone.indexes:
-            raise Refusal(409, "Resource already exists")
-        field_ = asked["schema"]["fields"]["_values"]
-        index = self.pinecone.add_index(asked["name"], field_["dimension"], field_["metric"])
-        index.deployment = asked["deployment"]
+        fields = asked["schema"]["fields"]
+        if BARE not in fields:
+            check_schema(fields)
+        with self.pinecone.lock:
+            if asked["name"] in self.pinecone.indexes:
+                raise Refusal(409, "Resource already exists")
+            index = self.pinecone.add_index(asked["name"], fields)
+        index.deployment = asked.get("deployment", index.deployment)
         index.ready = self.pinecone.ready_after <= 0
         return index.describe()
 
 
 class Data:
-    """The data plane of one index."""
+    """The data plane of one index, as far as it is the same for all."""
 
     def __init__(self, pinecone: PineconeStandIn, index: StandInIndex) -> None:
         self.pinecone = pinecone
         self.index = index
+
+    def statistics(self, *_: Any) -> Any:
+        counts = {name: found.count() for name, found in self.index.namespaces.items()}
+        return {
+            "namespaces": {name: {"vectorCount": number} for name, number in counts.items()},
+            "dimension": self.index.dimension,
+            "totalVectorCount": sum(counts.values()),
+        }
+
+    def create_namespace(self, asked: dict[str, Any], *_: Any) -> Any:
+        if asked["name"] in self.index.namespaces:
+            raise Refusal(409, "Namespace already exists")
+        self._made(asked["name"])
+        return self._described(asked["name"])
+
+    def list_namespaces(self, _: Any, parameters: dict[str, list[str]], *__: Any) -> Any:
+        prefix, token = (parameters.get(name, [""])[0] for name in ("prefix", "paginationToken"))
+        limit = int(parameters.get("limit", ["100"])[0])
+        names = sorted({*self.index.namespaces, *([] if self.index.has_documents else [DEFAULT])})
+        left = [name for name in names if name.startswith(prefix) and name > token]
+        following = {"pagination": {"next": left[limit - 1]}} if len(left) > limit else {}
+        return {"namespaces": [self._described(name) for name in left[:limit]], "total_count": len(left)} | following
+
+    def describe_namespace(self, asked: dict[str, Any], *_: Any) -> Any:
+        self._required(asked["name"])
+        return self._described(asked["name"])
+
+    def delete_namespace(self, asked: dict[str, Any], *_: Any) -> Any:
+        self._required(asked["name"])
+        del self.index.namespaces[asked["name"]]
+        return {}
+
+    def _put(self, name: str, records: list[Record], part: int | None) -> None:
+        with self.pinecone.lock:
+            self.pinecone.batches.append(len(records))
+            self.pinecone.written += [record["id"] for record in records[:part]]
+        self._made(name).upsert(records[:part])
+
+    def _delete(self, name: str, ids: list[str]) -> None:
+        found = self._required(name)
+        with self.pinecone.lock:
+            self.pinecone.deleted += ids
+        found.delete(ids)
+
+    def _described(self, name: str) -> dict[str, Any]:
+        found = self.index.namespaces.get(name)
+        return {"name": name, "record_count": str(found.count() if found else 0)}
+
+    def _required(self, name: str) -> VectorNamespace:
+        found = self._named(name)
+        if found is None:
+            raise Refusal(404, "Namespace not found")
+        return found
+
+    def _named(self, name: str | None) -> VectorNamespace | None:
+        return self.index.namespaces.get(name or DEFAULT)
+
+    def _made(self, name: str) -> VectorNamespace:
+        with self.pinecone.lock:
+            found = self.index.namespaces.setdefault(name, VectorNamespace(self.index.dimension))
+        found.lag, found.statistics_lag = self.pinecone.lag, self.pinecone.statistics_lag
+        found.words_lag = self.pinecone.words_lag
+        return found
+
+
+class BareVectors(Data):
+    """The data plane of an index of bare vectors."""
 
     def upsert(self, asked: dict[str, Any], _: Any, part: int | None) -> Any:
         records = asked["vectors"]
@@ -94,10 +133,7 @@ class Data:
             raise Refusal(400, f"At most {MAX_RECORDS} records, each once")
         for record in records:
             check_record(record, self.index.dimension)
-        with self.pinecone.lock:
-            self.pinecone.batches.append(len(records))
-            self.pinecone.written += [record["id"] for record in records[:part]]
-        self._made(asked.get("namespace") or DEFAULT).upsert(records[:part])
+        self._put(asked.get("namespace") or DEFAULT, records, part)
         return {"upsertedCount": len(records)}
 
     def query(self, asked: dict[str, Any], *_: Any) -> Any:
@@ -140,66 +176,12 @@ class Data:
         if len(asked.get("ids", [])) > MAX_DELETED:
             raise Refusal(400, f"At most {MAX_DELETED} ids")
         name = asked.get("namespace") or DEFAULT
-        found = self._named(name)
-        if found is None:
-            raise Refusal(404, "Namespace not found")
         if asked.get("deleteAll"):
+            self._required(name)
             self.index.namespaces[name] = VectorNamespace(self.index.dimension)
         else:
-            with self.pinecone.lock:
-                self.pinecone.deleted += asked["ids"]
-            found.delete(asked["ids"])
+            self._delete(name, asked["ids"])
         return {}
-
-    def statistics(self, *_: Any) -> Any:
-        counts = {name: found.count() for name, found in self.index.namespaces.items()}
-        return {
-            "namespaces": {name: {"vectorCount": number} for name, number in counts.items()},
-            "dimension": self.index.dimension,
-            "totalVectorCount": sum(counts.values()),
-        }
-
-    def create_namespace(self, asked: dict[str, Any], *_: Any) -> Any:
-        if asked["name"] in self.index.namespaces:
-            raise Refusal(409, "Namespace already exists")
-        self._made(asked["name"])
-        return self._described(asked["name"])
-
-    def list_namespaces(self, _: Any, parameters: dict[str, list[str]], *__: Any) -> Any:
-        prefix, token = (parameters.get(name, [""])[0] for name in ("prefix", "paginationToken"))
-        limit = int(parameters.get("limit", ["100"])[0])
-        names = sorted({DEFAULT, *self.index.namespaces})
-        left = [name for name in names if name.startswith(prefix) and name > token]
-        following = {"pagination": {"next": left[limit - 1]}} if len(left) > limit else {}
-        return {"namespaces": [self._described(name) for name in left[:limit]], "total_count": len(left)} | following
-
-    def describe_namespace(self, asked: dict[str, Any], *_: Any) -> Any:
-        self._required(asked["name"])
-        return self._described(asked["name"])
-
-    def delete_namespace(self, asked: dict[str, Any], *_: Any) -> Any:
-        self._required(asked["name"])
-        del self.index.namespaces[asked["name"]]
-        return {}
-
-    def _described(self, name: str) -> dict[str, Any]:
-        found = self.index.namespaces.get(name)
-        return {"name": name, "record_count": str(found.count() if found else 0)}
-
-    def _required(self, name: str) -> VectorNamespace:
-        found = self._named(name)
-        if found is None:
-            raise Refusal(404, "Namespace not found")
-        return found
-
-    def _named(self, name: str | None) -> VectorNamespace | None:
-        return self.index.namespaces.get(name or DEFAULT)
-
-    def _made(self, name: str) -> VectorNamespace:
-        with self.pinecone.lock:
-            found = self.index.namespaces.setdefault(name, VectorNamespace(self.index.dimension))
-        found.lag, found.statistics_lag = self.pinecone.lag, self.pinecone.statistics_lag
-        return found
 
 
 def check_record(record: dict[str, Any], dimension: int) -> None:

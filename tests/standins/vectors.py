@@ -1,4 +1,4 @@
-"""Vectors in memory for the stand-in of Pinecone: exact search, filters, and reads that lag behind writes."""
+"""Records in memory for the stand-in of Pinecone: exact search, filters, and reads that lag behind writes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from tests.standins.words import WordIndex
 
 Record = dict[str, Any]
 """``id``, ``values`` and ``metadata``, as they travel."""
@@ -23,6 +25,8 @@ class VectorNamespace:
         self.dimension = dimension
         self.lag = 0.0
         self.statistics_lag = 0.0
+        self.words_lag = 0.0
+        """Seconds until words are found, after what has them can be read."""
         self._rows: dict[str, int] = {}
         self._ids: list[str] = []
         self._metadata: list[dict[str, Any]] = []
@@ -33,6 +37,8 @@ class VectorNamespace:
         self._counts: list[tuple[float, int]] = [(0.0, 0)]
         self._ordered: list[str] | None = None
         self._norms: np.ndarray | None = None
+        self._words: dict[str, WordIndex] = {}
+        self._written: list[float] = []
         self._lock = threading.RLock()
 
     def upsert(self, records: list[Record]) -> None:
@@ -95,6 +101,26 @@ class VectorNamespace:
             best = best[np.argsort(-scores[best], kind="stable")]
             return [(float(scores[i]), self._record(rows[i], values=values)) for i in best]
 
+    def fitting(
+        self, clauses: Sequence[tuple[str, Sequence[str]]], k: int, wanted: dict[str, Any] | None
+    ) -> list[tuple[float, Record]]:
+        """The k that fit best, by the sum over what is asked of each field, best first."""
+        with self._lock:
+            self._catch_up()
+            scores: dict[int, float] = {}
+            for query, name in {(query, name) for query, names in clauses for name in names}:
+                if name not in self._words:
+                    self._words[name] = WordIndex([metadata.get(name) for metadata in self._metadata])
+                for row, score in self._words[name].scores(query).items():
+                    scores[row] = scores.get(row, 0) + score
+            indexed = time.monotonic() - self.words_lag
+            rows = [
+                row
+                for row in sorted(scores, key=lambda row: -scores[row])
+                if self._written[row] <= indexed and matches(self._metadata[row], wanted or {})
+            ]
+            return [(scores[row], self._record(row)) for row in rows[:k]]
+
     def _later(self, write: Callable[[], None]) -> None:
         with self._lock:
             self._pending.append((time.monotonic() + self.lag, write))
@@ -105,6 +131,7 @@ class VectorNamespace:
         while self._pending and self._pending[0][0] <= now:
             self._pending.popleft()[1]()
             self._ordered = self._norms = None
+            self._words.clear()
             self._counts.append((now, len(self._ids)))
 
     def _put(self, records: list[Record]) -> None:
@@ -114,10 +141,12 @@ class VectorNamespace:
                 row = self._rows[record["id"]] = len(self._ids)
                 self._ids.append(record["id"])
                 self._metadata.append({})
+                self._written.append(0)
                 if row == len(self._values):
                     self._values = np.concatenate([self._values, np.zeros_like(self._values)])
             self._layout.pack_into(self._values.data, row * self._layout.size, *record["values"])
             self._metadata[row] = record.get("metadata") or {}
+            self._written[row] = time.monotonic()
 
     def _remove(self, ids: list[str]) -> None:
         for key in ids:
@@ -128,9 +157,11 @@ class VectorNamespace:
             if row != last:
                 self._values[row] = self._values[last]
                 self._ids[row], self._metadata[row] = self._ids[last], self._metadata[last]
+                self._written[row] = self._written[last]
                 self._rows[self._ids[row]] = row
             self._ids.pop()
             self._metadata.pop()
+            self._written.pop()
 
     def _change(self, key: str, values: list[float] | None, metadata: dict[str, Any]) -> None:
         if key not in self._rows:

@@ -1,7 +1,8 @@
 """Pinecone's control plane: the indexes that together are ours, one for each dimension.
 
 An index of Pinecone's has one dimension for all its namespaces. A model with another dimension gets an index beside the
-one that is live, so that search goes on until the new one is ready.
+one that is live, so that search goes on until the new one is ready. So does whatever is made after an index of bare
+vectors, which searches no words.
 """
 
 from __future__ import annotations
@@ -18,31 +19,39 @@ from pinecone.models.indexes.schema import DenseVectorField
 
 from include.errors import PermanentError, RetryLaterError
 from include.index.contract import IndexMismatchError
+from include.index.pinecone.bare import BareVectors
 from include.index.pinecone.calls import Caller, ExistsError, MissingError, Patience
 from include.index.pinecone.credentials import Credentials
+from include.index.pinecone.documents import METRIC, Documents, schema
 
 if TYPE_CHECKING:
     from pinecone.models.indexes.index import IndexModel
 
 log = logging.getLogger(__name__)
 
-METRIC = "cosine"
+SUFFIX = "-words"
+"""Of the indexes of documents."""
 CONNECTIONS = 64
 """Kept open to an index; half of them stay open between requests."""
 FAILED = {"InitializationFailed", "Terminating", "Disabled"}
+MEND = "delete it, or set PODSEARCH_PINECONE_INDEX to another name."
 
 
 @dataclass(frozen=True)
 class Member:
-    """One index, and the client that reads and writes it."""
+    """One index, and what it holds."""
 
     name: str
     dimension: int
-    client: Index
+    held: Documents | BareVectors
+
+    @property
+    def client(self) -> Index:
+        return self.held.client
 
 
 class Family:
-    """The indexes ``NAME-DIMENSION`` of a project.
+    """The indexes ``NAME-DIMENSION-words`` of a project, and ``NAME-DIMENSION``, which have bare vectors.
 
     :param name: lower-case letters, digits and hyphens.
     """
@@ -59,26 +68,26 @@ class Family:
         self._clients: dict[str, Index] = {}
 
     def members(self) -> list[Member]:
-        """The indexes that are there, the smallest dimension first.
+        """The indexes that are there, those of documents and of the smallest dimension first.
 
         :raises IndexMismatchError: one is not what its name says.
         """
         models = self._caller.call("listing indexes", lambda: list(self._pinecone.indexes.list()))
-        named = re.compile(rf"{re.escape(self.name)}-(\d+)")
-        found = [(int(match[1]), model) for model in models if (match := named.fullmatch(model.name))]
+        named = re.compile(rf"{re.escape(self.name)}-(\d+)({SUFFIX})?")
+        found = [(not match[2], int(match[1]), model) for model in models if (match := named.fullmatch(model.name))]
         return [
-            self._member(model, dimension)
-            for dimension, model in sorted(found, key=lambda pair: pair[0])
+            self._member(model, dimension, bare=bare)
+            for bare, dimension, model in sorted(found, key=lambda one: one[:2])
             if model.status.ready
         ]
 
     def ensure(self, dimension: int) -> Member:
-        """The index for a dimension, made if it is not there, as soon as it is ready.
+        """The index of documents for a dimension, made if it is not there, as soon as it is ready.
 
         :raises IndexMismatchError: there is one of this name that is not right for it.
         :raises RetryLaterError: it is not ready in time.
         """
-        name = f"{self.name}-{dimension}"
+        name = f"{self.name}-{dimension}{SUFFIX}"
         try:
             model = self._describe(name)
         except MissingError:
@@ -92,7 +101,7 @@ class Family:
                 raise RetryLaterError(f"The index {name} is not ready after {self._patience.ready:.0f} s.")
             time.sleep(self._patience.poll)
             model = self._describe(name)
-        return self._member(model, dimension)
+        return self._member(model, dimension, bare=False)
 
     def _describe(self, name: str) -> IndexModel:
         return self._caller.call(f"describing the index {name}", partial(self._pinecone.indexes.describe, name))
@@ -107,12 +116,10 @@ class Family:
         try:
             self._caller.call(
                 f"creating the index {name}",
-                # The arguments that make an index of vectors by their old names; the schema would ask for ours.
                 partial(
                     self._pinecone.indexes.create,
                     name=name,
-                    dimension=dimension,
-                    metric=METRIC,
+                    schema=schema(dimension),
                     deployment=deployment,
                     timeout=-1,
                 ),
@@ -120,14 +127,18 @@ class Family:
         except ExistsError:
             log.info("The index %s was made meanwhile.", name)
 
-    def _member(self, model: IndexModel, dimension: int) -> Member:
-        fields = model.schema.fields.values()
-        held = [(found.dimension, found.metric) for found in fields if isinstance(found, DenseVectorField)]
+    def _member(self, model: IndexModel, dimension: int, *, bare: bool) -> Member:
+        fields = model.schema.fields
+        held = [(found.dimension, found.metric) for found in fields.values() if isinstance(found, DenseVectorField)]
         if held != [(dimension, METRIC)]:
             raise IndexMismatchError(
                 f"Pinecone's index {model.name} must have {dimension} dimensions and the metric {METRIC}, but has "
-                f"{', '.join(f'{number} and {metric}' for number, metric in held) or 'no vectors'}: delete it, or set "
-                "PODSEARCH_PINECONE_INDEX to another name."
+                f"{', '.join(f'{number} and {metric}' for number, metric in held) or 'no vectors'}: {MEND}"
+            )
+        missing = set() if bare else schema(dimension)["fields"].keys() - fields.keys()
+        if missing:
+            raise IndexMismatchError(
+                f"Pinecone's index {model.name} must have the fields {', '.join(sorted(missing))}, too: {MEND}"
             )
         if not model.host:
             raise RetryLaterError(f"Pinecone does not say yet where the index {model.name} is.")
@@ -138,7 +149,8 @@ class Family:
                 timeout=self._patience.request,
                 connection_pool_maxsize=CONNECTIONS,
             )
-        return Member(model.name, dimension, self._clients[model.host])
+        client = self._clients[model.host]
+        return Member(model.name, dimension, BareVectors(client) if bare else Documents(client))
 
     def _address(self, host: str) -> str:
         """Where an index is; without encryption only where the control plane is so, too."""

@@ -1,4 +1,4 @@
-"""Pinecone as a EpisodeIndex: a namespace a model, in the index of its dimension."""
+"""Pinecone as an EpisodeIndex: a namespace a model, in the index of its dimension."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from urllib.parse import quote
 
 import numpy as np
-from pinecone import Index
 
 from include.index.contract import (
     Filter,
@@ -21,10 +19,13 @@ from include.index.contract import (
     Stored,
     Vectors,
 )
-from include.index.pinecone.calls import Caller, ExistsError, MissingError, Patience
+from include.index.pinecone import words
+from include.index.pinecone.bare import BareVectors
+from include.index.pinecone.calls import Caller, ExistsError, Item, MissingError, Patience
 from include.index.pinecone.credentials import Credentials
+from include.index.pinecone.documents import Documents
 from include.index.pinecone.family import Family, Member
-from include.index.pinecone.records import expression, pack, requests, unpack
+from include.index.pinecone.records import Expression, expression, pack, requests, unpack
 from include.index.pinecone.write import Writer, same
 
 log = logging.getLogger(__name__)
@@ -33,25 +34,28 @@ QUERIES_AT_ONCE = 32
 READS_AT_ONCE = 16
 WRITES_AT_ONCE = 4
 DELETE_IDS = 1_000
-FETCH_IDS = 100
-ADDRESS_BYTES = 4_000
-"""Of the ids in the address of a fetch; servers and proxies refuse long ones."""
-PAGE = 100
-"""Ids that Pinecone lists at a time; it gives no more."""
 FIRST_CHARACTERS = [chr(code) for code in range(0x21, 0x7F)]
 """With which ids begin: printable ASCII, as :data:`include.episodes.quarantine` has it."""
 SAMPLE = 20
+SEARCHED_SAMPLE = 4
+"""Written records whose words are searched for, since Pinecone indexes them some time after they can be read."""
+SAME_TEXT = 100
+"""Most records of one text among which one is looked for."""
 DEFAULT_NAMESPACE = "__default__"
-"""Pinecone has it in every index; it is not ours."""
+"""Pinecone has it in every index of bare vectors; it is not ours."""
 
 
 class PineconeIndex:
     """See :class:`include.index.contract.EpisodeIndex`.
 
+    Namespaces are made in indexes of documents. Those of earlier releases, in indexes of bare vectors, are read and
+    dropped, and not written to.
+
     Reads show a write a moment after it was made; every write here returns when they do, or when ``patience.settled``
     is over. Pinecone's statistics lag further behind, so that records are counted by listing them.
 
-    :param name: beginning of the indexes' names (lower-case letters, digits, hyphens); the dimension follows.
+    :param name: beginning of the indexes' names (lower-case letters, digits, hyphens); the dimension follows, and
+        ``-words`` where there are any.
     """
 
     backend = "pinecone"
@@ -73,9 +77,9 @@ class PineconeIndex:
                 f"{namespace} cannot hold the model's vectors of {dimension} dimensions: "
                 f"it is in the index {there.name}."
             )
-        member = self._family.ensure(dimension)
         if there is not None:
             return
+        member = self._family.ensure(dimension)
         try:
             self._caller.call(f"creating {namespace}", partial(member.client.create_namespace, name=namespace))
         except ExistsError:
@@ -85,19 +89,24 @@ class PineconeIndex:
 
     def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
         member = self._open(namespace)
-        writer = Writer(self._caller, member.client, namespace)
+        documents = _written(member, namespace)
+        writer = Writer(self._caller, documents.client, namespace)
         writer.write(requests(_checked(batch, member, namespace) for batch in batches))
         if writer.last:
             self._settle(
                 f"what was written to {namespace}", lambda: same(self.fetch(namespace, list(writer.last)), writer.last)
             )
+            some = dict(list(writer.last.items())[-SEARCHED_SAMPLE:])
+            self._settle(
+                f"the words of what was written to {namespace}", lambda: self._has_words(documents, namespace, some)
+            )
         return writer.rows
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
-        client = self._open(namespace).client
+        documents = _written(self._open(namespace), namespace)
 
         def delete(chunk: list[str]) -> None:
-            self._caller.call(f"deleting from {namespace}", partial(client.delete, ids=chunk, namespace=namespace))
+            self._caller.call(f"deleting from {namespace}", partial(documents.delete, namespace, chunk))
 
         self._caller.each(delete, list(_chunks(ids, DELETE_IDS)), at_once=WRITES_AT_ONCE)
         if ids:
@@ -106,57 +115,41 @@ class PineconeIndex:
 
     def search_vectors(self, namespace: str, vectors: Vectors, k: int, filter: Filter | None = None) -> list[list[Hit]]:
         member = self._open(namespace)
-        wanted = expression(filter)
-        if k < 1:
-            raise ValueError("Ask for at least one result.")
+        wanted = _asked(k, filter)
         if len(vectors) and vectors.shape[1:] != (member.dimension,):
             raise IndexMismatchError(
                 f"{namespace} holds vectors of {member.dimension} dimensions; asked with shape {vectors.shape}."
             )
-
-        def ask(vector: Vectors) -> list[Hit]:
-            matches = self._caller.call(
-                f"searching {namespace}",
-                partial(
-                    member.client.query,
-                    vector=vector.tolist(),
-                    top_k=k,
-                    namespace=namespace,
-                    filter=wanted,
-                    include_metadata=True,
-                ),
-            ).matches
-            hits = [Hit(match.id, float(match.score), unpack(match.metadata or {})) for match in matches]
-            return sorted(hits, key=lambda hit: (-hit.score, hit.episode_id))
-
-        answers = self._caller.each(ask, list(np.asarray(vectors, np.float32)), at_once=QUERIES_AT_ONCE)
-        if not all(answers):
-            # Pinecone answers for a namespace that another process dropped as for an empty one.
-            self._opened.pop(namespace, None)
-            self._open(namespace)
-        return answers
+        return self._search(
+            namespace,
+            lambda vector: member.held.nearest(namespace, vector, k, wanted),
+            list(np.asarray(vectors, np.float32)),
+        )
 
     def search_words(
         self, namespace: str, queries: Sequence[str], k: int, filter: Filter | None = None
     ) -> list[list[Hit]]:
-        """An index of vectors alone has no words."""
-        self._open(namespace)
-        return [[] for _ in queries]
+        held = self._open(namespace).held
+        wanted = _asked(k, filter)
+        if isinstance(held, BareVectors):
+            return [[] for _ in queries]
+        texts = [words.asked(query) for query in queries]
+        found = iter(
+            self._search(
+                namespace,
+                lambda text: held.fitting(namespace, text, k, wanted),
+                [text for text in texts if text is not None],
+            )
+        )
+        return [[] if text is None else next(found) for text in texts]
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Stored]:
-        client = self._open(namespace).client
+        held = self._open(namespace).held
 
-        def fetch(chunk: list[str]) -> dict[str, Stored]:
-            found = self._caller.call(
-                f"reading from {namespace}", partial(client.fetch, ids=chunk, namespace=namespace)
-            ).vectors
-            return {
-                key: Stored(np.asarray(record.values, np.float32), unpack(record.metadata or {}))
-                for key, record in found.items()
-            }
+        def fetch(group: list[str]) -> dict[str, Stored]:
+            return self._caller.call(f"reading from {namespace}", partial(held.fetch, namespace, group))
 
-        chunks = list(_addressable(ids))
-        found = self._caller.each(fetch, chunks, at_once=READS_AT_ONCE)
+        found = self._caller.each(fetch, held.groups(ids), at_once=READS_AT_ONCE)
         return {key: record for part in found for key, record in part.items()}
 
     def kept(self, metadata: Metadata) -> Metadata:
@@ -167,15 +160,19 @@ class PineconeIndex:
 
     def list_ids(self, namespace: str) -> Iterator[str]:
         """All ids; those of more than a page in no order, for they are listed by their first characters at once."""
-        client = self._open(namespace).client
-        first, token = self._page(client, namespace, "", None)
+        held = self._open(namespace).held
+
+        def page(prefix: str, token: str | None) -> tuple[list[str], str | None]:
+            return self._caller.call(f"listing {namespace}", partial(held.page, namespace, prefix, token))
+
+        first, token = page("", None)
         if token is None:
             return iter(first)
 
         def list_some(prefix: str) -> list[str]:
-            ids, token = self._page(client, namespace, prefix, None)
+            ids, token = page(prefix, None)
             while token is not None:
-                more, token = self._page(client, namespace, prefix, token)
+                more, token = page(prefix, token)
                 ids += more
             return ids
 
@@ -220,20 +217,33 @@ class PineconeIndex:
         )
         return {found.name for page in pages for found in page.namespaces} - {DEFAULT_NAMESPACE, ""}
 
-    def _page(self, client: Index, namespace: str, prefix: str, token: str | None) -> tuple[list[str], str | None]:
-        """Some ids, and what to ask for the next with."""
-        page = self._caller.call(
-            f"listing {namespace}",
-            partial(
-                client.list_paginated,
-                prefix=prefix or None,
-                limit=PAGE,
-                pagination_token=token,
-                namespace=namespace,
-            ),
-        )
-        following = page.pagination.next if page.pagination else None
-        return [item.id for item in page.vectors if item.id], following or None
+    def _search(self, namespace: str, ask: Callable[[Item], list[Hit]], queries: Sequence[Item]) -> list[list[Hit]]:
+        """The answer to each query, best first, equal scores by id."""
+
+        def answer(query: Item) -> list[Hit]:
+            hits = self._caller.call(f"searching {namespace}", lambda: ask(query))
+            return sorted(hits, key=lambda hit: (-hit.score, hit.episode_id))
+
+        answers = self._caller.each(answer, queries, at_once=QUERIES_AT_ONCE)
+        if not all(answers):
+            # Pinecone answers for a namespace that another process dropped as for an empty one.
+            self._opened.pop(namespace, None)
+            self._open(namespace)
+        return answers
+
+    def _has_words(self, documents: Documents, namespace: str, written: dict[str, Stored]) -> bool:
+        """Whether what was written is found by one of its words, if it has one that is certain to be."""
+        for key, record in written.items():
+            word = words.CERTAIN.search(words.searched(record.metadata))
+            if word is None:
+                continue
+            wanted = expression({"content_hash": record.metadata.content_hash})
+            hits = self._caller.call(
+                f"searching {namespace}", partial(documents.fitting, namespace, word[0], SAME_TEXT, wanted)
+            )
+            if len(hits) < SAME_TEXT and key not in {hit.episode_id for hit in hits}:
+                return False
+        return True
 
     def _settle(self, what: str, condition: Callable[[], bool]) -> None:
         """Wait until reads show a write. If they never do, verification finds it; here it is no error."""
@@ -249,20 +259,23 @@ def _checked(batch: Records, member: Member, namespace: str) -> Records:
     return batch
 
 
+def _written(member: Member, namespace: str) -> Documents:
+    """What may be written to."""
+    if isinstance(member.held, BareVectors):
+        raise IndexMismatchError(
+            f"{namespace} is in the index {member.name}, which an earlier release made, and which holds no words: it "
+            "is read until it is retired, and not written to. Run reindex_episodes, which makes another."
+        )
+    return member.held
+
+
+def _asked(k: int, wanted: Filter | None) -> Expression | None:
+    """The filter of a search in Pinecone's language."""
+    asked = expression(wanted)
+    if k < 1:
+        raise ValueError("Ask for at least one result.")
+    return asked
+
+
 def _chunks(ids: Sequence[str], size: int) -> Iterator[list[str]]:
     return (list(ids[start : start + size]) for start in range(0, len(ids), size))
-
-
-def _addressable(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Ids in groups that fit into the address of a request."""
-    group: list[str] = []
-    length = 0
-    for key in ids:
-        size = len("&ids=") + len(quote(key, safe=""))
-        if group and (length + size > ADDRESS_BYTES or len(group) == FETCH_IDS):
-            yield group
-            group, length = [], 0
-        group.append(key)
-        length += size
-    if group:
-        yield group

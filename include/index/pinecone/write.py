@@ -1,4 +1,4 @@
-"""Writing vectors: several requests on their way at a time, fewer when Pinecone is busy, and none of them lost."""
+"""Writing documents: several requests on their way at a time, fewer when Pinecone is busy, and none of them lost."""
 
 from __future__ import annotations
 
@@ -100,15 +100,15 @@ class Writer:
             response = self._caller.call(
                 doing,
                 partial(
-                    self._client.upsert,
-                    vectors=left,
+                    self._client.documents.batch_upsert,
+                    documents=left,
                     namespace=self._namespace,
                     batch_size=len(left),
                     max_concurrency=1,
                     show_progress=False,
                 ),
             )
-            ids = [item["id"] for item in response.failed_items]
+            ids = [item["_id"] for item in response.failed_items]
             if not ids:
                 return
             left = [request.items[key] for key in ids]

@@ -4,6 +4,7 @@ import pytest
 
 from include.errors import PermanentError, RetryLaterError
 from include.index.pinecone.credentials import Credentials
+from include.index.pinecone.documents import schema
 from include.index.pinecone.index import PineconeIndex
 from tests.include.index.contract import DIMENSION
 from tests.include.index.pinecone.conftest import QUICK
@@ -13,8 +14,9 @@ from tests.standins.pinecone import Fault, PineconeStandIn
 def test_an_index_is_made_where_the_credentials_say(standin: PineconeStandIn) -> None:
     credentials = Credentials(standin.key, host=standin.host, cloud="gcp", region="europe-west4")
     PineconeIndex("podsearch", credentials, patience=QUICK).create("ns", DIMENSION)
-    made = standin.indexes["podsearch-8"]
-    assert (made.dimension, made.metric) == (DIMENSION, "cosine")
+    made = standin.indexes["podsearch-8-words"]
+    assert made.fields == schema(DIMENSION)["fields"]
+    assert made.fields["vector"] == {"type": "dense_vector", "dimension": DIMENSION, "metric": "cosine"}
     assert made.deployment == {"deployment_type": "managed", "cloud": "gcp", "region": "europe-west4"}
 
 
@@ -27,7 +29,7 @@ def test_a_new_index_is_waited_for(index: PineconeIndex, standin: PineconeStandI
 
 def test_but_not_for_ever(index: PineconeIndex, standin: PineconeStandIn) -> None:
     standin.ready_after = 10**9
-    with pytest.raises(RetryLaterError, match="podsearch-8 is not ready after 2 s"):
+    with pytest.raises(RetryLaterError, match="podsearch-8-words is not ready after 2 s"):
         index.create("ns", DIMENSION)
 
 
@@ -40,7 +42,7 @@ def test_an_index_that_is_made_already_is_used(index: PineconeIndex, standin: Pi
 def test_a_model_of_another_dimension_gets_an_index_beside_it(index: PineconeIndex, standin: PineconeStandIn) -> None:
     index.create("small", DIMENSION)
     index.create("large", 2 * DIMENSION)
-    assert sorted(standin.indexes) == ["podsearch-16", "podsearch-8"]
+    assert sorted(standin.indexes) == ["podsearch-16-words", "podsearch-8-words"]
     assert index.namespaces() == ["large", "small"]
     index.drop("large")
     assert index.namespaces() == ["small"]
@@ -49,7 +51,7 @@ def test_a_model_of_another_dimension_gets_an_index_beside_it(index: PineconeInd
 @pytest.mark.parametrize("status", [402, 403])
 def test_what_the_plan_does_not_allow_is_said(index: PineconeIndex, standin: PineconeStandIn, status: int) -> None:
     standin.faults.append(Fault("create_index", status=status, message="too many indexes"))
-    with pytest.raises(PermanentError, match=r"creating the index podsearch-8: .*too many indexes.*plan"):
+    with pytest.raises(PermanentError, match=r"creating the index podsearch-8-words: .*too many indexes.*plan"):
         index.create("ns", DIMENSION)
     assert standin.count("create_index") == 1
 

@@ -13,10 +13,11 @@ from include.errors import PermanentError, RetryLaterError
 from include.index.contract import Filter, IndexMismatchError, NamespaceNotFoundError
 from include.index.pinecone import index as index_module
 from include.index.pinecone.credentials import Credentials
+from include.index.pinecone.documents import schema
 from include.index.pinecone.index import PineconeIndex
 from tests.include.index.contract import DIMENSION, EpisodeIndexContract, axis, ids_of, random_vectors, records
 from tests.include.index.pinecone.conftest import QUICK
-from tests.standins.pinecone import Fault, PineconeStandIn
+from tests.standins.pinecone import Fault, PineconeStandIn, bare
 
 
 class TestPineconeIndex(EpisodeIndexContract):
@@ -74,7 +75,7 @@ def test_counts_do_not_rest_on_stale_statistics(index: PineconeIndex, standin: P
     index.create("ns", DIMENSION)
     index.upsert("ns", [records("abc", axis(0, 1, 2))])
     index.delete("ns", ["a"])
-    assert standin.namespace("podsearch-8", "ns").count() == 0
+    assert standin.namespace("podsearch-8-words", "ns").count() == 0
     assert index.count("ns") == 2
 
 
@@ -113,23 +114,23 @@ def test_many_queries_are_asked_at_once(filled: PineconeIndex, standin: Pinecone
 
 def test_search_goes_on_while_pinecone_is_busy(filled: PineconeIndex, standin: PineconeStandIn) -> None:
     standin.faults += [
-        Fault("query", status=429, times=3, headers={"Retry-After": "0"}),
-        Fault("query", status=503),
-        Fault("query", hang_up=True),
+        Fault("search", status=429, times=3, headers={"Retry-After": "0"}),
+        Fault("search", status=503),
+        Fault("search", hang_up=True),
     ]
     assert all(filled.search_vectors("ns", random_vectors(8), 3))
 
 
 def test_search_that_fails_ends_at_once(filled: PineconeIndex, standin: PineconeStandIn) -> None:
     """One answer that says that nothing will help is enough: the rest is not asked."""
-    standin.faults.append(Fault("query", status=403, times=10_000, message="quota"))
+    standin.faults.append(Fault("search", status=403, times=10_000, message="quota"))
     standin.requests.clear()
     with pytest.raises(PermanentError, match="quota"):
         filled.search_vectors("ns", random_vectors(2_000), 3)
-    assert standin.count("query") < 1_000
+    assert standin.count("search") < 1_000
 
 
-@pytest.mark.parametrize("what", ["list_ids", "fetch", "delete", "query", "list_namespaces"])
+@pytest.mark.parametrize("what", ["list_ids", "fetch", "delete", "search", "list_namespaces"])
 def test_every_request_is_tried_again(filled: PineconeIndex, standin: PineconeStandIn, what: str) -> None:
     """Also when the answer was lost, and what was asked for is done."""
     standin.faults += [
@@ -170,14 +171,14 @@ def test_two_that_create_at_once_both_succeed(credentials: Credentials, standin:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (failures, list(standin.indexes)) == ([], ["podsearch-8"])
+    assert (failures, list(standin.indexes)) == ([], ["podsearch-8-words"])
 
 
 def test_a_time_limit_ends_a_request(filled: PineconeIndex, standin: PineconeStandIn, credentials: Credentials) -> None:
     from dataclasses import replace
 
     hasty = PineconeIndex("podsearch", credentials, patience=replace(QUICK, request=0.2, attempts=1))
-    standin.faults.append(Fault("query", stall=10, times=10))
+    standin.faults.append(Fault("search", stall=10, times=10))
     with pytest.raises(RetryLaterError, match=r"searching ns: .*timed out"):
         hasty.search_vectors("ns", axis(0), 1)
 
@@ -202,17 +203,9 @@ def test_a_key_that_is_none_is_said(standin: PineconeStandIn, key: str) -> None:
     assert standin.requests == []
 
 
-def test_ids_that_fill_an_address_are_fetched_in_parts(index: PineconeIndex, standin: PineconeStandIn) -> None:
-    index.create("ns", DIMENSION)
-    names = [f"{number:03d}" + "%" * 300 for number in range(40)]
-    index.upsert("ns", [records(names, random_vectors(40))])
-    assert set(index.fetch("ns", names)) == set(names)
-    assert standin.count("fetch") > 5
-
-
 def test_other_indexes_of_the_project_are_left_alone(index: PineconeIndex, standin: PineconeStandIn) -> None:
-    for name in ("podsearch", "podsearch-test-8", "other-8", "podsearch-8x"):
-        standin.add_index(name, 3, "euclidean")
+    for name in ("podsearch", "podsearch-test-8", "other-8", "podsearch-8x", "podsearch-8-word", "other-8-words"):
+        standin.add_index(name, bare(3, "euclidean"))
     index.create("ns", DIMENSION)
     assert (index.namespaces(), set(standin.indexes["other-8"].namespaces)) == (["ns"], set())
 
@@ -221,10 +214,20 @@ def test_other_indexes_of_the_project_are_left_alone(index: PineconeIndex, stand
 def test_an_index_of_another_shape_is_refused_before_anything_is_written(
     index: PineconeIndex, standin: PineconeStandIn, dimension: int, metric: str
 ) -> None:
-    standin.add_index("podsearch-8", dimension, metric)
+    fields = schema(dimension)["fields"]
+    fields["vector"]["metric"] = metric
+    standin.add_index("podsearch-8-words", fields)
     with pytest.raises(IndexMismatchError, match=rf"8 dimensions and the metric cosine, but has {dimension} and"):
         index.create("ns", DIMENSION)
     assert set(standin.requests) <= {"list_indexes", "describe_index"}
+
+
+def test_an_index_that_searches_no_words_is_refused_by_their_name(
+    index: PineconeIndex, standin: PineconeStandIn
+) -> None:
+    standin.add_index("podsearch-8-words", bare(DIMENSION))
+    with pytest.raises(IndexMismatchError, match="must have the fields description, vector, words, too"):
+        index.create("ns", DIMENSION)
 
 
 def test_hits_of_a_namespace_are_of_its_model_only(index: PineconeIndex) -> None:

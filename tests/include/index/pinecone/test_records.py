@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
 from include.errors import PermanentError
-from include.index.contract import Metadata, Records
+from include.index.contract import TEXT_FILTERS, Length, Metadata, Records
 from include.index.pinecone import records as records_module
 from include.index.pinecone.records import (
     REQUEST_BYTES,
     REQUEST_RECORDS,
+    SHOWN,
     TEXT_BYTES,
     Request,
     cut,
@@ -28,18 +27,27 @@ from tests.standins.pinecone_planes import MAX_METADATA
 
 def sent(request: Request) -> bytes:
     """A request as the client sends it."""
-    vectors = [
-        {"id": vector.id, "values": vector.values, "metadata": vector.metadata} for vector in request.items.values()
-    ]
-    return orjson.dumps({"vectors": vectors, "namespace": "n" * 40})
+    return orjson.dumps({"documents": list(request.items.values())})
 
 
 @pytest.mark.parametrize("sign", ["x", "ü", "日", "🎧", '"', "\\", "\n", "\x00", "\x1f", "é́"])
 def test_metadata_stays_within_the_limit_whatever_the_texts(sign: str) -> None:
-    names = ("title", "show_title", "language", "content_hash", "model_version")
-    texts: dict[str, Any] = dict.fromkeys(names, sign * 100_000)
-    packed = pack(Metadata(**texts, published_at=datetime(9999, 12, 31, tzinfo=UTC)))
-    assert len(json.dumps(packed).encode()) <= MAX_METADATA or sign in "🎧é́日ü"
+    long = sign * 100_000
+    packed = pack(
+        Metadata(
+            title=long,
+            show_title=long,
+            language=long,
+            content_hash=long,
+            model_version=long,
+            podcast_id=long,
+            categories=long,
+            audio_url=cut(long, TEXT_BYTES["audio_url"]),
+            duration_seconds=2**31,
+            published_at=datetime(9999, 12, 31, tzinfo=UTC),
+        )
+    )
+    assert packed.keys() == {*SHOWN} - {"description"}, "which has a limit of its own"
     assert len(orjson.dumps(packed)) <= MAX_METADATA
     title = str(packed["title"])
     assert title
@@ -47,11 +55,14 @@ def test_metadata_stays_within_the_limit_whatever_the_texts(sign: str) -> None:
 
 
 def test_texts_that_fit_are_kept_as_they_are() -> None:
-    given = metadata(title="Über 日本 🎧 \n", language=None, published_at=datetime(1969, 7, 20, 20, 17, tzinfo=UTC))
+    moment = datetime(1969, 7, 20, 20, 17, tzinfo=UTC)
+    given = metadata(title="Über 日本 🎧 \n", language=None, published_at=moment, description="", duration_seconds=0)
     assert unpack(pack(given)) == given
     assert "language" not in pack(given), "Pinecone takes no null"
-    assert cut("x" * TEXT_BYTES) == "x" * TEXT_BYTES
-    assert cut("\ud800") == "?", "what UTF-8 cannot write is replaced"
+    assert unpack(orjson.loads(orjson.dumps(pack(given) | {"duration_seconds": 61.0}))).duration_seconds == 61
+    assert cut("x" * 1_024, 1_024) == "x" * 1_024
+    assert cut("\ud800", 1_024) == "?", "what UTF-8 cannot write is replaced"
+    assert unpack(pack(metadata(description="\ud800"))).description == "?"
 
 
 def test_a_filter_finds_a_text_that_was_cut() -> None:
@@ -59,6 +70,15 @@ def test_a_filter_finds_a_text_that_was_cut() -> None:
     assert expression({"title": title}) == {"title": {"$eq": pack(metadata(title=title))["title"]}}
     assert expression({}) is None
     assert expression(None) is None
+
+
+def test_every_filter_of_the_contract_is_one_of_pinecones() -> None:
+    assert {name for name in TEXT_FILTERS if expression({name: "x"}) == {name: {"$eq": "x"}}} == {*TEXT_FILTERS}
+    assert expression({"duration_seconds": Length(60, 120)}) == {"duration_seconds": {"$gte": 60, "$lt": 120}}
+    assert expression({"duration_seconds": Length(shortest=0)}) == {"duration_seconds": {"$gte": 0}}
+    for name, value in (("duration_seconds", "60"), ("title", Length(60)), ("audio_url", "x"), ("description", "x")):
+        with pytest.raises(ValueError, match="no filter by"):
+            expression({name: value})
 
 
 @pytest.mark.parametrize("dimension", [8, 384, 1024])

@@ -9,12 +9,22 @@ import pytest
 from include.index import live
 from include.index.lancedb import LanceIndex
 from include.index.pinecone.index import PineconeIndex
-from include.index.plan import plan_reindex
+from include.index.plan import namespace_of, plan_reindex
 from include.index.retire import retire
 from include.index.write import LostNamespaceError, VerificationError, prepare_namespace, verify
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
-from tests.include.index.workshop import DIMENSION, MODEL, assert_settled, content, expected, register, reindex, write
+from tests.include.index.workshop import (
+    DIMENSION,
+    MODEL,
+    NAMESPACE,
+    assert_settled,
+    content,
+    expected,
+    register,
+    reindex,
+    write,
+)
 from tests.standins.pinecone import Fault, PineconeStandIn
 
 FIRST = [episode(number) for number in range(40)]
@@ -47,18 +57,19 @@ def test_a_new_model_is_filled_beside_the_live_one(
     for version in ("old", MODEL, "new"):
         register(store, version)
         reindex(store, index, version)
-    assert content(index, MODEL) == expected(FIRST, MODEL)
-    assert content(index, "new") == expected(FIRST, "new")
-    assert retire(store, index, keep=2) == ["old"]
-    assert index.namespaces() == [MODEL, "new"]
-    assert list(standin.indexes) == [f"podsearch-{DIMENSION}"]
+    old, current, new = (namespace_of(version) for version in ("old", MODEL, "new"))
+    assert content(index, current) == expected(FIRST, MODEL)
+    assert content(index, new) == expected(FIRST, "new")
+    assert retire(store, index, keep=2) == [old]
+    assert index.namespaces() == [current, new]
+    assert list(standin.indexes) == [f"podsearch-{DIMENSION}-words"]
 
 
 def test_what_is_not_there_is_found(store: ArtifactStore, index: PineconeIndex) -> None:
     publish(store, FIRST, shards=2)
     plan = plan_reindex(store, model_version=MODEL, live=None)
     write(store, index, plan)
-    index.delete(MODEL, [FIRST[7]["episode_id"]])
+    index.delete(NAMESPACE, [FIRST[7]["episode_id"]])
     with pytest.raises(VerificationError, match="holds 39 records in place of 40: 1 missing"):
         verify(store, index, plan)
 
