@@ -16,6 +16,7 @@ from include.settings import get_settings
 
 if TYPE_CHECKING:
     from include.index.contract import EpisodeIndex
+    from include.index.live import LivePointer
     from include.index.pinecone.credentials import Credentials
     from include.settings import Settings
 
@@ -84,10 +85,14 @@ class PineconeHook(BaseHook):
             return None
 
 
-def open_index(settings: Settings) -> EpisodeIndex:
-    """The index that the settings name, with Airflow's credentials where it needs some. Call it inside a task."""
+def open_index(settings: Settings, *, live: LivePointer | None = None) -> EpisodeIndex:
+    """An index, with Airflow's credentials where it needs some. Call it inside a task.
+
+    :param live: opens what it names, for what is live may still be in another than the settings name by now
+        (default: what the settings name).
+    """
     from include.index import contract
 
-    if settings.index == "pinecone":
-        return PineconeHook(settings.pinecone_connection).get_conn()
-    return contract.open_index(settings)
+    pinecone = (live.backend if live else settings.index) == "pinecone"
+    credentials = PineconeHook(settings.pinecone_connection).get_credentials() if pinecone else None
+    return contract.open_index(settings, live=live, credentials=credentials)

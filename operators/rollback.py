@@ -13,16 +13,15 @@ from operators.names import LIVE_INDEX
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.index.contract import EpisodeIndex
-
 
 class PlanRollbackOperator(PodsearchOperator):
     """Finds out what would be live again, and that it is still there. Returns it, beside what is live."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         from include.index.rollback import plan_rollback
+        from operators.pinecone import open_index
 
-        rollback = plan_rollback(self.store, lambda backend: open_index_of(self, backend))
+        rollback = plan_rollback(self.store, lambda live: open_index(self.settings, live=live))
         self.log.info("From %s back to %s.", rollback.current.model_version, rollback.target.model_version)
         return rollback.model_dump(mode="json")
 
@@ -62,19 +61,13 @@ class RollBackOperator(PodsearchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from include.index.rollback import Rollback, roll_back
+        from operators.pinecone import open_index
 
         rollback = Rollback.model_validate(self.rollback)
-        pointer = roll_back(self.store, rollback, lambda backend: open_index_of(self, backend))
+        pointer = roll_back(self.store, rollback, lambda live: open_index(self.settings, live=live))
         by = responder(self.answer) or "somebody"
         self.log.info("Live again, as approved by %s: %s.", by, pointer.namespace)
         report_rollback(rollback, by=by)
         announced = pointer.model_dump(mode="json", exclude={"previous"})
         self.announce(context, LIVE_INDEX, announced)
         return announced
-
-
-def open_index_of(operator: PodsearchOperator, backend: str) -> EpisodeIndex:
-    """The index of a pointer's backend, which may be another than the settings name by now."""
-    from operators.pinecone import open_index
-
-    return open_index(operator.settings.model_copy(update={"index": backend}))

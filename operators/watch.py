@@ -55,7 +55,7 @@ class CheckSearchOperator(PodsearchOperator):
         from include.index.live import read_live
         from include.search import canaries
         from include.search.service import SearchService
-        from operators.rollback import open_index_of
+        from operators.pinecone import open_index
 
         live = read_live(self.store)
         if live is None:
@@ -63,7 +63,7 @@ class CheckSearchOperator(PodsearchOperator):
             return None
         service = SearchService(
             self.store,
-            lambda live: open_index_of(self, live.backend),
+            lambda live: open_index(self.settings, live=live),
             weight=self.settings.hybrid_weight,
             engine="torch",
         )

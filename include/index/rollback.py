@@ -20,8 +20,8 @@ from include.index.plan import read_journal
 from include.retriever.registry import FOLDER as MODELS
 from include.storage import ArtifactStore
 
-OpenIndex = Callable[[str], EpisodeIndex]
-"""Opens the index of a backend."""
+OpenIndex = Callable[[LivePointer], EpisodeIndex]
+"""Opens the index that a pointer names."""
 
 
 class RollbackError(PermanentError):
@@ -51,7 +51,7 @@ def plan_rollback(store: ArtifactStore, open_index: OpenIndex) -> Rollback:
             "An earlier snapshot comes back when its episodes do: ingest them again."
         )
     target = live.previous.model_copy(update={"snapshot_id": _held_snapshot(store, live.previous)})
-    rows = _check(store, open_index(target.backend), target)
+    rows = _check(store, open_index(target), target)
     return Rollback(current=live.before(), target=target, rows=rows)
 
 
@@ -70,7 +70,7 @@ def roll_back(store: ArtifactStore, rollback: Rollback, open_index: OpenIndex) -
                 f"What is live has changed since you were asked: it was {_name(rollback.current)}, and is "
                 f"{_name(live) if live else 'nothing'} now. Nothing was changed; trigger rollback_index again."
             )
-        _check(store, open_index(target.backend), target)
+        _check(store, open_index(target), target)
         refused = {*live.refused, live.model_version} - {target.model_version}
         return target.model_copy(
             update={"activated_at": datetime.now(UTC), "previous": live.before(), "refused": sorted(refused)}

@@ -13,7 +13,7 @@ from include.errors import PermanentError
 from include.evaluation.comparison import load_comparison, load_decision
 from include.index.lancedb import LanceIndex
 from include.index.live import read_live, require_live
-from include.index.plan import OutdatedPlanError, Plan, distrust, finish_write, forget, load_plan
+from include.index.plan import OutdatedPlanError, Plan, distrust, finish_write, forget, load_plan, namespace_of
 from include.index.rollback import plan_rollback, roll_back
 from include.index.write import verify
 from include.storage import ArtifactStore
@@ -131,7 +131,7 @@ def test_a_cleared_activation_does_not_take_search_back_to_the_model_before(
     cleared = FakeContext()
     reason = skips(older.activate(), cleared)
     live = require_live(older.store)
-    assert (live.namespace, live.snapshot_id) == ("m2", newer.plan.snapshot_id)
+    assert (live.namespace, live.snapshot_id) == (namespace_of("m2"), newer.plan.snapshot_id)
     assert "A newer run has overtaken this one, which changes nothing." in reason
     assert "live was nothing; by now it is m2 on snapshot" in reason
     assert not cleared.announced(LIVE_INDEX)
@@ -150,10 +150,10 @@ def test_every_step_of_a_plan_that_was_overtaken_is_skipped(
     older = begin("m1").whole()
     newest = publish_more(installation)
     begin("m1").whole()
-    before = read_live(older.store), older.index.count("m1")
+    before = read_live(older.store), older.index.count(namespace_of("m1"))
     for task in older.steps():
         assert "A newer run has overtaken this one, which changes nothing." in skips(task, FakeContext()), task
-    assert (read_live(older.store), older.index.count("m1")) == before
+    assert (read_live(older.store), older.index.count(namespace_of("m1"))) == before
     assert require_live(older.store).snapshot_id == newest
 
 
@@ -173,11 +173,11 @@ def test_planning_asking_and_preparing_again_is_skipped_when_another_model_is_li
 def test_what_was_retired_is_not_built_again(begin: Callable[[str], Run], skips: Skips) -> None:
     older = begin("m1").whole()
     begin("m2").whole()
-    older.index.drop("m1")
-    forget(older.store, "m1")
+    older.index.drop(namespace_of("m1"))
+    forget(older.store, namespace_of("m1"))
     for task in older.steps():
         assert "by now it is m2" in skips(task, FakeContext()), task
-    assert older.index.namespaces() == ["m2"]
+    assert older.index.namespaces() == [namespace_of("m2")]
 
 
 def test_a_namespace_that_was_lost_and_that_no_newer_run_has_built_is_no_overtaking(
@@ -187,7 +187,7 @@ def test_a_namespace_that_was_lost_and_that_no_newer_run_has_built_is_no_overtak
     run.begin()
     run.write()
     run.verify()
-    forget(run.store, "m1")
+    forget(run.store, namespace_of("m1"))
     with pytest.raises(OutdatedPlanError, match="run reindex_episodes again from its planning task"):
         UpsertShardOperator(task_id="upsert_shard", shard=0, plan_id=run.plan.plan_id, live=run.told["live"]).execute(
             FakeContext()  # type: ignore[arg-type]
@@ -203,11 +203,11 @@ def test_a_model_that_a_person_went_back_from_meanwhile_does_not_go_live(
     going = begin("m2")
     going.begin()
     going.write()
-    rollback = plan_rollback(going.store, lambda backend: going.index)
-    roll_back(going.store, rollback, lambda backend: going.index)
+    rollback = plan_rollback(going.store, lambda _: going.index)
+    roll_back(going.store, rollback, lambda _: going.index)
     going.verify()
     assert "A person went back from m2 to m1, which stays live." in skips(going.activate(), FakeContext())
-    assert require_live(going.store).namespace == "m1"
+    assert require_live(going.store).namespace == namespace_of("m1")
 
 
 def test_a_gate_that_was_overtaken_decides_nothing(begin: Callable[[str], Run], skips: Skips) -> None:
@@ -247,6 +247,6 @@ def test_a_namespace_that_was_found_wrong_since_it_was_verified_does_not_go_live
     run.write()
     run.verify()
     distrust(run.store, run.plan)
-    with pytest.raises(PermanentError, match="m1 was not verified to hold the snapshot"):
+    with pytest.raises(PermanentError, match=f"{namespace_of('m1')} was not verified to hold the snapshot"):
         run.activate().execute(run.context)  # type: ignore[arg-type]
     assert read_live(run.store) is None

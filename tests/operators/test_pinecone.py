@@ -55,7 +55,7 @@ def test_a_new_index_is_made_where_the_connection_says(
     connection = {"conn_type": "pinecone", "password": pinecone.key, "host": pinecone.host}
     monkeypatch.setenv(VARIABLE, json.dumps(connection | {"extra": {"cloud": "gcp", "region": "europe-west4"}}))
     open_index(get_settings()).create("ns", DIMENSION)
-    assert pinecone.indexes["podsearch-8"].deployment["region"] == "europe-west4"
+    assert pinecone.indexes["podsearch-8-words"].deployment["region"] == "europe-west4"
 
 
 def test_without_a_connection_the_settings_have_the_key(
@@ -68,7 +68,7 @@ def test_without_a_connection_the_settings_have_the_key(
     monkeypatch.setenv("PODSEARCH_PINECONE_REGION", "us-west-2")
     get_settings.cache_clear()
     open_index(get_settings()).create("ns", DIMENSION)
-    assert pinecone.indexes["podsearch-8"].deployment["region"] == "us-west-2"
+    assert pinecone.indexes["podsearch-8-words"].deployment["region"] == "us-west-2"
     assert open_outside(get_settings()).namespaces() == ["ns"]
     assert pinecone.key not in repr(get_settings())
 
@@ -113,17 +113,40 @@ def test_the_key_is_masked_wherever_airflow_shows_something(
     assert redact(f"The key is {key}.") == "The key is ***."
 
 
-def test_search_asks_the_backend_that_is_live(pinecone: PineconeStandIn) -> None:
-    """The setting may name another one already, before the first re-index has filled it."""
-    live = LivePointer(
-        backend="lancedb",
-        index="elsewhere",
+def live(backend: str, index: str) -> LivePointer:
+    return LivePointer(
+        backend=backend,
+        index=index,
         namespace="m",
         model_version="m",
         snapshot_id="s",
         activated_at=datetime.now(UTC),
     )
-    assert isinstance(open_outside(get_settings(), live=live), LanceIndex)
+
+
+def test_search_asks_the_backend_that_is_live(pinecone: PineconeStandIn) -> None:
+    """The setting may name another one already, before the first re-index has filled it."""
+    embedded = live("lancedb", "elsewhere")
+    assert isinstance(open_outside(get_settings(), live=embedded), LanceIndex)
     settings = get_settings().model_copy(update={"pinecone_api_key": SecretStr("key")})
-    moved = open_outside(settings, live=live.model_copy(update={"backend": "pinecone", "index": "before"}))
-    assert moved.name == "before", "so may its name"
+    assert open_outside(settings, live=live("pinecone", "before")).name == "before", "so may its name"
+
+
+def test_tasks_open_what_is_live_too(pinecone: PineconeStandIn) -> None:
+    settings = get_settings()
+    moved = open_index(settings, live=live("pinecone", "before"))
+    moved.create("ns", DIMENSION)
+    assert (moved.name, list(pinecone.indexes)) == ("before", ["before-8-words"])
+    assert isinstance(open_index(settings, live=live("lancedb", "elsewhere")), LanceIndex)
+
+
+def test_what_is_live_in_pinecone_has_the_connections_key_whatever_the_settings_name(
+    pinecone: PineconeStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODSEARCH_INDEX", "lancedb")
+    get_settings.cache_clear()
+    assert open_index(get_settings(), live=live("pinecone", "podsearch")).namespaces() == []
+    monkeypatch.delenv(VARIABLE)
+    assert isinstance(open_index(get_settings()), LanceIndex), "which needs none"
+    with pytest.raises(PermanentError, match="PODSEARCH_PINECONE_API_KEY"):
+        open_index(get_settings(), live=live("pinecone", "podsearch"))

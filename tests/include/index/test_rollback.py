@@ -10,7 +10,7 @@ from include.episodes import snapshot
 from include.errors import PermanentError
 from include.evaluation.comparison import find_candidate
 from include.index.contract import EpisodeIndex
-from include.index.live import FILE, RefusedModelError, read_live, require_live
+from include.index.live import FILE, LivePointer, RefusedModelError, read_live, require_live
 from include.index.plan import namespace_of, plan_reindex
 from include.index.retire import retire
 from include.index.retire_models import retire_models
@@ -109,18 +109,18 @@ class TestPlan:
             roll_back(store, rollback, lambda _: index)
         assert read_live(store) == before
 
-    def test_the_index_of_the_pointers_backend_is_asked(self, store: ArtifactStore, index: RecordingIndex) -> None:
+    def test_the_index_that_the_pointer_names_is_asked(self, store: ArtifactStore, index: RecordingIndex) -> None:
         live = store.read_json(FILE)
-        live["previous"]["backend"] = "pinecone"
+        live["previous"] |= {"backend": "pinecone", "index": "before"}
         store.write_json(live, FILE)
-        asked: list[str] = []
+        asked: list[tuple[str, str]] = []
 
-        def open_index(backend: str) -> EpisodeIndex:
-            asked.append(backend)
+        def open_index(pointer: LivePointer) -> EpisodeIndex:
+            asked.append((pointer.backend, pointer.index))
             return index
 
         roll_back(store, plan_rollback(store, open_index), open_index)
-        assert asked == ["pinecone", "pinecone"]
+        assert asked == [("pinecone", "before")] * 2
         assert require_live(store).backend == "pinecone", "search opens it by the pointer"
 
 
