@@ -17,7 +17,7 @@ IN_VENV = @if ! command -v "$${PYTHON:-nothing}" > /dev/null; then echo "podsear
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-gate bench-gpu clean
+.PHONY: help run up down search secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-search bench-gate bench-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-reindex: ## Measure re-indexing against the article's loop
 
 bench-vectors: ## Measure writing and searching a million vectors
 	$(IN_VENV) -m benchmarks.vectors
+
+bench-search: ## Measure a query by meaning and words against vectors alone
+	$(IN_VENV) -m benchmarks.search
 
 bench-gate: ## Simulate how often the gate is right (no models, a few minutes)
 	$(IN_VENV) -m benchmarks.gate

@@ -180,7 +180,7 @@ def _article(job: Job) -> float:
     """Vectors a second of the article's loop: 64 as lists, without metadata; wait; next."""
     assert job.server is not None
     index = job.server.article_index(DIMENSION)
-    values = np.concatenate([_draw(number) for number in range(-(-ARTICLE_VECTORS // BATCH))])[:ARTICLE_VECTORS]
+    values = np.concatenate([draw(number) for number in range(-(-ARTICLE_VECTORS // BATCH))])[:ARTICLE_VECTORS]
     started = time.perf_counter()
     for start in range(0, len(values), ARTICLE_BATCH):
         vectors = values[start : start + ARTICLE_BATCH].tolist()
@@ -192,7 +192,7 @@ def _article(job: Job) -> float:
 def _batches(vectors: int) -> Iterator[Records]:
     """The records, drawn as they are taken."""
     for number in range(-(-vectors // BATCH)):
-        values = _draw(number)[: vectors - number * BATCH]
+        values = draw(number)[: vectors - number * BATCH]
         metadata = [
             Metadata(
                 title=f"Episode {row} of a show that has a title of usual length",
@@ -209,7 +209,7 @@ def _batches(vectors: int) -> Iterator[Records]:
         yield Records([f"{prefix:016x}{number:08x}{row:08x}" for row, prefix in enumerate(prefixes)], values, metadata)
 
 
-def _draw(number: int) -> Vectors:
+def draw(number: int) -> Vectors:
     """The vectors of one batch, the same each time."""
     return _around(np.random.default_rng([SEED, number]), BATCH)
 
@@ -251,7 +251,7 @@ def _least_scores(vectors: int, queries: Vectors) -> Vectors:
     """The cosine of each query's K-th nearest vector, by exact search one batch at a time; shape (q,)."""
     best = np.full((len(queries), K), -1.0, np.float32)
     for number in range(-(-vectors // BATCH)):
-        values = _draw(number)[: vectors - number * BATCH]
+        values = draw(number)[: vectors - number * BATCH]
         both = np.concatenate([best, queries @ values.T], axis=1)
         best = -np.partition(-both, K - 1, axis=1)[:, :K]
     return np.asarray(best.min(axis=1), np.float32)

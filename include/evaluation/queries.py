@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-QuerySetName = Literal["test", "curated"]
+QuerySetName = Literal["test", "known", "curated"]
 CURATED_COLUMNS = ("query", "episode_ids")
 
 

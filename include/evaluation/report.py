@@ -24,7 +24,7 @@ ROLES: tuple[Role, ...] = ("base", "live", "candidate")
 ROLE_NAMES: dict[str, str] = {"base": "Base model", "live": "Live until now", "candidate": "Candidate"}
 METRIC_NAMES = {"recall@1": "Recall@1", "recall@30": "Recall@30", "mrr@30": "MRR@30", "ndcg@10": "nDCG@10"}
 LANGUAGES_SHOWN = 8
-QUERY_SET_NAMES = {"test": "Test queries", "curated": "Curated queries"}
+QUERY_SET_NAMES = {"test": "Test queries", "known": "Known-item queries", "curated": "Curated queries"}
 
 
 class Comparison(BaseModel):

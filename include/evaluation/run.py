@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from include.episodes import snapshot
 from include.episodes.described import without_description
 from include.episodes.schema import content_hash
+from include.evaluation.known_items import known_items
 from include.evaluation.metrics import ModelEvaluation, evaluate
 from include.evaluation.queries import QuerySet, QuerySetName, load_curated
 from include.evaluation.words import rank_words, read_ranked
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = "evaluations"
+KNOWN_ITEMS = 150
 WORDS_FILE = "words.parquet"
 CATALOGUE_COLUMNS = ["episode_id", "text", "content_hash"]
 
@@ -76,7 +78,8 @@ def plan_evaluation(
     if store.is_complete(FOLDER, evaluation_id):
         return load_evaluation_plan(store, evaluation_id)
 
-    known = snapshot.read(store, snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
+    titles = snapshot.read(store, snapshot_id, columns=["episode_id", "title", "show_title"])
+    known = titles["episode_id"].to_pylist()
     sets: list[QuerySet] = []
     left_out = 0
     if curated_path:
@@ -86,6 +89,7 @@ def plan_evaluation(
     if training_id:
         described = set(known) - without_description(store, snapshot_id)
         sets.append(_test_queries(store, training_id, described, max_queries, seed))
+    sets.append(known_items(titles, KNOWN_ITEMS, seed=seed))
     sets = [query_set for query_set in sets if len(query_set)]
     answers = {key for query_set in sets for ids in query_set.relevant for key in ids}
     others = sorted(set(known) - answers, key=lambda key: _draw(seed, key))
@@ -182,7 +186,7 @@ def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:
     """The query sets that were fixed for an evaluation."""
     table = store.read_table(FOLDER, evaluation_id, "queries.parquet")
     sets = []
-    names: tuple[QuerySetName, ...] = ("test", "curated")
+    names: tuple[QuerySetName, ...] = ("test", "known", "curated")
     for name in names:
         own = table.filter(pc.field("query_set") == name).to_pydict()
         if own["query"]:

@@ -12,18 +12,16 @@ how well they fit at all: on :func:`confidence`. Names and titles are found by t
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from include.queries.titles import count_words
 
 DEPTH = 100
 """Answers of each side that are brought together."""
 
 RARE = 0.5
 """Of what a word scores that only one episode has: words that score so much on average have their whole say."""
-
-_IDEOGRAM = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
-_WORD = re.compile(r"[^\W_]+")
 
 Scored = Sequence[tuple[str, float]]
 """Episode ids with their scores, best first."""
@@ -79,9 +77,8 @@ def confidence(query: str, lexical: Scored, *, episodes: int) -> float:
     """
     if not lexical:
         return 0.0
-    words = len(_WORD.findall(_IDEOGRAM.sub(" ", query))) + len(_IDEOGRAM.findall(query)) / 2
     rare = RARE * math.log(max(episodes, 2))
-    return min(1.0, lexical[0][1] / max(words, 1) / rare) ** 2
+    return min(1.0, lexical[0][1] / max(count_words(query), 1) / rare) ** 2
 
 
 def _scaled(answers: Scored) -> Mapping[str, float]:

@@ -39,7 +39,7 @@ def test_an_episode_that_has_lost_its_description_is_searched_and_answers_no_tes
 
     evaluated = evaluation(store, planned.training_id, curated)
 
-    test, asked = read_query_sets(store, evaluated.evaluation_id)
+    test, _, asked = read_query_sets(store, evaluated.evaluation_id)
     assert len(test) > 20
     assert all(int(key[1:]) % 2 for ids in test.relevant for key in ids)
     assert asked.relevant == [["e002"]]
