@@ -6,8 +6,20 @@ import pyarrow as pa
 
 from include.evaluation.known_items import KINDS, known_items
 
-WORDS = ("silent", "rivers", "forgotten", "harbours", "curious", "machines")
-WORDS += ("ancient", "bridges", "restless", "gardens", "winter", "kitchens")
+WORDS = [
+    "silent",
+    "rivers",
+    "lost",
+    "ports",
+    "odd",
+    "machines",
+    "old",
+    "bridges",
+    "wild",
+    "gardens",
+    "cold",
+    "kitchens",
+]
 
 
 def episodes(titles: list[str], show: str = "The Night Shift") -> pa.Table:
