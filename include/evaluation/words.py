@@ -43,7 +43,12 @@ def rank_words(store: ArtifactStore, snapshot_id: str, catalogue: Sequence[str],
     :class:`include.evaluation.queries.QuerySet`.
     """
     episodes = snapshot.read(store, snapshot_id, columns=COLUMNS)
-    episodes = episodes.filter(pc.is_in(episodes["episode_id"], value_set=pa.array(catalogue, pa.string())))
+    wanted = pa.array(catalogue, pa.string())
+    return rank_table(episodes.filter(pc.is_in(episodes["episode_id"], value_set=wanted)), sets)
+
+
+def rank_table(episodes: pa.Table, sets: Sequence[QuerySet]) -> pa.Table:
+    """The same of episodes at hand, with :data:`COLUMNS`."""
     with TemporaryDirectory(prefix="podsearch-words-") as folder:
         index = LanceIndex(folder)
         index.create(NAMESPACE, 1)

@@ -18,6 +18,7 @@ from include.episodes import snapshot
 from include.episodes.ingest import make_snapshot
 from include.episodes.raw import COLUMNS
 from include.index.live import activate
+from include.index.plan import namespace_of
 from include.retriever.registry import ModelManifest, register
 from include.settings import Settings, get_settings
 from include.storage import ArtifactStore, digest
@@ -143,7 +144,7 @@ class Installation:
             self.store,
             backend="lancedb",
             index=self.settings.index_root,
-            namespace=model_version,
+            namespace=namespace_of(model_version),
             model_version=model_version,
             snapshot_id=snapshot_id,
             metrics={},

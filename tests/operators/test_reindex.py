@@ -16,6 +16,7 @@ from include.index.plan import (
     begin_write,
     finish_write,
     load_plan,
+    namespace_of,
     plan_reindex,
     read_journal,
     read_seconds,
@@ -89,14 +90,14 @@ def test_search_that_is_up_to_date_is_left_alone(
     installation.register_model(tmp_path / "tuned", "tuned")
     plan = plan_reindex(installation.store, model_version="tuned", live=None)
     index = open_index(installation.settings)
-    index.create("tuned", 32)
+    index.create(plan.namespace, 32)
     begin_write(installation.store, plan, index.name)
     finish_write(installation.store, plan)
     installation.go_live("tuned", snapshot_id)
     assert "up to date" in skips(compare(), context)
     assert context.ti.pushed == {}
 
-    index.drop("tuned")
+    index.drop(plan.namespace)
     assert compare().execute(context), "an index that was lost is not up to date"  # type: ignore[arg-type]
 
 
@@ -144,11 +145,11 @@ def test_planning_writes_nothing_and_the_task_after_the_approval_does(
     installation.register_model(tmp_path / "tuned", "tuned")
     plan_tuned(context)
     index, plan_id = open_index(installation.settings), context.ti.pushed["plan_id"]
-    assert (index.namespaces(), read_journal(installation.store, "tuned")) == ([], Journal())
+    assert (index.namespaces(), read_journal(installation.store, namespace_of("tuned"))) == ([], Journal())
     prepare = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, live=NOTHING)
     prepare.execute(context)  # type: ignore[arg-type]
-    assert index.namespaces() == ["tuned"]
-    assert read_journal(installation.store, "tuned").plan_id == plan_id
+    assert index.namespaces() == [namespace_of("tuned")]
+    assert read_journal(installation.store, namespace_of("tuned")).plan_id == plan_id
 
 
 def test_a_namespace_that_was_lost_is_planned_in_full(
@@ -158,7 +159,7 @@ def test_a_namespace_that_was_lost_is_planned_in_full(
     hold_live(installation, tmp_path)
     plan_tuned(context)
     assert load_plan(installation.store, context.ti.pushed["plan_id"]).action == "nothing"
-    open_index(installation.settings).drop("tuned")
+    open_index(installation.settings).drop(namespace_of("tuned"))
     plan_tuned(context)
     assert load_plan(installation.store, context.ti.pushed["plan_id"]).action == "full"
 
@@ -169,7 +170,7 @@ def hold_live(installation: Installation, folder: Path) -> None:
     installation.register_model(folder / "tuned", "tuned")
     plan = plan_reindex(installation.store, model_version="tuned", live=None)
     index = open_index(installation.settings)
-    index.create("tuned", 4)
+    index.create(plan.namespace, 4)
     begin_write(installation.store, plan, index.name)
     finish_write(installation.store, plan)
     installation.go_live("tuned", snapshot_id)
@@ -235,7 +236,7 @@ def test_a_step_on_a_gpu_keeps_how_long_it_took_and_what_it_used(
             return f"{plan.namespace} on {device.kind}"
 
     no_gpu("auto")
-    assert Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(context) == "tuned on cpu"  # type: ignore[arg-type]
+    assert Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(context) == f"{plan.namespace} on cpu"  # type: ignore[arg-type]
     assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
     assert context.ti.pushed["device_usage"]["device"] == "cpu"
 
