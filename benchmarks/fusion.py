@@ -99,13 +99,14 @@ def _z_scores(answer: Scored) -> Mapping[str, float]:
 def _nearest(table: pa.Table, curated: QuerySet, arguments: argparse.Namespace) -> list[Scored]:
     from include.evaluation.ranking import rank
     from include.index.fusion import DEPTH
+    from include.retriever.composition import encode_documents
     from include.retriever.encoders.opening import make_encoder
     from include.retriever.registry import load_base
 
     encoder = make_encoder(load_base(arguments.model, "cpu"), "float32", cache=arguments.results / "converted")
     file = arguments.results / f"vectors-{len(table)}.npy"
     if not file.is_file():
-        np.save(file, encoder.encode(table["text"].to_pylist()))
+        np.save(file, encode_documents(encoder, table["text"].to_pylist(), batch_size=0))
     queries = encoder.encode(curated.queries, kind="query")
     found = rank(queries, np.load(file), table["episode_id"].to_pylist(), k=DEPTH)
     return [list(zip(ids, scores, strict=True)) for ids, scores in zip(found.ids, found.scores.tolist(), strict=True)]

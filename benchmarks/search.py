@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import psutil
 
-from benchmarks.catalogue import make_snapshot, write_catalogue
+from benchmarks.catalogue import SETTINGS, make_snapshot, write_catalogue
 from benchmarks.vectors import draw
 from include.index.contract import Metadata, Records
 
@@ -67,7 +67,6 @@ def build(home: Path, dataset: Path, model: str) -> tuple[SearchService, dict[st
     from include.index.plan import namespace_of
     from include.retriever.registry import ensure_base
     from include.search.service import SearchService
-    from include.settings import Settings
     from include.storage import ArtifactStore
 
     store = ArtifactStore(home / "artifacts")
@@ -96,8 +95,7 @@ def build(home: Path, dataset: Path, model: str) -> tuple[SearchService, dict[st
         metrics={},
         report=None,
     )
-    weight = Settings.model_fields["hybrid_weight"].default
-    service = SearchService(store, lambda live: index, weight=weight)
+    service = SearchService(store, lambda live: index, weight=SETTINGS.hybrid_weight)
     return service, {
         "episodes": len(episodes),
         "index_mib": round(sum(file.stat().st_size for file in (home / "index").rglob("*")) / 2**20),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 
 FORMAT = 2
-"""Of a record. Raise it when records hold something else: every model then gets a new namespace, built in full."""
+"""Of a record. Raise it when records hold something else, or other vectors: every model then gets a new namespace,
+which is built in full."""
 
 
 @dataclass(frozen=True)

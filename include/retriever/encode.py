@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.retriever.composition import COMPOSITION, encode_documents
 from include.retriever.encoders.contract import Encoder, Kind, Vectors
 from include.storage import ArtifactStore, digest
 
@@ -66,7 +67,7 @@ def shard_part(shard: int) -> str:
 
 
 class EmbeddingCache:
-    """Vectors of one model version.
+    """Vectors of one model version, made as :mod:`include.retriever.composition` says.
 
     :param part: the folder that new vectors go to, one a task (``shard-0003``, ``held-out``). All are read: an episode
         is in another shard when its show or the number of shards changed.
@@ -74,7 +75,7 @@ class EmbeddingCache:
 
     def __init__(self, store: ArtifactStore, model_version: str, part: str) -> None:
         self.store = store
-        self.folder = (FOLDER, model_version, part)
+        self.folder = (FOLDER, model_version, f"composition{COMPOSITION}", part)
 
     def missing(self, hashes: set[str]) -> set[str]:
         """Which of some texts have no vector yet."""
@@ -102,7 +103,7 @@ class EmbeddingCache:
         done, size = 0, CHUNK
         while done < len(todo):
             chunk, chunk_started = todo[done : done + size], time.monotonic()
-            self.add(chunk, encode(encoder, [texts[key] for key in chunk], batch_size=batch_size))
+            self.add(chunk, encode_documents(encoder, [texts[key] for key in chunk], batch_size=batch_size))
             done += len(chunk)
             now = time.monotonic()
             if now - chunk_started < CHUNK_SECONDS:
