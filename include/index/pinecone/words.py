@@ -27,7 +27,7 @@ CERTAIN = re.compile(r"(?<!\S)(?:[A-Za-z]{3,20}|[\u3041-\u3096\u4e00-\u9fff]{2})
 def searched(metadata: Metadata) -> str:
     """The text of a record that is searched, without the end of its description where it is too long.
 
-    One text of all finds more than one of each (docs/hybrid.md).
+    One text of all finds more than one of each (benchmarks/RESULTS.md).
     """
     texts = [getattr(metadata, name) for name in sorted(SEARCHED, key="description".__eq__)]
     return _divided("\n".join(filter(None, texts)), singles=True)[:SEARCHED_CHARACTERS]
