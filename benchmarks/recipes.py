@@ -3,8 +3,8 @@
 A base model is fine-tuned once for each variant, all else equal, and asked the queries that people wrote for the sample
 (``curated``) and those of episodes it was not trained on (``test``), by meaning and words together. Differences to the
 plain recipe are told with their 95 % interval, query against the same query. One seed tells large differences from
-small ones, and not small ones from none: ``--seeds`` makes more. With ``--dataset`` a folder in the Kaggle files' shape takes
-the sample's place; it has no curated queries, unless a ``curated_queries.csv`` lies beside its files.
+small ones, and not small ones from none: ``--seeds`` makes more. With ``--dataset`` a folder in the Kaggle files' shape
+takes the sample's place; it has no curated queries, unless a ``curated_queries.csv`` lies beside its files.
 
 ``python -m benchmarks.recipes --help``. What is measured is kept in ``--results`` and not measured again.
 """
