@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -51,6 +51,10 @@ PROFILES: dict[str, dict[str, Any]] = {
         "index": "pinecone",
     },
 }
+
+
+PATHS = ("home", "dataset_dir", "feeds", "curated_queries", "search_logs", "search_token_file")
+"""Settings that name a file or a folder of this machine."""
 
 
 class SettingsError(PermanentError, ValueError):
@@ -225,6 +229,11 @@ class Settings(BaseSettings):
     hybrid_weight: float = Field(default=0.4, ge=0, le=1)
     """Share of meaning (vectors) in what search answers, beside words that fit well; words that fit badly have less
     say. 1: meaning alone."""
+    search_host: str = "127.0.0.1"
+    """Where the search page and its API are reached. Beyond this machine they need a token."""
+    search_port: int = Field(default=8090, ge=1, le=65535)
+    search_token_file: Path | None = None
+    """The file with the token that whoever searches must have (default: nobody needs one)."""
 
     # Evaluation
     curated_queries: Path | None = None
@@ -285,7 +294,9 @@ class Settings(BaseSettings):
         """Everything generated lives there: it is a folder of our own, or may become one."""
         return checked(value)
 
-    @field_validator("home", "dataset_dir", "feeds", "curated_queries", "search_logs", mode="before")
+    @field_validator(
+        "home", "dataset_dir", "feeds", "curated_queries", "search_logs", "search_token_file", mode="before"
+    )
     @classmethod
     def _relative_to_project(cls, value: Any) -> Any:
         """A relative path means the same in every process: it starts at the project's folder."""
@@ -297,11 +308,13 @@ class Settings(BaseSettings):
         """The same for what may also be a URL."""
         return str(absolute(value)) if value and "://" not in value else value
 
-    @field_validator("port", mode="before")
+    @field_validator("port", "search_port", mode="before")
     @classmethod
-    def _of_no_service(cls, value: Any) -> Any:
-        """Beside a Service that is named podsearch, Kubernetes sets PODSEARCH_PORT to the address of that."""
-        return cls.model_fields["port"].default if _of_service("PODSEARCH_PORT", str(value)) else value
+    def _of_no_service(cls, value: Any, info: ValidationInfo) -> Any:
+        """Beside a Service that is named podsearch, Kubernetes sets PODSEARCH_PORT to the address of that; beside
+        podsearch-search, PODSEARCH_SEARCH_PORT."""
+        name = str(info.field_name)
+        return cls.model_fields[name].default if _of_service(f"PODSEARCH_{name.upper()}", str(value)) else value
 
     @field_validator("alerts_critical", "alerts_warning", "alert_emails", "matryoshka", mode="before")
     @classmethod

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from include.episodes import snapshot
@@ -45,6 +46,20 @@ class Answer:
 
     live: LivePointer
     results: list[Result]
+
+
+@dataclass(frozen=True)
+class Similar(Answer):
+    """The episodes nearest to one episode, and that one's metadata."""
+
+    metadata: Metadata
+
+
+class UnknownEpisodeError(LookupError):
+    """What is live has no episode of that id."""
+
+    def __init__(self, episode_id: str) -> None:
+        super().__init__(f"There is no episode {episode_id!r} in what is live.")
 
 
 @dataclass(frozen=True)
@@ -115,8 +130,7 @@ class SearchService:
         texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
         if not all(texts):
             raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
-        if not 1 <= k <= MAX_RESULTS:
-            raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not for {k:,}.")
+        _check_k(k)
         opened = self._live()
         dense, lexical = _ask(opened, texts, filter, mode)
         weight = {"dense": 1.0, "lexical": 0.0, "hybrid": self._weight}[mode]
@@ -124,6 +138,42 @@ class SearchService:
             Answer(opened.live, _together(text, near, said, weight, mode, opened.episodes)[:k])
             for text, near, said in zip(texts, dense, lexical, strict=True)
         ]
+
+    def live(self) -> LivePointer:
+        """What is live now, opened."""
+        return self._live().live
+
+    def fetch(self, ids: Sequence[str]) -> tuple[LivePointer, dict[str, Metadata]]:
+        """What is live, and what it knows of some episodes; ids that are not there are left out."""
+        opened = self._live()
+        stored = opened.index.fetch(opened.live.namespace, ids)
+        return opened.live, {key: stored[key].metadata for key in ids if key in stored}
+
+    def similar(self, episode_id: str, k: int = 10, filter: Filter | None = None) -> Similar:
+        """The k other episodes whose vectors are nearest to an episode's own, best first.
+
+        :raises UnknownEpisodeError: there is no such episode.
+        :raises ValueError: ``k`` is not from 1 to :data:`MAX_RESULTS`.
+        """
+        _check_k(k)
+        opened = self._live()
+        stored = opened.index.fetch(opened.live.namespace, [episode_id]).get(episode_id)
+        if stored is None:
+            raise UnknownEpisodeError(episode_id)
+        (hits,) = opened.index.search_vectors(opened.live.namespace, stored.values[None], k + 1, filter)
+        others = [hit for hit in hits if hit.episode_id != episode_id][:k]
+        results = [
+            Result(hit.episode_id, hit.score, hit.metadata, Place(rank, hit.score), None)
+            for rank, hit in enumerate(others, start=1)
+        ]
+        return Similar(opened.live, results, stored.metadata)
+
+    def shows(self, limit: int) -> list[str]:
+        """Titles of some shows of what is live, in no order that means anything."""
+        opened = self._live()
+        ids = list(islice(opened.index.list_ids(opened.live.namespace), 50 * limit))
+        stored = opened.index.fetch(opened.live.namespace, ids)
+        return list(dict.fromkeys(one.metadata.show_title for one in stored.values()))[:limit]
 
     def _live(self) -> _Opened:
         """What is live now; what of it was not live before is opened."""
@@ -188,6 +238,11 @@ def _scored(hits: Sequence[Hit]) -> list[tuple[str, float]]:
 
 def _own_score(*places: Place | None) -> float:
     return next(place.score for place in places if place)
+
+
+def _check_k(k: int) -> None:
+    if not 1 <= k <= MAX_RESULTS:
+        raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not for {k:,}.")
 
 
 def _place(live: LivePointer) -> tuple[str, str, str]:

@@ -1,0 +1,65 @@
+"""Serve the search page and its API: ``python -m include.search.http``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+import uvicorn
+
+from include.errors import PermanentError
+from include.search.http.access import read_token, require_safe
+from include.settings import get_settings
+
+STOP_SECONDS = 15
+"""How long requests that are at work may go on once the server is told to stop."""
+MAX_HEAD_BYTES = 16 * 2**10
+"""Of a request's line and headers: a query of a thousand characters needs twelve thousand at most."""
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"include.search.http": {"level": "INFO"}, "uvicorn.error": {"level": "INFO"}},
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until stopped; not 0 if that cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m include.search.http", description="Serve search over HTTP.")
+    parser.add_argument("--host", help="address to listen on (default: PODSEARCH_SEARCH_HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: PODSEARCH_SEARCH_PORT)")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with a model of its own (default: 1)")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        settings = get_settings()
+        host, port = options.host or settings.search_host, options.port or settings.search_port
+        require_safe(host, read_token(settings.search_token_file))
+    except PermanentError as error:
+        print(error, file=sys.stderr)
+        return 1
+    uvicorn.run(
+        "include.search.http.app:from_settings",
+        factory=True,
+        host=host,
+        port=port,
+        workers=options.workers,
+        http="h11",
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ws="none",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        log_config=LOGGING,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

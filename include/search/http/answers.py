@@ -1,0 +1,128 @@
+"""What programs are answered: episodes, and where they came from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from include.index.contract import Metadata
+from include.index.fusion import Place
+from include.index.live import LivePointer
+from include.search.http.shown import audio
+from include.search.service import Answer, Mode, Result
+
+
+class Live(BaseModel):
+    """What an answer came from."""
+
+    model: str = Field(examples=["20260102T030405-all-minilm-l6-v2-0a1b2c3d"])
+    namespace: str
+    snapshot: str
+    since: datetime = Field(description="When it went live.")
+
+    @classmethod
+    def of(cls, live: LivePointer) -> Live:
+        return cls(
+            model=live.model_version, namespace=live.namespace, snapshot=live.snapshot_id, since=live.activated_at
+        )
+
+
+class Episode(BaseModel):
+    """One episode, as what is live has it."""
+
+    id: str
+    title: str
+    show: str
+    show_id: str
+    description: str | None
+    language: str | None
+    categories: str | None
+    published: datetime | None
+    seconds: int | None = Field(description="Its length.")
+    audio_url: str | None = Field(description="Of http or https; null where the feed gave no such address.")
+
+    @classmethod
+    def of(cls, episode_id: str, metadata: Metadata, **more: Any) -> Any:
+        return cls(
+            id=episode_id,
+            title=metadata.title,
+            show=metadata.show_title,
+            show_id=metadata.podcast_id,
+            description=metadata.description,
+            language=metadata.language,
+            categories=metadata.categories,
+            published=metadata.published_at,
+            seconds=metadata.duration_seconds,
+            audio_url=audio(metadata.audio_url),
+            **more,
+        )
+
+
+class Side(BaseModel):
+    """Where one side of the search has a result."""
+
+    rank: int
+    score: float = Field(description="The cosine of meaning, or BM25 of words.")
+
+    @classmethod
+    def of(cls, place: Place | None) -> Side | None:
+        return cls(rank=place.rank, score=place.score) if place else None
+
+
+class Explanation(BaseModel):
+    """Where each side has a result; null where that does not have it among its first hundred, or was not asked."""
+
+    dense: Side | None
+    lexical: Side | None
+
+
+class Found(Episode):
+    """An episode that was found."""
+
+    rank: int
+    score: float = Field(description="Comparable within one answer only: of both sides (0 to 1), the cosine, or BM25.")
+    explanation: Explanation | None = Field(default=None, description="If `explain` was asked for.")
+
+
+class EpisodeAnswer(BaseModel):
+    """One episode, and what it came from."""
+
+    live: Live
+    episode: Episode
+
+
+class SimilarAnswer(BaseModel):
+    """The episodes nearest to one episode, best first."""
+
+    live: Live
+    episode: Episode
+    results: list[Found]
+
+
+class SearchAnswer(BaseModel):
+    """One page of the answer to a query."""
+
+    live: Live
+    query: str
+    mode: Mode
+    page: int
+    k: int
+    found: int = Field(description="Results that can be paged through: a hundred at most.")
+    results: list[Found]
+
+
+def found(answer: Answer, *, first: int, count: int, explain: bool = False) -> list[Found]:
+    """Some results of an answer.
+
+    :param first: rank of the first of them, from 1.
+    """
+    chosen = enumerate(answer.results[first - 1 : first - 1 + count], start=first)
+    return [_found(rank, result, explain=explain) for rank, result in chosen]
+
+
+def _found(rank: int, result: Result, *, explain: bool) -> Found:
+    explanation = Explanation(dense=Side.of(result.dense), lexical=Side.of(result.lexical)) if explain else None
+    one: Found = Found.of(result.episode_id, result.metadata, rank=rank, score=result.score, explanation=explanation)
+    return one

@@ -1,0 +1,226 @@
+"""The web application: what is asked at which address, and who is answered."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from include.search.http import pages
+from include.search.http.access import CHALLENGES, has_token, read_token
+from include.search.http.answers import Episode, EpisodeAnswer, Live, SearchAnswer, SimilarAnswer, found
+from include.search.http.asked import Like, ProgramsQuestion, Question, says_something
+from include.search.http.desk import Desk
+from include.search.http.problems import add_problems, documented, told
+from include.search.service import MAX_RESULTS, SearchService, UnknownEpisodeError
+
+log = logging.getLogger(__name__)
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; media-src http: https:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+OPEN = {"/healthz", "/readyz"}
+"""What needs no token: whoever watches over the service has none. It says nothing of what is in it."""
+KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
+"""Of what has its version in its address."""
+AT_WORK = max(2, len(os.sched_getaffinity(0)))
+"""Searches that are worked on at a time: each keeps about one core busy."""
+WAITING = 64
+"""Searches that may wait for that; those beyond are turned away."""
+SECONDS = 10.0
+"""How long a search may take, its wait included."""
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+EpisodeId = Annotated[str, Path(max_length=200, description="The `id` of an episode.")]
+programs = APIRouter(responses=documented(401, 422, 503))
+people = APIRouter(include_in_schema=False)
+watchers = APIRouter()
+
+
+def create_app(
+    open_service: Callable[[], SearchService],
+    *,
+    token: str | None = None,
+    at_work: int = AT_WORK,
+    waiting: int = WAITING,
+    seconds: float = SECONDS,
+) -> ASGIApp:
+    """The application; for the first and the last three parameters see :class:`include.search.http.desk.Desk`.
+
+    :param token: what whoever asks must have; None lets in everybody.
+    """
+    desk = Desk(open_service, at_work=at_work, waiting=waiting, seconds=seconds)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        desk.begin()
+        yield
+        desk.close()
+
+    app = FastAPI(
+        title="podsearch",
+        version="1",
+        description="Finds podcast episodes by what they are about.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.desk = desk
+    for router in (programs, people, watchers):
+        app.include_router(router)
+    add_problems(app)
+    return Guarded(app, token)
+
+
+def from_settings() -> ASGIApp:
+    """The application that the settings name.
+
+    :raises SettingsError: there is something wrong with them.
+    """
+    from include.index.contract import open_index
+    from include.settings import get_settings
+    from include.storage import ArtifactStore
+
+    settings = get_settings()
+    store = ArtifactStore(settings.artifacts_root)
+    return create_app(
+        lambda: SearchService(store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight),
+        token=read_token(settings.search_token_file),
+    )
+
+
+@programs.get("/search")
+async def search(asked: Annotated[ProgramsQuestion, Query()], desk: AtDesk) -> SearchAnswer:
+    """The episodes that answer a query best."""
+    answer = await desk.ask(lambda service: service.answer(asked.q, MAX_RESULTS, asked.filter, mode=asked.mode))
+    return SearchAnswer(
+        live=Live.of(answer.live),
+        query=asked.text,
+        mode=asked.mode,
+        page=asked.page,
+        k=asked.k,
+        found=len(answer.results),
+        results=found(answer, first=1 + (asked.page - 1) * asked.k, count=asked.k, explain=asked.explain),
+    )
+
+
+@programs.get("/episodes/{episode_id}", responses=documented(404))
+async def one_episode(episode_id: EpisodeId, desk: AtDesk) -> EpisodeAnswer:
+    """One episode."""
+    live, there = await desk.ask(lambda service: service.fetch([episode_id]))
+    if episode_id not in there:
+        raise UnknownEpisodeError(episode_id)
+    return EpisodeAnswer(live=Live.of(live), episode=Episode.of(episode_id, there[episode_id]))
+
+
+@programs.get("/episodes/{episode_id}/similar", responses=documented(404))
+async def similar_episodes(episode_id: EpisodeId, asked: Annotated[Like, Query()], desk: AtDesk) -> SimilarAnswer:
+    """The other episodes whose meaning is nearest, best first."""
+    answer = await desk.ask(lambda service: service.similar(episode_id, asked.k, asked.filter))
+    return SimilarAnswer(
+        live=Live.of(answer.live),
+        episode=Episode.of(episode_id, answer.metadata),
+        results=found(answer, first=1, count=asked.k),
+    )
+
+
+@people.get("/")
+async def search_page(asked: Annotated[Question, Query()], request: Request, desk: AtDesk) -> HTMLResponse:
+    def made(service: SearchService) -> str:
+        if says_something(asked.text):
+            return pages.search(asked, service.answer(asked.text, MAX_RESULTS, asked.filter, mode=asked.mode))
+        empty = "Say what you are looking for." if "q" in request.query_params else ""
+        message = "There is no word in that to look for." if asked.text else empty
+        return pages.search(asked, None, shows=desk.shows(service), message=message)
+
+    return HTMLResponse(await desk.ask(made))
+
+
+@people.get("/similar/{episode_id}")
+async def similar_page(episode_id: EpisodeId, desk: AtDesk) -> HTMLResponse:
+    return HTMLResponse(await desk.ask(lambda service: pages.similar(episode_id, service.similar(episode_id))))
+
+
+@people.get("/style.css")
+async def style() -> Response:
+    return Response(pages.STYLE, media_type="text/css", headers=KEPT)
+
+
+@people.get("/icon.svg")
+async def icon() -> Response:
+    return Response(pages.ICON, media_type="image/svg+xml", headers=KEPT)
+
+
+@watchers.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Whether the server runs."""
+    return {"status": "ok"}
+
+
+@watchers.get("/readyz", responses=documented(503))
+async def readyz(desk: AtDesk) -> dict[str, str]:
+    """Whether something is live, and open."""
+    await desk.watch()
+    return {"status": "ready"}
+
+
+class Guarded:
+    """An application behind its token, whose every answer has the headers that a page of other people's text needs.
+
+    A line of the log says how each request ended, and not what was looked for.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        begun, status = time.perf_counter(), 0
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message["headers"])
+                headers.update(HEADERS)
+                headers.setdefault("Cache-Control", "private, no-cache")
+            await send(message)
+
+        try:
+            await (self._app if self._may(scope) else _refuse)(scope, receive, send_guarded)
+        finally:
+            took = 1000 * (time.perf_counter() - begun)
+            log.info("%s %s %d %.0f ms", scope["method"], scope["path"].encode("unicode_escape").decode(), status, took)
+
+    def _may(self, scope: Scope) -> bool:
+        if self._token is None or scope["path"] in OPEN:
+            return True
+        return has_token(Headers(scope=scope).get("Authorization", ""), self._token)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    response = told(scope["path"], 401)
+    for challenge in CHALLENGES:
+        response.headers.append("WWW-Authenticate", challenge)
+    await response(scope, receive, send)

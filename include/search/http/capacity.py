@@ -1,0 +1,64 @@
+"""How much is at work at a time. Beyond that a request is turned away at once: if it waited, all would be late."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class BusyError(RuntimeError):
+    """As many requests are at work and waiting as may be."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many searches at a time. Try again in a moment.")
+
+
+class TooSlowError(RuntimeError):
+    """A request was not answered in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"There was no answer within {seconds:g} seconds. Try again in a moment.")
+
+
+class Capacity:
+    """Threads for what computes or waits for an index, and a queue before them that does not grow without end.
+
+    :param at_work: requests that are worked on at a time.
+    :param waiting: requests that may wait for that.
+    :param seconds: how long a request may take, its wait included.
+    """
+
+    def __init__(self, at_work: int, waiting: int, seconds: float) -> None:
+        self._pool = ThreadPoolExecutor(at_work, thread_name_prefix="search")
+        self._places = threading.BoundedSemaphore(at_work + waiting)
+        self._seconds = seconds
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What some work returns, done in one of the threads.
+
+        A thread cannot be stopped: work that takes too long keeps its place until it ends.
+
+        :raises BusyError: there is no place left.
+        :raises TooSlowError: it was not done in time.
+        """
+        if not self._places.acquire(blocking=False):
+            raise BusyError
+        future = self._pool.submit(work)
+        future.add_done_callback(lambda _: self._places.release())
+        answer = asyncio.wrap_future(future)
+        try:
+            done, _ = await asyncio.wait([answer], timeout=self._seconds)
+        finally:
+            future.cancel()  # what still waits need not be done any more
+        if not done:
+            raise TooSlowError(self._seconds)
+        return answer.result()
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,142 @@
+"""The pages for people, made on the server: no script, and nothing of another host until somebody plays it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+
+from include.search.http import shown
+from include.search.http.asked import PAGE, Question
+from include.search.service import MAX_RESULTS, Answer, Result, Similar
+
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE = (TEMPLATES / "style.css").read_bytes()
+ICON = (TEMPLATES / "icon.svg").read_bytes()
+VERSION = hashlib.sha256(STYLE + ICON).hexdigest()[:12]
+"""Of style and icon: browsers keep them until they change."""
+FACETS = 8
+"""Languages and shows that are offered to narrow an answer, at most."""
+LENGTHS = (("up to 20 minutes", None, 20), ("20 to 60 minutes", 20, 60), ("an hour or more", 60, None))
+MODES = (("hybrid", "Meaning and words"), ("dense", "Meaning alone"), ("lexical", "Words alone"))
+
+
+class Choice(NamedTuple):
+    """Something to narrow an answer by, and how many of its results are such."""
+
+    label: str
+    link: str
+    number: int | None
+    chosen: bool = False
+
+
+def search(question: Question, answer: Answer | None, *, shows: Sequence[str] = (), message: str = "") -> str:
+    """The page of a query, or the first page where there is none.
+
+    :param answer: all of its results.
+    :param shows: whose titles are examples of what can be asked, where there are no results.
+    :param message: what was wrong with the question.
+    """
+    results = answer.results if answer else []
+    first = (question.page - 1) * PAGE
+    return _render(
+        "search.html",
+        question=question,
+        kept={
+            name: value
+            for name, value in question.model_dump(mode="json", exclude_defaults=True).items()
+            if name not in {"q", "page"}
+        },
+        answer=answer,
+        results=list(enumerate(results, start=1))[first : first + PAGE],
+        pages=-(-len(results) // PAGE),
+        most=MAX_RESULTS,
+        filters=_filters(question, results),
+        narrow=_narrow(question, results) if answer else {},
+        shows=shows,
+        message=message,
+    )
+
+
+def similar(episode_id: str, answer: Similar) -> str:
+    """The page of one episode, and of those like it."""
+    return _render(
+        "similar.html",
+        question=Question(),
+        episode_id=episode_id,
+        metadata=answer.metadata,
+        answer=answer,
+        results=list(enumerate(answer.results, start=1)),
+    )
+
+
+def message(title: str, text: str) -> str:
+    """A page that says what is the matter."""
+    return _render("message.html", question=Question(), title=title, text=text)
+
+
+def _filters(question: Question, results: Sequence[Result]) -> list[Choice]:
+    """What is filtered by, each with the link that takes it away."""
+    show = next((one.metadata.show_title for one in results if one.metadata.podcast_id == question.show), question.show)
+    named = {
+        "language": question.language,
+        "show": show,
+        "since": question.since and f"since {question.since}",
+        "until": question.until and f"until {question.until}",
+        "shortest": question.shortest and f"{question.shortest} minutes or more",
+        "longest": question.longest and f"up to {question.longest} minutes",
+    }
+    return [Choice(str(label), question.link(**{name: None}), None) for name, label in named.items() if label]
+
+
+def _narrow(question: Question, results: Sequence[Result]) -> dict[str, list[Choice]]:
+    """What an answer can be narrowed by, under headings."""
+    languages = Counter(one.metadata.language for one in results if one.metadata.language)
+    shows = Counter((one.metadata.show_title, one.metadata.podcast_id) for one in results if one.metadata.podcast_id)
+    chosen = (question.shortest, question.longest)
+    choices = {
+        "Language": [
+            Choice(name, question.link(language=name), count) for name, count in languages.most_common(FACETS)
+        ],
+        "Show": [Choice(title, question.link(show=key), count) for (title, key), count in shows.most_common(FACETS)],
+        "Length": [
+            Choice(label, question.link(shortest=low, longest=high), None, (low, high) == chosen)
+            for label, low, high in LENGTHS
+        ],
+        "Search by": [
+            Choice(label, question.link(mode=None if mode == "hybrid" else mode), None, mode == question.mode)
+            for mode, label in MODES
+        ],
+    }
+    given = {"Language": question.language, "Show": question.show}
+    return {name: some for name, some in choices.items() if some and not given.get(name)}
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(values)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "plain": shown.plain,
+        "marked": shown.marked,
+        "excerpt": shown.excerpt,
+        "lasts": shown.length,
+        "audio": shown.audio,
+        "lang": shown.language_code,
+    }
+    environment.globals |= {"version": VERSION}
+    return environment

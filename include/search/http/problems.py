@@ -1,0 +1,113 @@
+"""What goes wrong, told to programs (RFC 9457) and to people; never with more of the inside than they need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from include.errors import RetryLaterError
+from include.index.live import NothingLiveError
+from include.search.http import pages
+from include.search.http.asked import Question
+from include.search.http.capacity import BusyError, TooSlowError
+from include.search.service import MAX_QUERY_CHARS, UnknownEpisodeError
+
+PROGRAMS = ("/search", "/episodes/", "/healthz", "/readyz", "/openapi.json")
+"""What programs ask for: what goes wrong there is told in JSON, elsewhere as a page."""
+TOLD = {
+    400: ("That cannot be read", "The request is not HTTP as it should be."),
+    401: ("A token is needed", "Send it as Authorization: Bearer, or as the password of Basic."),
+    404: ("Not found", "There is nothing at this address."),
+    405: ("Not possible", "This can only be read."),
+    422: ("That cannot be asked", "What is wrong is said with each parameter."),
+    500: ("Something went wrong", "The log of the server says what."),
+    503: ("Not at the moment", "Try again later."),
+}
+WAIT: dict[type[Exception], int] = {BusyError: 1, TooSlowError: 5, NothingLiveError: 30, RetryLaterError: 30}
+"""Failures that pass, and after how many seconds to ask again."""
+VALUE_CHARS = 200
+
+
+class Mistake(BaseModel):
+    """What was wrong with one parameter."""
+
+    parameter: str
+    message: str
+    value: str | None = Field(description=f"What was given, its first {VALUE_CHARS} characters.")
+
+
+class Problem(BaseModel):
+    """What went wrong."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[Mistake] = []
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Answers of a route that are problems, for its description."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": TOLD[status][0], "content": content} for status in statuses}
+
+
+def told(path: str, status: int, detail: str = "", *, mistakes: list[Mistake] | None = None) -> Response:
+    """The answer that says what went wrong, for whoever asks for a path."""
+    title, usual = TOLD.get(status, TOLD[500])
+    detail = detail or usual
+    if not path.startswith(PROGRAMS):
+        return HTMLResponse(pages.message(title, _said(mistakes or []) or detail), status)
+    problem = Problem(title=title, status=status, detail=detail, errors=mistakes or [])
+    return JSONResponse(problem.model_dump(), status, media_type="application/problem+json")
+
+
+def add_problems(app: FastAPI) -> None:
+    """Have an application tell what goes wrong."""
+    for failure in WAIT:
+        app.add_exception_handler(failure, _tell_to_wait)
+    app.add_exception_handler(UnknownEpisodeError, lambda request, error: told(request.url.path, 404, str(error)))
+    app.add_exception_handler(RequestValidationError, _tell_mistakes)
+    app.add_exception_handler(HTTPException, _tell_status)
+    app.add_exception_handler(Exception, lambda request, error: told(request.url.path, 500))
+
+
+def _tell_status(request: Request, error: Exception) -> Response:
+    return told(request.url.path, getattr(error, "status_code", 500))
+
+
+def _tell_to_wait(request: Request, error: Exception) -> Response:
+    seconds = next(seconds for failure, seconds in WAIT.items() if isinstance(error, failure))
+    # What another service said stays in the log.
+    answer = told(request.url.path, 503, "" if isinstance(error, RetryLaterError) else str(error))
+    answer.headers["Retry-After"] = str(seconds)
+    return answer
+
+
+def _tell_mistakes(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    mistakes = [_mistake(one) for one in error.errors()]
+    if request.url.path != "/":
+        return told(request.url.path, 422, mistakes=mistakes)
+    # What was written stays in the form.
+    question = Question.model_construct(q=request.query_params.get("q", "")[:MAX_QUERY_CHARS])
+    return HTMLResponse(pages.search(question, None, message=_said(mistakes)), 422)
+
+
+def _said(mistakes: list[Mistake]) -> str:
+    return " ".join(f"{one.parameter}: {one.message}." for one in mistakes)
+
+
+def _mistake(error: dict[str, Any]) -> Mistake:
+    where = [str(part) for part in error["loc"][1:]]
+    given = error.get("input")
+    return Mistake(
+        parameter=".".join(where) or "query",
+        message=error["msg"].removeprefix("Value error, "),
+        value=given[:VALUE_CHARS] if isinstance(given, str) else None,
+    )

@@ -1,0 +1,133 @@
+"""How an episode is shown: the sentence that answers best, words marked, lengths and dates as people write them.
+
+Podcast text is never markup: whatever is made of it here is made of escaped pieces.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from babel import Locale
+from markupsafe import Markup, escape
+
+SHORT, LONG = 160, 320
+"""Characters of an excerpt: another sentence joins a shorter one; a longer one is cut."""
+_UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
+"""Letters of scripts that put no space between words: a part of such a text may be a word."""
+_WITHOUT_SPACES = re.compile(f"[{_UNSPACED}]")
+_WORD = re.compile(rf"[^\W{_UNSPACED}]+(?:['’][^\W{_UNSPACED}]+)*|[{_UNSPACED}]+")
+_ENDING = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|s|e)$")
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])\s*|\s*\n+\s*|\s+[-–—_=*]{2,}\s+")
+_FILLING = (
+    "a about am an and are as at be been but by can could did do does for from had has have he her his how i i'm if in "
+    "into is it it's its me my not of off on or our she should so some than that the their them then there these they "
+    "this to up us was we were what what's when where which who why will with would you your"
+)
+_FILLERS = frozenset(_FILLING.split())
+"""Words that are in nearly every text: they are marked only in a query that has no other."""
+_LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE)
+
+
+def plain(text: str) -> str:
+    """A text without what is no sign at all, such as the control characters of a terminal."""
+    return "".join(sign for sign in text if sign.isspace() or unicodedata.category(sign) not in {"Cc", "Cs"})
+
+
+def marked(text: str, query: str) -> Markup:
+    """A text with the words of a query in ``<mark>``, and in whichever form they stand; all else is escaped."""
+    pieces: list[Markup] = []
+    end = 0
+    for start, stop in _places(text, query):
+        pieces += [escape(text[end:start]), Markup("<mark>"), escape(text[start:stop]), Markup("</mark>")]
+        end = stop
+    return Markup("").join([*pieces, escape(text[end:])])
+
+
+def excerpt(text: str | None, query: str) -> str:
+    """The sentence of a text with the most words of a query, the first of such; with what follows, if it is short."""
+    sentences = [sentence for sentence in _SENTENCE.split(plain(text or "")) if sentence.strip()]
+    if not sentences:
+        return ""
+    found = [len({_key(one[start:stop]) for start, stop in _places(one, query)}) for one in sentences]
+    best = found.index(max(found))
+    shown = sentences[best]
+    for sentence in sentences[best + 1 :]:
+        if len(shown) >= SHORT or len(shown) + len(sentence) >= LONG:
+            break
+        shown += " " + sentence
+    return ("… " if best else "") + _cut(shown, query)
+
+
+def _cut(text: str, query: str) -> str:
+    """Not more than :data:`LONG` characters, from shortly before the first word that was found."""
+    if len(text) <= LONG:
+        return text
+    first = next((start for start, _ in _places(text, query)), 0)
+    begin = 0 if first < LONG * 2 // 3 else text.rfind(" ", 0, first - LONG // 3) + 1
+    end = text.rfind(" ", begin + LONG // 2, begin + LONG)
+    end = end if end > 0 else begin + LONG
+    return ("… " if begin else "") + text[begin:end].rstrip(" ,;:–—-") + (" …" if end < len(text) else "")
+
+
+def _places(text: str, query: str) -> list[tuple[int, int]]:
+    """Where words of a query stand in a text, in order."""
+    keys, parts = _asked(query)
+    places = []
+    for word in _WORD.finditer(text):
+        if _WITHOUT_SPACES.match(word[0]):
+            inside = re.finditer("|".join(map(re.escape, parts)), word[0]) if parts else ()
+            places += [(word.start() + part.start(), word.start() + part.end()) for part in inside]
+        elif _key(word[0]) in keys:
+            places.append(word.span())
+    return places
+
+
+@lru_cache(maxsize=256)
+def _asked(query: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The words of a query to look for, and those of scripts without spaces."""
+    words = [word.casefold() for word in _WORD.findall(query)]
+    unspaced = tuple(sorted({word for word in words if _WITHOUT_SPACES.match(word)}, key=len, reverse=True))
+    spaced = [word for word in words if word not in unspaced]
+    telling = [word for word in spaced if word.replace("’", "'") not in _FILLERS]
+    return frozenset(_key(word) for word in telling or spaced), unspaced
+
+
+def _key(word: str) -> str:
+    """What forms of a word have in common, as the index has it or nearly so: case, accents and English endings."""
+    folded = "".join(sign for sign in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(sign))
+    return _ENDING.sub("", re.sub(r"['’]\w?$", "", folded))
+
+
+def length(seconds: int | None) -> str:
+    """``48 s``, ``42 min``, ``1 h 5 min``; nothing where it is not known."""
+    if not seconds or seconds < 0:
+        return ""
+    if seconds < 60:
+        return f"{seconds} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return " ".join([f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes or not hours))
+
+
+def audio(url: str | None) -> str | None:
+    """The address of an audio file, if it is one of the web: a feed may say ``javascript:``, too."""
+    try:
+        parts = urlsplit((url or "").strip())
+    except ValueError:
+        return None
+    return (url or "").strip() if parts.scheme.lower() in {"http", "https"} and parts.hostname else None
+
+
+@lru_cache(maxsize=1024)
+def language_code(language: str | None) -> str | None:
+    """What a browser calls a language, by its English name or its code; None where that is not known."""
+    name = (language or "").strip()
+    return _codes().get(name.casefold()) or (name.replace("_", "-") if _LANGUAGE_CODE.fullmatch(name) else None)
+
+
+@lru_cache(maxsize=1)
+def _codes() -> dict[str, str]:
+    names = Locale("en").languages.items()
+    return {name.casefold(): code.replace("_", "-") for code, name in names}
