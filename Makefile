@@ -17,7 +17,7 @@ IN_VENV = @if ! command -v "$${PYTHON:-nothing}" > /dev/null; then echo "podsear
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-search bench-gate bench-gpu clean
+.PHONY: help run up down search serve secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-search bench-gate bench-gpu clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ down: ## Stop the Airflow that `make up` left running
 
 search: ## Search the live index: make search Q="eat better during the holidays"
 	$(IN_VENV) -m include.search -- "$$Q"
+
+serve: ## Serve the search page and its JSON API until stopped: http://127.0.0.1:8090
+	$(IN_VENV) -m include.search.http
 
 secrets: ## Write the secrets that docker-compose.yaml needs and .env lacks into .env
 	@PYTHONDONTWRITEBYTECODE=1 "$${PYTHON:-python3}" -m deploy.cluster.secrets

@@ -296,6 +296,7 @@ def test_a_home_that_holds_more_than_podsearch_is_refused(
         ("PODSEARCH_SERVICE_HOST", "10.0.0.7"),
         ("PODSEARCH_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
         ("PODSEARCH_PORT", "tcp://10.0.0.7:8080"),
+        ("PODSEARCH_SEARCH_PORT", "tcp://10.0.0.7:8080"),
     ],
 )
 def test_what_kubernetes_sets_beside_a_service_is_no_setting(
@@ -303,7 +304,7 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting(
 ) -> None:
     """Each pod has these of every Service of its namespace: podsearch-web, or podsearch."""
     monkeypatch.setenv(name, value)
-    assert get_settings().port == 8080
+    assert (get_settings().port, get_settings().search_port) == (8080, 8090)
 
 
 @pytest.mark.parametrize("name", ["PODSEARCH_WEB_PORT", "PODSEARCH_SERVICE", "PODSEARCH_WEB_SERVICE_HOSTS"])

@@ -15,8 +15,6 @@ from include.settings import get_settings
 
 STOP_SECONDS = 15
 """How long requests that are at work may go on once the server is told to stop."""
-MAX_HEAD_BYTES = 16 * 2**10
-"""Of a request's line and headers: a query of a thousand characters needs twelve thousand at most."""
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -50,7 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
         port=port,
         workers=options.workers,
         http="h11",
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="none",
         access_log=False,
         server_header=False,

@@ -36,6 +36,8 @@ OPEN = {"/healthz", "/readyz"}
 """What needs no token: whoever watches over the service has none. It says nothing of what is in it."""
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 """Of what has its version in its address."""
+MAX_ADDRESS_BYTES = 16 * 2**10
+"""Of a path and its query: a thousand characters, escaped, are twelve thousand at most."""
 AT_WORK = max(2, len(os.sched_getaffinity(0)))
 """Searches that are worked on at a time: each keeps about one core busy."""
 WAITING = 64
@@ -208,19 +210,20 @@ class Guarded:
             await send(message)
 
         try:
-            await (self._app if self._may(scope) else _refuse)(scope, receive, send_guarded)
+            await self._chosen(scope)(scope, receive, send_guarded)
         finally:
             took = 1000 * (time.perf_counter() - begun)
             log.info("%s %s %d %.0f ms", scope["method"], scope["path"].encode("unicode_escape").decode(), status, took)
 
-    def _may(self, scope: Scope) -> bool:
+    def _chosen(self, scope: Scope) -> ASGIApp:
+        """What answers a request."""
+        if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+            return told(scope["path"], 414)
         if self._token is None or scope["path"] in OPEN:
-            return True
-        return has_token(Headers(scope=scope).get("Authorization", ""), self._token)
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    response = told(scope["path"], 401)
-    for challenge in CHALLENGES:
-        response.headers.append("WWW-Authenticate", challenge)
-    await response(scope, receive, send)
+            return self._app
+        if has_token(Headers(scope=scope).get("Authorization", ""), self._token):
+            return self._app
+        refused = told(scope["path"], 401)
+        for challenge in CHALLENGES:
+            refused.headers.append("WWW-Authenticate", challenge)
+        return refused

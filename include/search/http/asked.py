@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from include.index.contract import Filter, Length, Period
 from include.search.service import MAX_QUERY_CHARS, MAX_RESULTS, Mode
@@ -31,8 +31,9 @@ def _plain(value: str | None) -> str | None:
     return value
 
 
-Day = Annotated[date | None, BeforeValidator(_absent), Field(ge=FIRST, le=LAST)]
-Minutes = Annotated[int | None, BeforeValidator(_absent), Field(ge=1, le=MAX_MINUTES)]
+Name = Annotated[Annotated[str, Field(max_length=200)] | None, BeforeValidator(_absent), AfterValidator(_plain)]
+Day = Annotated[Annotated[date, Field(ge=FIRST, le=LAST)] | None, BeforeValidator(_absent)]
+Minutes = Annotated[Annotated[int, Field(ge=1, le=MAX_MINUTES)] | None, BeforeValidator(_absent)]
 
 
 class Wanted(BaseModel):
@@ -40,21 +41,14 @@ class Wanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    language: Annotated[str | None, BeforeValidator(_absent)] = Field(
-        default=None,
-        max_length=100,
-        description="Only shows in this language, as the catalogue names it.",
-        examples=["English"],
+    language: Name = Field(
+        default=None, description="Only shows in this language, as the catalogue names it.", examples=["English"]
     )
-    show: Annotated[str | None, BeforeValidator(_absent)] = Field(
-        default=None, max_length=200, description="Only episodes of the show with this `show_id`."
-    )
+    show: Name = Field(default=None, description="Only episodes of the show with this `show_id`.")
     since: Day = Field(default=None, description="Published on this day or later.", examples=["2016-01-01"])
     until: Day = Field(default=None, description="Published on this day or earlier.", examples=["2017-12-31"])
     shortest: Minutes = Field(default=None, description="At least so many minutes long.", examples=[10])
     longest: Minutes = Field(default=None, description="At most so many minutes long.", examples=[60])
-
-    _no_controls = field_validator("language", "show")(_plain)
 
     @model_validator(mode="after")
     def _in_order(self) -> Wanted:

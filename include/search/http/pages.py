@@ -88,8 +88,8 @@ def _filters(question: Question, results: Sequence[Result]) -> list[Choice]:
         "show": show,
         "since": question.since and f"since {question.since}",
         "until": question.until and f"until {question.until}",
-        "shortest": question.shortest and f"{question.shortest} minutes or more",
-        "longest": question.longest and f"up to {question.longest} minutes",
+        "shortest": question.shortest and f"at least {question.shortest} min",
+        "longest": question.longest and f"up to {question.longest} min",
     }
     return [Choice(str(label), question.link(**{name: None}), None) for name, label in named.items() if label]
 

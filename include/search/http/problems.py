@@ -20,10 +20,10 @@ from include.search.service import MAX_QUERY_CHARS, UnknownEpisodeError
 PROGRAMS = ("/search", "/episodes/", "/healthz", "/readyz", "/openapi.json")
 """What programs ask for: what goes wrong there is told in JSON, elsewhere as a page."""
 TOLD = {
-    400: ("That cannot be read", "The request is not HTTP as it should be."),
     401: ("A token is needed", "Send it as Authorization: Bearer, or as the password of Basic."),
     404: ("Not found", "There is nothing at this address."),
     405: ("Not possible", "This can only be read."),
+    414: ("That is too long", "Ask with fewer words."),
     422: ("That cannot be asked", "What is wrong is said with each parameter."),
     500: ("Something went wrong", "The log of the server says what."),
     503: ("Not at the moment", "Try again later."),
@@ -68,13 +68,15 @@ def told(path: str, status: int, detail: str = "", *, mistakes: list[Mistake] | 
 
 
 def add_problems(app: FastAPI) -> None:
-    """Have an application tell what goes wrong."""
+    """Have an application, which has all its routes, tell what goes wrong, and describe how."""
     for failure in WAIT:
         app.add_exception_handler(failure, _tell_to_wait)
     app.add_exception_handler(UnknownEpisodeError, lambda request, error: told(request.url.path, 404, str(error)))
     app.add_exception_handler(RequestValidationError, _tell_mistakes)
     app.add_exception_handler(HTTPException, _tell_status)
     app.add_exception_handler(Exception, lambda request, error: told(request.url.path, 500))
+    described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    app.openapi()["components"]["schemas"] |= described.pop("$defs") | {"Problem": described}
 
 
 def _tell_status(request: Request, error: Exception) -> Response:
