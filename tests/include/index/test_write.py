@@ -3,12 +3,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import lancedb
 import pytest
 
 from include.index.contract import IndexMismatchError, Records
 from include.index.lancedb import LanceIndex
 from include.index.live import read_live, require_live
-from include.index.plan import OutdatedPlanError, namespace_of, plan_reindex, read_journal
+from include.index.plan import OutdatedPlanError, forget, namespace_of, plan_reindex, read_journal
+from include.index.retire import retire
 from include.index.write import (
     LostNamespaceError,
     Verification,
@@ -37,6 +39,7 @@ from tests.include.index.workshop import (
     register,
     reindex,
     write,
+    write_live,
 )
 
 ROWS = [episode(number) for number in range(60)]
@@ -190,6 +193,33 @@ class TestModelChange:
         assert pointer.previous.namespace == NAMESPACE
         assert content(built) == before, "search by the old model was never touched"
         assert content(built, namespace_of("m2")) == expected(ROWS, "m2")
+
+    def test_a_namespace_of_an_earlier_release_answers_until_its_successor_is_there(
+        self, store: ArtifactStore, built: RecordingIndex
+    ) -> None:
+        """It was named after its model, and has no words; it stays what can be gone back to, and is retired in time."""
+        register(store, MODEL)
+        database = lancedb.connect(built.name)
+        first = ["id", "vector", "title", "show_title", "language", "published_at", "content_hash", "model_version"]
+        database.create_table(MODEL, database.open_table(NAMESPACE).to_arrow().select(first))
+        built.drop(NAMESPACE)
+        forget(store, NAMESPACE)
+        write_live(store, require_live(store).model_copy(update={"namespace": MODEL}))
+        query = embedding(ROWS[7]["content_hash"])[None]
+        assert [hit.episode_id for hit in built.search_vectors(MODEL, query, 1)[0]] == ["e0007"]
+        assert built.search_words(MODEL, ["episode 7"], 1) == [[]]
+
+        plan = reindex(store, built)
+        pointer = require_live(store)
+        assert (plan.action, pointer.namespace, pointer.model_version) == ("full", NAMESPACE, MODEL)
+        assert content(built) == expected(ROWS)
+        assert pointer.previous is not None
+        assert pointer.previous.namespace == MODEL
+        assert retire(store, built, keep=1) == []
+        for model in ("m2", "m3"):
+            register(store, model)
+            reindex(store, built, model)
+        assert sorted(retire(store, built, keep=1)) == sorted([MODEL, NAMESPACE])
 
     def test_another_dimension_is_refused(self, store: ArtifactStore, built: RecordingIndex) -> None:
         plan = plan_reindex(store, model_version=MODEL, live=read_live(store))
