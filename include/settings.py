@@ -235,6 +235,9 @@ class Settings(BaseSettings):
     search_token_file: Path | None = None
     """The file with the token that whoever searches must have (default: nobody needs one)."""
 
+    results_per_show: int = Field(default=0, ge=0, le=100)
+    """Results of one show in an answer, at most, unless one show is asked for (0: any number)."""
+
     # Evaluation
     curated_queries: Path | None = None
     """CSV of `query,episode_ids` (default of the bundled sample: its own)."""

@@ -65,6 +65,7 @@ class CheckSearchOperator(PodsearchOperator):
             self.store,
             lambda live: open_index(self.settings, live=live),
             weight=self.settings.hybrid_weight,
+            per_show=self.settings.results_per_show,
             engine="torch",
         )
         path = self.settings.curated_queries_path

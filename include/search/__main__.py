@@ -71,7 +71,11 @@ def _search(query: str, k: int, language: str | None, mode: Mode) -> list[Result
     store = ArtifactStore(settings.artifacts_root)
     require_live(store)  # says so at once, before a model is loaded
     service = SearchService(
-        store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight, engine="torch"
+        store,
+        lambda live: open_index(settings, live=live),
+        weight=settings.hybrid_weight,
+        per_show=settings.results_per_show,
+        engine="torch",
     )
     return service.search(query, k, {"language": language} if language else None, mode=mode)
 

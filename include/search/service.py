@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -81,6 +82,7 @@ class SearchService:
 
     :param open_index: opens the index that a pointer names.
     :param weight: of meaning beside words in hybrid answers; see :func:`include.index.fusion.fuse`.
+    :param per_show: results of one show that an answer has, at most, unless one show is asked for; 0: any number.
     :param engine: what encodes queries; ``auto`` takes a second to open and answers sooner then.
     :raises NothingLiveError: nothing is live yet.
     """
@@ -91,12 +93,14 @@ class SearchService:
         open_index: Callable[[LivePointer], EpisodeIndex],
         *,
         weight: float,
+        per_show: int = 0,
         device: str = "cpu",
         engine: Engine = "auto",
     ) -> None:
         self._store = store
         self._open_index = open_index
         self._weight = weight
+        self._per_show = per_show
         self._device = device
         self._engine: Engine = engine
         self._opening = threading.Lock()
@@ -134,8 +138,9 @@ class SearchService:
         opened = self._live()
         dense, lexical = _ask(opened, texts, filter, mode)
         weight = {"dense": 1.0, "lexical": 0.0, "hybrid": self._weight}[mode]
+        per_show = 0 if {"podcast_id", "show_title"} & (filter or {}).keys() else self._per_show
         return [
-            Answer(opened.live, _together(text, near, said, weight, mode, opened.episodes)[:k])
+            Answer(opened.live, _some_a_show(_together(text, near, said, weight, mode, opened.episodes), per_show)[:k])
             for text, near, said in zip(texts, dense, lexical, strict=True)
         ]
 
@@ -230,6 +235,19 @@ def _together(
         )
         for one in fused
     ]
+
+
+def _some_a_show(results: list[Result], most: int) -> list[Result]:
+    """The results without those of a show that has as many above them."""
+    if not most:
+        return results
+    seen: Counter[str] = Counter()
+    kept = []
+    for result in results:
+        seen[result.metadata.podcast_id] += 1
+        if seen[result.metadata.podcast_id] <= most:
+            kept.append(result)
+    return kept
 
 
 def _scored(hits: Sequence[Hit]) -> list[tuple[str, float]]:

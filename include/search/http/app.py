@@ -105,7 +105,12 @@ def from_settings() -> ASGIApp:
     settings = get_settings()
     store = ArtifactStore(settings.artifacts_root)
     return create_app(
-        lambda: SearchService(store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight),
+        lambda: SearchService(
+            store,
+            lambda live: open_index(settings, live=live),
+            weight=settings.hybrid_weight,
+            per_show=settings.results_per_show,
+        ),
         token=read_token(settings.search_token_file),
     )
 

@@ -65,6 +65,22 @@ def test_both_sides_are_weighed(home: Path) -> None:
     assert ranked(0.5) != ranked(1)
 
 
+def test_one_show_may_have_only_so_many_results(home: Path) -> None:
+    """Unless it is asked for; what follows moves up."""
+    index, store = LanceIndex(str(home / "artifacts" / "index")), ArtifactStore(home / "artifacts")
+    service = SearchService(store, lambda live: index, weight=0.4, per_show=1)
+    everything = SearchService(store, lambda live: index, weight=0.4).search("rocket", k=15)
+    hits = service.search("rocket", k=15)
+    shows = [hit.metadata.podcast_id for hit in hits]
+    assert len(shows) == len(set(shows)) == len({hit.metadata.podcast_id for hit in everything})
+    assert hits[0] == everything[0]
+    assert [hit for hit in everything if hit in hits] == hits
+    own = {hit.episode_id for hit in everything if hit.metadata.podcast_id == shows[0]}
+    asked_for = service.search("rocket", k=15, filter={"podcast_id": shows[0]})
+    assert {hit.episode_id for hit in asked_for} == own
+    assert len(own) > 1
+
+
 def test_an_answer_names_what_it_came_from(service: SearchService, home: Path) -> None:
     answer = service.answer("rocket", k=2)
     assert answer.live == require_live(ArtifactStore(home / "artifacts"))
