@@ -1,4 +1,5 @@
-"""What podsearch shows in a browser: Data Docs, the trend, quarantines and reports, as one web application.
+"""What podsearch shows in a browser: what is live, Data Docs, the trend, quarantines and reports,
+as one web application.
 
 The pages lie in the artifact store, or are made from it when they are asked for. They run in a reader's session and
 quote text of other people's feeds, hence no script may run in them. Who may read them is for the server to say that
@@ -15,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from include.index.live_page import live_page
 from include.quality import pages, profile, trend
 from include.storage import ArtifactStore
 
@@ -90,6 +92,11 @@ def data_docs(store: Store, run: Name, page: Page) -> HTMLResponse:
 @quality.get("/snapshots/{snapshot_id}/quarantine")
 def quarantine(store: Store, snapshot_id: Name) -> HTMLResponse:
     return HTMLResponse(pages.quarantine(store, snapshot_id))
+
+
+@reports.get("/live")
+def live(store: Store) -> HTMLResponse:
+    return HTMLResponse(live_page(store))
 
 
 @reports.get("/reports/{report_id}/index.html")

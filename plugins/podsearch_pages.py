@@ -1,4 +1,4 @@
-"""Airflow plugin: Data Docs, the trend, quarantines and reports as pages behind Airflow's own login.
+"""Airflow plugin: what is live, Data Docs, the trend, quarantines and reports as pages behind Airflow's own login.
 
 Airflow mounts a plugin's application without any protection, so every route asks who is there: whoever may read the
 task logs of the DAG that a page comes from may read the page.
@@ -41,7 +41,14 @@ class PodsearchPages(AirflowPlugin):
                 "destination": "nav",
                 "category": "browse",
                 "url_route": "data-quality",
-            }
+            },
+            {
+                "name": "Live search",
+                "href": page_url("live"),
+                "destination": "nav",
+                "category": "browse",
+                "url_route": "live-search",
+            },
         ]
 
     @cached_property

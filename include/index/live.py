@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
 from include.errors import OvertakenError, PermanentError
-from include.storage import ArtifactStore
+from include.storage import ArtifactStore, digest
+
+log = logging.getLogger(__name__)
 
 FILE = "live.json"
+HISTORY = "live"
 NOTHING = "nothing"
 
 
@@ -168,7 +172,25 @@ def change_live(store: ArtifactStore, decide: Callable[[LivePointer | None], Liv
         return None if decided[-1] == live else _written(decided[-1])
 
     store.update(change, FILE)
+    _note(store, decided[-1])
     return decided[-1]
+
+
+def history(store: ArtifactStore, *, most: int) -> list[LivePointer]:
+    """What went live last, the newest first, for people to read; what cannot be read is left out."""
+    found = []
+    for name in sorted(store.names(HISTORY), reverse=True)[:most]:
+        try:
+            found.append(LivePointer.model_validate(store.read_json(HISTORY, name)))
+        except ValueError as error:
+            log.warning("%s/%s is damaged and left out: %s", HISTORY, name, " ".join(str(error).split())[:200])
+    return found
+
+
+def _note(store: ArtifactStore, pointer: LivePointer) -> None:
+    """Keep what went live; again, with other metrics or another report, in place of what was kept."""
+    moment = pointer.activated_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    store.write_bytes(_written(pointer), HISTORY, f"{moment}-{digest(pointer.entry)}.json")
 
 
 def _written(pointer: LivePointer) -> bytes:

@@ -53,6 +53,7 @@ PATHS = [
     "/quality/trend",
     "/quality/trend.json",
     f"/quality/{RUN}/data_docs/index.html",
+    "/live",
     "/reports/r1/index.html",
 ]
 

@@ -16,7 +16,7 @@ from include.settings import PROJECT, get_settings
 from include.storage import ArtifactStore
 from plugins.podsearch_pages import PodsearchPages
 
-PATHS = ["/podsearch/", "/podsearch/quality/trend", "/podsearch/reports/r1/index.html"]
+PATHS = ["/podsearch/", "/podsearch/quality/trend", "/podsearch/live", "/podsearch/reports/r1/index.html"]
 
 
 class User:
@@ -75,17 +75,17 @@ def test_whoever_is_logged_in_to_airflow_may_read(client: TestClient, path: str)
 
 def test_a_role_that_may_not_read_the_logs_may_not_read_the_pages(client: TestClient) -> None:
     client.cookies.set("_token", "half")
-    assert [client.get(path).status_code for path in PATHS] == [200, 200, 403]
+    assert [client.get(path).status_code for path in PATHS] == [200, 200, 403, 403]
     client.cookies.set("_token", "nobody")
-    assert [client.get(path).status_code for path in PATHS] == [403, 403, 403]
+    assert [client.get(path).status_code for path in PATHS] == [403, 403, 403, 403]
 
 
 def test_the_navigation_leads_to_the_pages() -> None:
     plugin = PodsearchPages()
 
-    (view,) = plugin.external_views
     (app,) = plugin.fastapi_apps
-    assert view["href"].startswith(app["url_prefix"] + "/")
+    assert [view["name"] for view in plugin.external_views] == ["Data quality", "Live search"]
+    assert all(view["href"].startswith(app["url_prefix"] + "/") for view in plugin.external_views)
     assert not app["url_prefix"].startswith(("/api/v2", "/ui", "/execution", "/auth", "/pluginsv2"))
 
 

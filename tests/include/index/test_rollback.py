@@ -10,7 +10,7 @@ from include.episodes import snapshot
 from include.errors import PermanentError
 from include.evaluation.comparison import find_candidate
 from include.index.contract import EpisodeIndex
-from include.index.live import FILE, LivePointer, RefusedModelError, read_live, require_live
+from include.index.live import FILE, LivePointer, RefusedModelError, history, read_live, require_live
 from include.index.plan import namespace_of, plan_reindex
 from include.index.retire import retire
 from include.index.retire_models import retire_models
@@ -154,7 +154,7 @@ class TestRollBack:
         daily = read_live(store)
         assert roll_back(store, rollback, lambda _: index) == daily == read_live(store)
 
-    def test_killed_before_or_after_its_one_write_it_is_done_whole_or_not_at_all(
+    def test_killed_before_or_after_the_pointer_is_written_it_is_done_whole_or_not_at_all(
         self, store: ArtifactStore, index: RecordingIndex
     ) -> None:
         rollback, before = plan(store, index), read_live(store)
@@ -163,7 +163,12 @@ class TestRollBack:
             roll_back(mortal, rollback, lambda _: index)
         assert read_live(store) == before
         mortal.fuse.left = 1
-        assert roll_back(mortal, rollback, lambda _: index) == read_live(store), "one write is enough"
+        with pytest.raises(Killed):
+            roll_back(mortal, rollback, lambda _: index)
+        done = read_live(store)
+        assert done is not None
+        assert done.namespace == rollback.target.namespace, "one write is enough"
+        assert roll_back(store, rollback, lambda _: index) == done == history(store, most=1)[0]
 
     @pytest.mark.parametrize("moved", ["a new snapshot", "a new model", "there and back"])
     def test_a_pointer_that_moved_since_the_question_is_left_alone(
