@@ -32,6 +32,7 @@ MAKES: dict[str, Callable[[], str]] = {
     "AIRFLOW_FERNET_KEY": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
     "AIRFLOW_API_SECRET_KEY": _token,
     "AIRFLOW_JWT_SECRET": _token,
+    "SEARCH_TOKEN": _token,
     "AIRFLOW_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(15),
 }
 """What each variable is set to if it is not set."""

@@ -13,8 +13,15 @@ from include.errors import PermanentError
 from include.search.http.access import read_token, require_safe
 from include.settings import get_settings
 
-STOP_SECONDS = 15
-"""How long requests that are at work may go on once the server is told to stop."""
+SERVER: dict[str, Any] = {
+    "http": "h11",
+    "ws": "none",
+    "access_log": False,  # it would have what people look for
+    "server_header": False,
+    "proxy_headers": False,
+    "timeout_graceful_shutdown": 15,  # seconds, for what is at work
+}
+"""How uvicorn serves it."""
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -47,13 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         host=host,
         port=port,
         workers=options.workers,
-        http="h11",
-        ws="none",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
         log_config=LOGGING,
+        **SERVER,
     )
     return 0
 

@@ -17,7 +17,7 @@ CHALLENGES = ('Basic realm="podsearch", charset="UTF-8"', 'Bearer realm="podsear
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a host."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

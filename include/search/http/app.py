@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.search.http import pages
-from include.search.http.access import CHALLENGES, has_token, read_token
+from include.search.http.access import CHALLENGES, has_token, is_loopback, read_token
 from include.search.http.answers import Episode, EpisodeAnswer, Live, SearchAnswer, SimilarAnswer, found
 from include.search.http.asked import Like, ProgramsQuestion, Question, says_something
 from include.search.http.desk import Desk
@@ -224,11 +224,19 @@ class Guarded:
         """What answers a request."""
         if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
             return told(scope["path"], 414)
+        headers = Headers(scope=scope)
+        if self._token is None and not is_loopback(_host(headers.get("Host", ""))):
+            return told(scope["path"], 421)  # a page of another host, which has its name lead here, would read along
         if self._token is None or scope["path"] in OPEN:
             return self._app
-        if has_token(Headers(scope=scope).get("Authorization", ""), self._token):
+        if has_token(headers.get("Authorization", ""), self._token):
             return self._app
         refused = told(scope["path"], 401)
         for challenge in CHALLENGES:
             refused.headers.append("WWW-Authenticate", challenge)
         return refused
+
+
+def _host(named: str) -> str:
+    """Of ``Host``, without the port."""
+    return (named.rpartition("]")[0] if named.startswith("[") else named.partition(":")[0]).strip("[]")

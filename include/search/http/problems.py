@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +18,8 @@ from include.search.http.asked import Question
 from include.search.http.capacity import BusyError, TooSlowError
 from include.search.service import MAX_QUERY_CHARS, UnknownEpisodeError
 
+log = logging.getLogger(__name__)
+
 PROGRAMS = ("/search", "/episodes/", "/healthz", "/readyz", "/openapi.json")
 """What programs ask for: what goes wrong there is told in JSON, elsewhere as a page."""
 TOLD = {
@@ -24,6 +27,7 @@ TOLD = {
     404: ("Not found", "There is nothing at this address."),
     405: ("Not possible", "This can only be read."),
     414: ("That is too long", "Ask with fewer words."),
+    421: ("Not of this server", "Without a token only this machine is answered: ask for 127.0.0.1, or set one."),
     422: ("That cannot be asked", "What is wrong is said with each parameter."),
     500: ("Something went wrong", "The log of the server says what."),
     503: ("Not at the moment", "Try again later."),
@@ -85,8 +89,10 @@ def _tell_status(request: Request, error: Exception) -> Response:
 
 def _tell_to_wait(request: Request, error: Exception) -> Response:
     seconds = next(seconds for failure, seconds in WAIT.items() if isinstance(error, failure))
-    # What another service said stays in the log.
-    answer = told(request.url.path, 503, "" if isinstance(error, RetryLaterError) else str(error))
+    known = not isinstance(error, RetryLaterError)
+    if not known:  # what another service said is for the log alone
+        log.warning("%s", error)
+    answer = told(request.url.path, 503, str(error) if known else "")
     answer.headers["Retry-After"] = str(seconds)
     return answer
 

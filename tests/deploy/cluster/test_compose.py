@@ -1,4 +1,4 @@
-"""docker-compose.yaml keeps its promises: no secret with a default, one open port, limits and checks everywhere."""
+"""docker-compose.yaml keeps its promises: no secret with a default, two open ports, limits and checks everywhere."""
 
 from __future__ import annotations
 
@@ -71,12 +71,37 @@ def test_each_secret_is_required_wherever_it_stands() -> None:
 def test_tasks_are_given_no_secret_that_only_engines_need() -> None:
     for name in sorted(set(SERVICES) - ENGINES - {"init"}):
         environment = SERVICES[name]["environment"]
-        assert {key for key in SECRETS if environment.get(key) != ""} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+        own = {"SEARCH_TOKEN"} if name == "search" else set()
+        given = {key for key in SECRETS if environment.get(key) != ""}
+        assert given == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} | own, name
 
 
-def test_only_the_api_server_is_to_be_reached_and_from_this_machine() -> None:
+def test_search_is_given_nothing_of_airflows_database_and_keys() -> None:
+    """It is what people reach: whoever broke into it would have no way into what runs the pipeline."""
+    environment = SERVICES["search"]["environment"]
+    assert not [name for name in environment if name.startswith("AIRFLOW__")]
+    assert not [name for name, value in environment.items() if "postgres" in str(value) or "redis" in str(value)]
+    assert "PODSEARCH_ARTIFACTS" in environment
+
+
+def test_the_token_of_search_is_in_a_file_before_it_starts(tmp_path: Path) -> None:
+    """The command as the container runs it, with `echo` in the place of the server."""
+    *shell, script = SERVICES["search"]["command"]
+    script = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/")
+    script = script.replace("python -m include.search.http", "sh -c 'echo started with ${SEARCH_TOKEN:-nothing}'")
+    done = subprocess.run(
+        [*shell, script], env={"PATH": os.environ["PATH"], "SEARCH_TOKEN": "t%st"}, capture_output=True
+    )
+    assert done.stdout == b"started with nothing\n", done.stderr
+    assert (tmp_path / "token").read_text() == "t%st"
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    assert SERVICES["search"]["environment"]["PODSEARCH_SEARCH_TOKEN_FILE"] == "/tmp/token"
+
+
+def test_only_the_api_server_and_search_are_to_be_reached_and_from_this_machine() -> None:
     assert {name: one["ports"] for name, one in SERVICES.items() if "ports" in one} == {
-        "api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"]
+        "api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"],
+        "search": ["${SEARCH_BIND:-127.0.0.1}:${SEARCH_PORT:-8090}:8090"],
     }
     assert not [name for name, one in SERVICES.items() if one.get("network_mode") or one.get("privileged")]
     assert COMPOSE["networks"]["engines"] == {"internal": True}

@@ -14,6 +14,7 @@ import uvicorn
 from include.index.contract import EpisodeIndex
 from include.index.lancedb import LanceIndex
 from include.index.live import LivePointer
+from include.search.http.__main__ import SERVER
 from include.search.http.app import create_app
 from include.search.service import SearchService
 from include.storage import ArtifactStore
@@ -32,7 +33,7 @@ def open_service(
 @contextmanager
 def served(opening: Callable[[], SearchService], **options: Any) -> Iterator[str]:
     """Serve until the end of the block; the address. Options are those of the application."""
-    config = uvicorn.Config(create_app(opening, **options), port=0, log_config=None, http="h11")
+    config = uvicorn.Config(create_app(opening, **options), port=0, log_config=None, **SERVER)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -166,6 +166,25 @@ def test_a_failure_tells_nothing_of_the_inside(home: Path, gate: Gate, failure: 
         assert ask(address).status_code == 200
 
 
+def test_without_a_token_no_other_name_leads_here(address: str, home: Path) -> None:
+    """A page of another host could have its name lead to this machine, and read what is searched."""
+    for host in (
+        "evil.example",
+        "evil.example:8090",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "0.0.0.0",
+        "",
+    ):
+        assert ask(address, headers={"Host": host}).status_code == 421, host
+        assert ask(address, "/", headers={"Host": host}).status_code == 421, host
+    for host in ("localhost", "LOCALHOST:8090", "127.0.0.1:1", "[::1]", "[::1]:8090"):
+        assert ask(address, headers={"Host": host}).status_code == 200, host
+    with with_token(home) as guarded:
+        named = {"Host": "podcasts.example", "Authorization": f"Bearer {TOKEN}"}
+        assert ask(guarded, headers=named).status_code == 200
+
+
 @contextmanager
 def with_token(home: Path) -> Iterator[str]:
     with served(open_service(home), token=TOKEN) as address:
