@@ -78,7 +78,8 @@ class SearchService:
     """Answers queries from what is live: each reads the pointer, and so follows it at once, also to another backend.
 
     What was live just before is kept when namespaces are dropped, so that a query which has read the pointer is
-    answered, whatever becomes live meanwhile. A service may be used by several threads.
+    answered, whatever becomes live meanwhile. A service may be used by several threads: while one opens another model,
+    which takes seconds, the others answer from what was live just before.
 
     :param open_index: opens the index that a pointer names.
     :param weight: of meaning beside words in hybrid answers; see :func:`include.index.fusion.fuse`.
@@ -181,15 +182,18 @@ class SearchService:
         return list(dict.fromkeys(one.metadata.show_title for one in stored.values()))[:limit]
 
     def _live(self) -> _Opened:
-        """What is live now; what of it was not live before is opened."""
-        live = require_live(self._store)
-        with self._opening:
-            if _place(self._opened.live) != _place(live):
-                self._opened = self._open(live)
-            elif self._opened.live != live:
-                episodes = snapshot.load(self._store, live.snapshot_id).episodes
-                self._opened = replace(self._opened, live=live, episodes=episodes)
-            return self._opened
+        """What is live now; what of it was not live before is opened, unless another query does that already."""
+        if self._opened.live != require_live(self._store) and self._opening.acquire(blocking=False):
+            try:
+                live = require_live(self._store)
+                if _place(self._opened.live) != _place(live):
+                    self._opened = self._open(live)
+                elif self._opened.live != live:
+                    episodes = snapshot.load(self._store, live.snapshot_id).episodes
+                    self._opened = replace(self._opened, live=live, episodes=episodes)
+            finally:
+                self._opening.release()
+        return self._opened
 
     def _open(self, live: LivePointer) -> _Opened:
         encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)

@@ -32,8 +32,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-OPEN = {"/healthz", "/readyz"}
-"""What needs no token: whoever watches over the service has none. It says nothing of what is in it."""
+OPEN = {"/healthz", "/readyz", "/style.css", "/icon.svg"}
+"""What needs no token: whoever watches over the service has none, nor has a page that says that one is needed."""
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 """Of what has its version in its address."""
 MAX_ADDRESS_BYTES = 16 * 2**10

@@ -79,7 +79,12 @@ class Wanted(BaseModel):
 
 
 class Question(Wanted):
-    """A query, how it is answered, and which page of the answer is wanted; the page's form sends it."""
+    """A query, how it is answered, and which page of the answer is wanted; the page's form sends it.
+
+    What others append to an address that is sent around (``utm_source``) is nothing to us.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     q: str = Field(default="", max_length=MAX_QUERY_CHARS)
     mode: Mode = Field(
@@ -99,7 +104,9 @@ class Question(Wanted):
 
 
 class ProgramsQuestion(Question):
-    """The same as a program asks it: it needs a query, and may want another number of results."""
+    """The same as a program asks it: it needs a query, may want another number of results, and is told of mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     q: str = Field(
         max_length=MAX_QUERY_CHARS,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from include.errors import PermanentError
 from include.index.lancedb import LanceIndex
-from include.index.live import NothingLiveError, require_live
+from include.index.live import LivePointer, NothingLiveError, require_live
 from include.retriever.encode import encode
 from include.retriever.registry import open_model
 from include.search.service import MAX_QUERY_CHARS, Mode, SearchService
@@ -168,3 +170,28 @@ def test_a_live_model_that_is_gone_is_named(home: Path, tmp_path: Path) -> None:
 def test_without_a_live_index_there_is_no_service(tmp_path: Path) -> None:
     with pytest.raises(NothingLiveError, match="run the pipeline first"):
         SearchService(ArtifactStore(tmp_path), lambda live: pytest.fail("an index was opened"), weight=0.6)
+
+
+def test_while_one_query_opens_what_went_live_others_are_answered(home: Path, tmp_path: Path) -> None:
+    """They all waited for it: with a queue before them, a new model had them turned away for seconds."""
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    store, index = ArtifactStore(tmp_path / "artifacts"), LanceIndex(str(tmp_path / "artifacts" / "index"))
+    opening, opened = threading.Event(), threading.Event()
+
+    def open_index(live: LivePointer) -> LanceIndex:
+        if live.index == "other":
+            opening.set()
+            assert opened.wait(30)
+        return index
+
+    service = SearchService(store, open_index, weight=0.6)
+    before = require_live(store)
+    after = before.model_copy(update={"index": "other"})
+    write_live(store, after)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.answer, "rocket")
+        assert opening.wait(30)
+        assert service.answer("rocket").live == before
+        opened.set()
+        assert first.result(30).live == after
+    assert service.answer("rocket").live == after

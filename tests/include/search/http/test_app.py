@@ -148,6 +148,19 @@ def test_what_takes_too_long_is_given_up(home: Path, gate: Gate) -> None:
         gate.opened.set()
 
 
+def test_what_is_at_work_is_answered_before_it_stops(home: Path, gate: Gate) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with served(open_service(home, lambda live: gate)) as address:
+            while ask(address, "/readyz").status_code != 200:
+                pass
+            asked = pool.submit(ask, address)
+            assert gate.arrived.acquire(timeout=30)
+            threading.Timer(0.5, gate.opened.set).start()
+        assert asked.result(30).status_code == 200
+        with pytest.raises(httpx.ConnectError):
+            ask(address)
+
+
 @pytest.mark.parametrize(
     ("failure", "status"),
     [(RuntimeError("secret path /srv/x"), 500), (RetryLaterError("secret path /srv/x"), 503)],
@@ -215,7 +228,8 @@ def test_a_token_keeps_out_whoever_has_not_got_it(home: Path) -> None:
         for given in (f"Bearer {TOKEN}", f"bearer  {TOKEN}", basic(TOKEN)):
             assert ask(address, headers={"Authorization": given}).status_code == 200
             assert ask(address, "/", headers={"Authorization": given}).status_code == 200
-        assert ask(address, "/healthz").status_code == ask(address, "/readyz").status_code == 200
+        for path in ("/healthz", "/readyz", "/style.css", "/icon.svg"):
+            assert ask(address, path).status_code == 200
 
 
 def test_the_log_says_how_a_request_ended_and_not_what_was_looked_for(

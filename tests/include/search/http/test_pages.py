@@ -63,6 +63,12 @@ def test_what_cannot_be_asked_is_said_and_what_was_written_stays(client: httpx.C
     assert texts(page(client, status=422, q="x" * 1001), "[role=alert]")[0].startswith("q: ")
 
 
+def test_what_others_append_to_an_address_does_no_harm(client: httpx.Client) -> None:
+    assert texts(page(client, q="rocket", utm_source="mail"), ".results a.title") == texts(
+        page(client, q="rocket"), ".results a.title"
+    )
+
+
 def test_filters_and_pages_are_links_that_keep_all_else(client: httpx.Client) -> None:
     tree = page(client, q="rocket", shortest="1")
     (german,) = [one for one in tree.css(".narrow a") if one.text() == "German"]
