@@ -84,6 +84,7 @@ def create_app(
         description="Finds podcast episodes by what they are about.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.desk = desk

@@ -131,6 +131,17 @@ def test_a_telephone_shows_all_of_its_width(visit: Visit, path: str) -> None:
     assert min(box["height"] for box in buttons) >= 40, "a thumb misses it"
 
 
+def test_a_telephone_has_a_way_to_the_filters_that_are_below(visit: Visit) -> None:
+    page = visit.page
+    page.goto("/?q=rocket")
+    expect(page.get_by_role("link", name="Filter", exact=True)).to_be_hidden()
+    page.set_viewport_size({"width": 390, "height": 844})
+    filters = page.get_by_role("complementary", name="Narrow the results")
+    expect(filters).not_to_be_in_viewport()
+    page.get_by_role("link", name="Filter", exact=True).click()
+    expect(filters).to_be_in_viewport()
+
+
 def test_the_keyboard_alone_will_do(visit: Visit) -> None:
     page = visit.page
     page.goto("/similar/e0030")
