@@ -62,6 +62,7 @@ def main() -> None:
 def build(home: Path, dataset: Path, model: str) -> tuple[SearchService, dict[str, Any]]:
     """A live index of a dataset, and how long it took with its words and without."""
     from include.episodes import snapshot
+    from include.episodes.sources.directory import DirectorySource
     from include.index.lancedb import LanceIndex
     from include.index.live import activate
     from include.index.plan import namespace_of
@@ -70,7 +71,8 @@ def build(home: Path, dataset: Path, model: str) -> tuple[SearchService, dict[st
     from include.storage import ArtifactStore
 
     store = ArtifactStore(home / "artifacts")
-    manifest = make_snapshot(store, dataset, home / "work", version="1", name="search")
+    version = DirectorySource(dataset).latest_version()
+    manifest = make_snapshot(store, dataset, home / "work", version=version, name="search")
     snapshot.publish(store, manifest.snapshot_id)
     columns = ["episode_id", *snapshot.INDEXED]
     episodes = snapshot.read(store, manifest.snapshot_id, columns=columns)
