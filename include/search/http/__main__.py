@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -36,8 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped; not 0 if that cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m include.search.http", description="Serve search over HTTP.")
     parser.add_argument("--host", help="address to listen on (default: PODSEARCH_SEARCH_HOST)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: PODSEARCH_SEARCH_PORT)")
-    parser.add_argument("--workers", type=int, default=1, help="processes, each with a model of its own (default: 1)")
+    parser.add_argument("--port", type=_between(1, 65_535), help="port to listen on (default: PODSEARCH_SEARCH_PORT)")
+    parser.add_argument(
+        "--workers", type=_between(1, 64), default=1, help="processes, each with a model of its own (default: 1)"
+    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -58,6 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
         **SERVER,
     )
     return 0
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low} to {high}")
+        return int(text)
+
+    return number
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from include.search.http.__main__ import main
 from include.search.http.access import is_loopback, read_token, require_safe
 from include.settings import PROJECT, SettingsError
 
@@ -73,6 +74,15 @@ def test_it_does_not_start_where_others_could_search(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert said.startswith("On 0.0.0.0 other machines could search, too")
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("given", [("--port", "65536"), ("--port", "0"), ("--workers", "0"), ("--workers", "two")])
+def test_what_is_no_port_is_refused(given: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The operating system took port 65536 for 0, any that is free."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(given))
+    assert ended.value.code == 2
+    assert f"{given[1]!r} is no number from 1 to" in capsys.readouterr().err
 
 
 def test_it_starts_answers_and_stops(home: Path, tmp_path: Path) -> None:
