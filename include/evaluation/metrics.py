@@ -6,7 +6,7 @@ come from its trec_eval binding (pytrec_eval), ``RR`` with a cutoff from its MS 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import ir_measures
@@ -17,7 +17,7 @@ from ir_measures import RR, R, nDCG
 from pydantic import BaseModel
 from scipy.stats import bootstrap
 
-from include.evaluation.queries import QuerySet
+from include.evaluation.queries import BEST, QuerySet
 from include.evaluation.ranking import Vectors, rank
 from include.index.fusion import Scored, confidence, fuse
 
@@ -65,12 +65,13 @@ class ModelEvaluation(BaseModel):
     queries: int
     catalogue: int
     metrics: dict[str, Interval]
-    by_origin: dict[str, dict[str, float]] = {}
-    """Origin of the queries to ``queries`` (their number) and the mean of each metric."""
     ranks: dict[str, int] = {}
     """Rank bucket (``1``, ``2–3``, … ``over 100``) to number of queries."""
     sides: dict[Side, dict[str, Interval]] = {}
     """The metrics of each side alone; empty where words were not asked."""
+    judged: float | None = None
+    """Share of the first :data:`SHOWN` results that a person has judged for the query, on average; None where nobody
+    judges, or where it was not measured yet."""
 
 
 class Evaluated(NamedTuple):
@@ -116,7 +117,8 @@ def evaluate(
     assert ranking.ranks is not None, "relevant episodes were given"
     dense = per_query(query_set, ranking.ids, ranking.ranks)
     if lexical is None:
-        return Evaluated(summarise(dense, model_version=model_version, catalogue=len(ids), seed=seed), dense, dense)
+        summary = summarise(dense, model_version=model_version, catalogue=len(ids), seed=seed)
+        return Evaluated(summary.model_copy(update={"judged": _judged(query_set, dense)}), dense, dense)
     words = [[key for key, _ in answer] for answer in lexical]
     fused = [
         _fused(query, list(zip(near, scores, strict=True)), said, weight=weight, episodes=len(ids))
@@ -128,7 +130,16 @@ def evaluate(
     said = per_query(query_set, words, _places(query_set, words, np.full(len(words), len(ids))))
     summary = summarise(results, model_version=model_version, catalogue=len(ids), seed=seed)
     sides: dict[Side, dict[str, Interval]] = {"dense": means(dense, seed=seed), "lexical": means(said, seed=seed)}
-    return Evaluated(summary.model_copy(update={"sides": sides}), results, dense)
+    more = {"sides": sides, "judged": _judged(query_set, results)}
+    return Evaluated(summary.model_copy(update=more), results, dense)
+
+
+def _judged(query_set: QuerySet, results: pa.Table) -> float | None:
+    """:attr:`ModelEvaluation.judged`."""
+    if query_set.judged is None:
+        return None
+    tops = zip(results["top"].to_pylist(), query_set.judged, strict=True)
+    return float(np.mean([sum(key in grades for key in top) / max(len(top), 1) for top, grades in tops]))
 
 
 def _fused(query: str, dense: Scored, lexical: Scored, *, weight: float, episodes: int) -> list[str]:
@@ -152,10 +163,13 @@ def _places(
 def per_query(query_set: QuerySet, answers: Sequence[Sequence[str]], ranks: npt.NDArray[np.int64]) -> pa.Table:
     """Every measure of every query, in the order of the set and the shape of :data:`RESULTS`.
 
+    nDCG gives an episode of grade 2 twice the gain of one of grade 1; to the others a relevant episode is one.
+
     :param answers: episode ids a query, best first.
     :param ranks: of the best relevant episode, among all; shape (Q,).
     """
-    qrels = {str(row): dict.fromkeys(ids, 1) for row, ids in enumerate(query_set.relevant)}
+    judged = query_set.judged or [dict.fromkeys(ids, BEST) for ids in query_set.relevant]
+    qrels = {str(row): grades for row, grades in enumerate(judged)}
     # The providers break ties each in its own way: scores that fall with the rank leave them none to break.
     run = {str(row): {name: float(-place) for place, name in enumerate(ids)} for row, ids in enumerate(answers)}
     names = {measure: name for name, measure in MEASURES.items()}
@@ -188,7 +202,6 @@ def summarise(results: pa.Table, *, model_version: str, catalogue: int, seed: in
         queries=len(results),
         catalogue=catalogue,
         metrics=means(results, seed=seed),
-        by_origin=_by_origin(results),
         ranks=bucket_ranks(results["rank"].to_pylist()),
     )
 
@@ -273,13 +286,3 @@ def _bucket_name(low: int, high: int | None) -> str:
     if high is None:
         return f"over {low - 1}"
     return str(low) if low == high else f"{low}–{high}"
-
-
-def _by_origin(results: pa.Table) -> dict[str, dict[str, float]]:
-    origins = np.array(results["origin"].to_pylist(), dtype=object)
-    found: dict[str, dict[str, float]] = {}
-    for origin in sorted(set(origins)):
-        chosen = origins == origin
-        means: Mapping[str, float] = {name: float(np.mean(results[name].to_numpy()[chosen])) for name in MEASURES}
-        found[origin] = {"queries": float(np.count_nonzero(chosen)), **means}
-    return found

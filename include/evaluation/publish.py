@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.episodes import snapshot
@@ -21,12 +23,15 @@ from include.evaluation.report import (
     before_and_after,
     render,
 )
-from include.evaluation.run import EvaluationPlan, load_evaluations, load_results
+from include.evaluation.run import EvaluationPlan, load_evaluations, load_results, load_sides, read_query_sets
+from include.evaluation.slices import Wanted, slice_results
 from include.evaluation.training_run import training_run
+from include.evaluation.worst import WorstQueries, find_worst
 from include.index.live import LivePointer
 from include.index.plan import Plan
 from include.index.recall import K
 from include.index.write import Verification
+from include.queries.titles import count_words
 from include.retriever.registry import load_manifest
 from include.storage import ArtifactStore, digest
 
@@ -102,7 +107,7 @@ def headline_metrics(store: ArtifactStore, evaluation_id: str, model_version: st
 
 
 def _compared(store: ArtifactStore, data: ReportData, comparison: ModelComparison) -> ReportData:
-    """Add what needs the results of each query: paired differences and examples."""
+    """Add what needs the results of each query: paired differences, examples, slices and the worst queries."""
     results = {
         role: load_results(store, comparison.evaluation_id, version) for role, version in comparison.roles.items()
     }
@@ -121,7 +126,43 @@ def _compared(store: ArtifactStore, data: ReportData, comparison: ModelCompariso
     examples: ExampleChoice | None = None
     if shown:
         examples = choose(newest[shown], results[before][shown] if before else None, labels)
-    return data.model_copy(update={"comparisons": comparisons, "examples": examples})
+    wanted = _wanted(store, data, newest)
+    return data.model_copy(
+        update={
+            "comparisons": comparisons,
+            "examples": examples,
+            "slices": {name: slice_results(table, wanted) for name, table in newest.items()},
+            "worst": _worst(store, comparison.evaluation_id, comparison.roles[after], newest, labels),
+        }
+    )
+
+
+def _worst(
+    store: ArtifactStore,
+    evaluation_id: str,
+    model_version: str,
+    results: Mapping[str, pa.Table],
+    labels: Mapping[str, EpisodeLabel],
+) -> WorstQueries | None:
+    """Of the curated queries, else of the known-item ones."""
+    sets = {one.name: one for one in read_query_sets(store, evaluation_id)}
+    query_set = sets.get("curated") or sets.get("known")
+    if query_set is None:
+        return None
+    dense, lexical = load_sides(store, evaluation_id, model_version, query_set)
+    return find_worst(results[query_set.name], dense, lexical, labels)
+
+
+def _wanted(store: ArtifactStore, data: ReportData, results: Mapping[str, pa.Table]) -> dict[str, Wanted]:
+    """What slices need to know of the first episode that answers each query."""
+    assert data.versions.snapshot is not None
+    keys = {ids[0] for table in results.values() for ids in table["relevant"].to_pylist()}
+    wanted = pa.array(sorted(keys), pa.string())
+    found: dict[str, Wanted] = {}
+    for batch in snapshot.reader(store, data.versions.snapshot, columns=["episode_id", "language", "description"]):
+        for row in batch.filter(pc.is_in(batch["episode_id"], value_set=wanted)).to_pylist():
+            found[row["episode_id"]] = Wanted(row["language"] or "not given", count_words(row["description"] or ""))
+    return found
 
 
 def _labels(store: ArtifactStore, comparison: ModelComparison, data: ReportData) -> dict[str, EpisodeLabel]:

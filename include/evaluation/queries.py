@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from include.storage import ArtifactStore
+
 QuerySetName = Literal["test", "known", "curated"]
 CURATED_COLUMNS = ("query", "episode_ids")
+GRADES = "grades"
+"""Column that a file of curated queries may have."""
+BEST = 2
+"""Grade of an episode that answers a query; 1 is of one that answers it in part, 0 of one that does not."""
 
 
 class CuratedQueriesError(ValueError):
@@ -30,15 +38,17 @@ class QuerySet:
     name: QuerySetName
     queries: list[str]
     relevant: list[list[str]]
-    """Episode ids, at least one a query."""
+    """Episode ids, at least one a query, the best answers first."""
     origins: list[str]
     """Where each query comes from: ``title``, ``key_phrase``, ``curated`` …"""
     positives: list[str] | None = None
+    judged: list[dict[str, int]] | None = None
+    """All episodes that a person has judged for each query, with their grades: the relevant ones, and those of grade 0;
+    None where nobody did."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.queries), len(self.relevant), len(self.origins)}
-        if self.positives is not None:
-            lengths.add(len(self.positives))
+        lengths.update(len(one) for one in (self.positives, self.judged) if one is not None)
         if len(lengths) != 1:
             raise ValueError(f"The lists of query set {self.name!r} differ in length: {sorted(lengths)}.")
         if not all(self.relevant):
@@ -56,49 +66,88 @@ class CuratedQueries(NamedTuple):
 
 
 def load_curated(path: Path, episode_ids: Collection[str]) -> CuratedQueries:
-    """Read curated queries from a CSV file of ``query,episode_ids`` (ids separated by ``|``).
+    """Read the curated queries that have an answer from a CSV file (see :func:`read_judged`).
 
-    Ids outside the catalogue are dropped, and a query that is left without one is counted and left out. Rows that ask
-    the same query are one query whose answers are those of all of them.
+    Ids outside the catalogue are dropped, and a query that is left without an answer by that is counted and left out.
 
     :param episode_ids: ids of the episodes that are searched; a set or a dict, for speed.
-    :raises CuratedQueriesError: the file is not UTF-8, lacks a column, or has a row without a query or without ids.
+    :raises CuratedQueriesError: as :func:`read_judged`.
     """
-    answers = read_curated(path)
-    relevant = {
-        query: [episode_id for episode_id in dict.fromkeys(ids) if episode_id in episode_ids]
-        for query, ids in answers.items()
+    answered = {query: grades for query, grades in read_judged(path).items() if any(grades.values())}
+    there = {
+        query: {key: grade for key, grade in grades.items() if key in episode_ids} for query, grades in answered.items()
     }
-    kept = {query: ids for query, ids in relevant.items() if ids}
-    query_set = QuerySet("curated", list(kept), list(kept.values()), ["curated"] * len(kept))
-    return CuratedQueries(query_set, left_out=len(relevant) - len(kept))
+    kept = {query: grades for query, grades in there.items() if any(grades.values())}
+    relevant = [_answers(grades) for grades in kept.values()]
+    query_set = QuerySet("curated", list(kept), relevant, ["curated"] * len(kept), judged=list(kept.values()))
+    return CuratedQueries(query_set, left_out=len(answered) - len(kept))
 
 
 def read_curated(path: Path) -> dict[str, list[str]]:
-    """All queries of such a file with the ids of the episodes that answer them, whether a catalogue has them or not.
+    """All queries of such a file that have an answer, with the ids of the episodes that answer them, the best first,
+    whether a catalogue has them or not.
 
-    :raises CuratedQueriesError: as :func:`load_curated`.
+    :raises CuratedQueriesError: as :func:`read_judged`.
     """
-    answers: dict[str, list[str]] = {}
-    for line, query, ids in _rows(path):
-        if not query or not ids:
+    answers = {query: _answers(grades) for query, grades in read_judged(path).items()}
+    return {query: ids for query, ids in answers.items() if ids}
+
+
+def read_judged(path: Path) -> dict[str, dict[str, int]]:
+    """All queries of a CSV file of ``query,episode_ids,grades`` with the grade of each episode that was judged.
+
+    Ids are separated by ``|``, and so are their grades, in the same order: 2 answers the query, 1 answers it in part,
+    0 does not. A grade that is missing or empty is 2, and so is each where the column is missing; further columns are
+    not read. Rows that ask the same query are one query; of several grades of an episode the highest counts.
+
+    :raises CuratedQueriesError: the file is not UTF-8, lacks a column, or has a row without a query or without ids, or
+        with a grade that is none.
+    """
+    judged: dict[str, dict[str, int]] = {}
+    for line, row in _read(path, path.read_bytes()).rows:
+        query, graded = row["query"].strip(), _graded(row, f"{path}, line {line}")
+        if not query or not graded:
             raise CuratedQueriesError(f"{path}, line {line}: needs a query and at least one episode id.")
-        answers.setdefault(query, []).extend(ids)
-    return answers
+        grades = judged.setdefault(query, {})
+        for key, grade in graded:
+            grades[key] = max(grade, grades.get(key, 0))
+    return judged
 
 
-def _rows(path: Path) -> list[tuple[int, str, list[str]]]:
-    """Line number, query and ids of every row that is not blank."""
+def add_judgement(path: Path, query: str, episode_id: str, grade: int) -> None:
+    """Append what a person thinks of one episode to a file of curated queries, which is made if it is not there.
+
+    The file is replaced as a whole or not at all, and what others have written meanwhile stays. The new row has the
+    query's language and whatever else its first row says of it. A file without a column of grades gets one.
+
+    :raises CuratedQueriesError: as :func:`read_judged`.
+    """
+    path = path.resolve()  # a link stays one
+
+    def change(before: bytes | None) -> bytes:
+        return _appended(path, before or f"{','.join((*CURATED_COLUMNS, GRADES))}\n".encode(), query, episode_id, grade)
+
+    ArtifactStore(path.parent).update(change, path.name)
+
+
+class _File(NamedTuple):
+    columns: list[str]
+    rows: list[tuple[int, dict[str, str]]]
+    """Line number and fields of every row that is not blank."""
+
+
+def _read(path: Path, data: bytes) -> _File:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CuratedQueriesError(
             f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8."
         ) from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    rows: list[tuple[int, str, list[str]]] = []
+    rows: list[tuple[int, dict[str, str]]] = []
     try:
-        missing = set(CURATED_COLUMNS) - set(reader.fieldnames or ())
+        columns = list(reader.fieldnames or ())
+        missing = set(CURATED_COLUMNS) - set(columns)
         if missing:
             raise CuratedQueriesError(
                 f"{path} lacks the column {' and '.join(sorted(missing))}: "
@@ -109,8 +158,46 @@ def _rows(path: Path) -> list[tuple[int, str, list[str]]]:
                 raise CuratedQueriesError(
                     f"{path}, line {reader.line_num}: too many fields; quote a query with a comma in it."
                 )
-            ids = [part.strip() for part in (row["episode_ids"] or "").split("|")]
-            rows.append((reader.line_num, (row["query"] or "").strip(), [part for part in ids if part]))
+            rows.append((reader.line_num, {name: value or "" for name, value in row.items()}))
     except csv.Error as error:
         raise CuratedQueriesError(f"{path}, line {reader.line_num}: {error}.") from None
-    return rows
+    return _File(columns, rows)
+
+
+def _graded(row: dict[str, str], where: str) -> list[tuple[str, int]]:
+    """The episodes of a row with their grades."""
+    ids, grades = row["episode_ids"].split("|"), row.get(GRADES, "").split("|")
+    if len(grades) > len(ids):
+        raise CuratedQueriesError(f"{where}: has {len(grades)} grades for {len(ids)} episode ids.")
+    graded = []
+    for key, grade in zip_longest(map(str.strip, ids), map(str.strip, grades), fillvalue=""):
+        if grade not in {"", *map(str, range(BEST + 1))}:
+            raise CuratedQueriesError(f"{where}: {grade!r} is no grade; 2, 1 and 0 are.")
+        if key:
+            graded.append((key, int(grade or BEST)))
+    return graded
+
+
+def _answers(grades: dict[str, int]) -> list[str]:
+    """The episodes that answer a query, those that answer it in part last."""
+    return sorted((key for key, grade in grades.items() if grade), key=lambda key: -grades[key])
+
+
+def _appended(path: Path, before: bytes, query: str, episode_id: str, grade: int) -> bytes:
+    columns, rows = _read(path, before)
+    end = "\r\n" if before.partition(b"\n")[0].endswith(b"\r") else "\n"
+    if GRADES not in columns:
+        columns.insert(columns.index("episode_ids") + 1, GRADES)
+        mark = before[:3] if before.startswith(codecs.BOM_UTF8) else b""
+        before = mark + _written([dict(zip(columns, columns, strict=True)), *(row for _, row in rows)], columns, end)
+    elif not before.endswith(b"\n"):
+        before += end.encode()
+    known: dict[str, str] = next((row for _, row in rows if row["query"].strip() == query), {})
+    judged = {"query": query, "episode_ids": episode_id, GRADES: str(grade)}
+    return before + _written([known | judged], columns, end)
+
+
+def _written(rows: Iterable[dict[str, str]], columns: list[str], end: str) -> bytes:
+    lines = io.StringIO(newline="")
+    csv.DictWriter(lines, columns, restval="", lineterminator=end).writerows(rows)
+    return lines.getvalue().encode()

@@ -17,7 +17,10 @@ from include.evaluation.examples import ExampleChoice
 from include.evaluation.formatting import count, number, seconds, share, signed
 from include.evaluation.gate import CHECKED, Decision
 from include.evaluation.metrics import Interval, ModelEvaluation
+from include.evaluation.slices import FEWEST, Slices
 from include.evaluation.training_run import TrainingRun
+from include.evaluation.worst import WorstQueries
+from include.index.fusion import DEPTH
 
 Role = Literal["base", "live", "candidate"]
 ROLES: tuple[Role, ...] = ("base", "live", "candidate")
@@ -99,6 +102,10 @@ class ReportData(BaseModel):
     index_check: IndexCheck | None = None
     corpus: Corpus | None = None
     examples: ExampleChoice | None = None
+    slices: dict[str, list[Slices]] = {}
+    """How the newest model does on parts of each query set."""
+    worst: WorstQueries | None = None
+    """The newest model's."""
     curated_left_out: int = 0
     """Curated queries none of whose episodes are in the catalogue."""
     versions: Versions = Versions()
@@ -124,6 +131,8 @@ def render(data: ReportData) -> str:
             missing_sets=[name for name in QUERY_SET_NAMES if name not in _query_set_names(data)],
             languages=_languages(data.corpus),
             loss_plot=_loss_plot(data.training),
+            fewest=FEWEST,
+            depth=DEPTH,
         )
     )
 
@@ -228,7 +237,9 @@ def _query_set(data: ReportData, name: str) -> dict[str, Any]:
         "title": title,
         "evaluations": evaluations,
         "size": next(iter(evaluations.values())),
+        "judged": any(found.judged is not None for found in evaluations.values()),
         "sides": _sides(evaluations),
+        "slices": data.slices.get(name, []),
         "differences": next(
             (item.differences for item in data.comparisons if item.query_set == name and item.reference == before), {}
         ),

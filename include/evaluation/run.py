@@ -19,6 +19,7 @@ from include.evaluation.known_items import known_items
 from include.evaluation.metrics import ModelEvaluation, evaluate
 from include.evaluation.queries import QuerySet, QuerySetName, load_curated
 from include.evaluation.words import rank_words, read_ranked
+from include.index.fusion import Scored
 from include.retriever.encode import EmbeddingCache, Vectors, as_encoder, encode, shard_part
 from include.retriever.encoders.contract import Encoder
 from include.retriever.training.pairing import read_pairs
@@ -182,6 +183,14 @@ def load_results(store: ArtifactStore, evaluation_id: str, model_version: str) -
     }
 
 
+def load_sides(
+    store: ArtifactStore, evaluation_id: str, model_version: str, query_set: QuerySet
+) -> tuple[pa.Table, list[Scored]]:
+    """What each side alone finds of a query set: the vectors' results of each query, and the words' answers."""
+    dense = store.read_table(FOLDER, evaluation_id, model_version, f"{query_set.name}-dense.parquet")
+    return dense, read_ranked(store.read_table(FOLDER, evaluation_id, WORDS_FILE), query_set)
+
+
 def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:
     """The query sets that were fixed for an evaluation."""
     table = store.read_table(FOLDER, evaluation_id, "queries.parquet")
@@ -191,7 +200,9 @@ def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:
         own = table.filter(pc.field("query_set") == name).to_pydict()
         if own["query"]:
             positives = own["positive"] if name == "test" else None
-            sets.append(QuerySet(name, own["query"], own["relevant"], own["origin"], positives))
+            graded = name == "curated" and "judged" in own  # evaluations of earlier releases have no grades
+            judged = [dict(grades) for grades in own["judged"]] if graded else None
+            sets.append(QuerySet(name, own["query"], own["relevant"], own["origin"], positives, judged))
     return sets
 
 
@@ -212,11 +223,17 @@ def _test_queries(store: ArtifactStore, training_id: str, described: set[str], l
 
 
 def _queries_table(sets: Sequence[QuerySet]) -> pa.Table:
+    names = ("query", "relevant", "origin", "positive", "judged")
     rows = [
-        {"query_set": one.name, "query": query, "relevant": relevant, "origin": origin, "positive": positive}
+        {"query_set": one.name} | dict(zip(names, values, strict=True))
         for one in sets
-        for query, relevant, origin, positive in zip(
-            one.queries, one.relevant, one.origins, one.positives or [""] * len(one), strict=True
+        for values in zip(
+            one.queries,
+            one.relevant,
+            one.origins,
+            one.positives or [""] * len(one),
+            one.judged or [{}] * len(one),
+            strict=True,
         )
     ]
     schema = pa.schema(
@@ -226,6 +243,7 @@ def _queries_table(sets: Sequence[QuerySet]) -> pa.Table:
             ("relevant", pa.list_(pa.string())),
             ("origin", pa.string()),
             ("positive", pa.string()),
+            ("judged", pa.map_(pa.string(), pa.int8())),
         ]
     )
     return pa.Table.from_pylist(rows, schema=schema)

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from include.evaluation.queries import CuratedQueriesError, QuerySet, load_curated
+from include.evaluation.queries import (
+    CuratedQueriesError,
+    QuerySet,
+    add_judgement,
+    load_curated,
+    read_curated,
+    read_judged,
+)
 
 KNOWN = {"a", "b", "c"}
 
@@ -33,9 +40,68 @@ def test_rows_that_ask_the_same_query_are_one_query(tmp_path: Path) -> None:
     assert (query_set.queries, query_set.relevant, left_out) == (["tea"], [["a", "b"]], 0)
 
 
+def test_grades_say_how_well_an_episode_answers_and_the_best_answers_come_first(tmp_path: Path) -> None:
+    rows = ["query,episode_ids,grades,kind", "tea,c|a|b|gone,1|2|0|2,topic", "coffee,a|b|c,|1,vague", "wine,a,,"]
+    file = write(tmp_path / "c.csv", "\n".join(rows))
+    query_set, left_out = load_curated(file, KNOWN)
+    assert query_set.relevant == [["a", "c"], ["a", "c", "b"], ["a"]]
+    assert query_set.judged == [{"c": 1, "a": 2, "b": 0}, {"a": 2, "b": 1, "c": 2}, {"a": 2}]
+    assert left_out == 0
+    assert read_curated(file)["tea"] == ["a", "gone", "c"]
+
+
+def test_of_several_grades_of_an_episode_the_highest_counts(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.csv", "query,episode_ids,grades\ntea,a|b,1|0\ntea,a|b|b,0|0|1\n")
+    assert read_judged(file) == {"tea": {"a": 1, "b": 1}}
+
+
+def test_a_query_that_nothing_answers_is_not_asked(tmp_path: Path) -> None:
+    """It was judged, and that is remembered; but it is none whose episodes the catalogue lacks."""
+    file = write(tmp_path / "c.csv", "query,episode_ids,grades\ntea,a,0\ncoffee,b,2\nwine,c|gone,0|2\n")
+    query_set, left_out = load_curated(file, KNOWN)
+    assert (query_set.queries, left_out) == (["coffee"], 1)
+    assert read_curated(file) == {"coffee": ["b"], "wine": ["gone"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("query,episode_ids,grades\ntea,a,2", "query,episode_ids,grades\ntea,a,2\ntea,b,0\n"),
+        (
+            'kind,query,grades,episode_ids\r\n"topic, big",tea ,,a\r\n',
+            'kind,query,grades,episode_ids\r\n"topic, big",tea ,,a\r\n"topic, big",tea,0,b\r\n',
+        ),
+        (
+            '\ufeffquery,episode_ids,kind\r\n"a, b",a|b,x\r\n\r\ntea,a,y\r\n',
+            '\ufeffquery,episode_ids,grades,kind\r\n"a, b",a|b,,x\r\ntea,a,,y\r\ntea,b,0,y\r\n',
+        ),
+        (None, "query,episode_ids,grades\ntea,b,0\n"),
+    ],
+)
+def test_a_judgement_is_appended_and_the_rest_stays(tmp_path: Path, before: str | None, after: str) -> None:
+    """A file is somebody's own: it keeps its columns, their order, its line ends and what it says."""
+    file = tmp_path / "c.csv"
+    if before is not None:
+        write(file, before)
+    add_judgement(file, "tea", "b", 0)
+    assert file.read_bytes().decode() == after
+    assert read_judged(file)["tea"]["b"] == 0
+
+
+def test_a_judgement_reaches_what_a_link_names(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.csv", tmp_path / "link.csv"
+    link.symlink_to(real)
+    add_judgement(link, 'why, "oh why"', "a", 1)
+    assert link.is_symlink()
+    assert read_judged(real) == {'why, "oh why"': {"a": 1}}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("query,episode_ids,grades\ntea,a,2\ncoffee,a|b,2|3\n", "line 3: '3' is no grade; 2, 1 and 0 are"),
+        ("query,episode_ids,grades\ntea,a,good\n", "line 2: 'good' is no grade"),
+        ("query,episode_ids,grades\ntea,a,1|2\n", "line 2: has 2 grades for 1 episode ids"),
         ("", "lacks the column episode_ids and query"),
         ("question,episode_ids\nx,a\n", "lacks the column query"),
         ("query,episode_ids\nx,\n", "line 2: needs a query and at least one episode id"),

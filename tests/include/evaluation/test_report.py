@@ -11,9 +11,9 @@ import pytest
 from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
 from include.devices.usage import Usage
-from include.evaluation.examples import Example, ExampleChoice, Hit
+from include.evaluation.examples import EpisodeLabel, Example, ExampleChoice, Hit
 from include.evaluation.gate import Decision, decide
-from include.evaluation.metrics import Interval, ModelEvaluation, differences, summarise
+from include.evaluation.metrics import MEASURES, Interval, ModelEvaluation, differences, summarise
 from include.evaluation.report import (
     Comparison,
     Corpus,
@@ -24,7 +24,9 @@ from include.evaluation.report import (
     headline,
     render,
 )
+from include.evaluation.slices import Slice, Slices
 from include.evaluation.training_run import TrainingRun
+from include.evaluation.worst import WorstQueries, WorstQuery
 from include.queries.samples import QuerySample
 
 MakeResults = Callable[..., pa.Table]
@@ -63,7 +65,10 @@ def full(make_results: MakeResults) -> ReportData:
     }
     summaries = {role: summarise(table, model_version=ATTACK, catalogue=200) for role, table in tables.items()}
     for summary in summaries.values():
-        summary.by_origin = {ATTACK: summary.by_origin["title"], "title": summary.by_origin["title"]}
+        summary.judged = 0.375
+    part = Slice(name=ATTACK, queries=12, metrics=dict.fromkeys(MEASURES, 0.5))
+    label = EpisodeLabel(ATTACK, ATTACK)
+    worst = WorstQuery(query=ATTACK, wanted=label, others=3, first=label, dense=1234, lexical=None, rank=987)
     decision = decide({"test": tables["candidate"]}, {"test": tables["live"]}, reference_version=ATTACK)
     hits = [Hit(rank=1, title=ATTACK, show_title=ATTACK, relevant=True)]
     example = Example(
@@ -103,6 +108,8 @@ def full(make_results: MakeResults) -> ReportData:
             "index_check": IndexCheck(kind=ATTACK, vectors=10, queries=5, k=30, recall=0.987),
             "corpus": Corpus(episodes=10, shows=2, languages={ATTACK: 7}, quarantined={ATTACK: 3}),
             "examples": ExampleChoice(examples=[example], totals={"improved": 1, "worse": 2, "unchanged": 3}),
+            "slices": {"test": [Slices(by="language", heading="Language", slices=[part], few={ATTACK: 9})]},
+            "worst": WorstQueries(query_set="curated", queries=[worst]),
             "versions": Versions(**dict.fromkeys(Versions.model_fields, ATTACK)),
             "timings": {ATTACK: 12.3},
         }
@@ -157,7 +164,9 @@ def test_the_page_loads_nothing(full: ReportData) -> None:
 def test_the_full_page_has_every_part(full: ReportData) -> None:
     text = text_of(render(full))
     assert not re.search(r"\b(nan|inf|None|undefined)\b", text, re.IGNORECASE)
-    for part in ("1,231", "0.987", "improved", "right episode", "12 s", "Loss allowed", "Snapshot", "Recall@30"):
+    judged, worst = ("37.5 %", "fewer than 10 queries"), ("or 3 others", "1,234", "over 100", "987")
+    others = "1,231", "0.987", "improved", "right episode", "12 s", "Loss allowed", "Snapshot", "Recall@30"
+    for part in (*judged, *worst, *others):
         assert part in text
     assert len(HTMLParser(render(full)).css("svg[role=img][aria-label]")) == 3
 
@@ -166,7 +175,7 @@ def test_a_run_with_nothing_still_has_a_page_that_says_so() -> None:
     page = render(MINIMAL)
     text = text_of(page)
     assert "Nothing was measured in this run." in text
-    assert len(HTMLParser(page).css(".empty")) == 9
+    assert len(HTMLParser(page).css(".empty")) == 10
     assert not re.search(r"\b(nan|None|undefined)\b", text)
 
 
@@ -181,6 +190,20 @@ def test_a_first_index_without_curated_queries(make_results: MakeResults) -> Non
     assert "There are no curated queries for this catalogue. The 12 that were written" in text
     assert "Nothing was trained in this run" in text
     assert "this one is the first" in text
+
+
+def test_a_slicing_of_small_slices_alone_is_said_and_has_no_table(full: ReportData) -> None:
+    slices = Slices(by="the length of the query", heading="Query", slices=[], few={"1–3 words": 9, "4–7 words": 3})
+    page = render(full.model_copy(update={"slices": {"test": [slices]}}))
+    assert not HTMLParser(page).css('[aria-label*="by the length of the query"]')
+    said = "By the length of the query, each part has fewer than 10 queries: 1–3 words (9), 4–7 words (3)."
+    assert said in text_of(page)
+
+
+def test_a_set_that_was_answered_at_once_has_no_worst_queries(full: ReportData) -> None:
+    page = render(full.model_copy(update={"worst": WorstQueries(query_set="curated", queries=[])}))
+    assert "All curated queries have a right episode as their first result." in text_of(page)
+    assert not HTMLParser(page).css("table.worst")
 
 
 def test_one_query_alone_shows_no_interval(make_results: MakeResults) -> None:

@@ -30,7 +30,7 @@ def test_an_episode_that_has_lost_its_description_is_searched_and_answers_no_tes
     """It may answer what a person asks."""
     store = ArtifactStore(tmp_path / "artifacts")
     curated = tmp_path / "curated.csv"
-    curated.write_text("query,episode_ids\nwho is lost,e002\n")
+    curated.write_text("query,episode_ids,grades\nwho is lost,e004|e002|e006|gone,1|2|0|1\n")
     publish_snapshot(store)
     planned = plan(store, train_share=0.1, eval_share=0.1)
     generate_all(store, planned)
@@ -40,7 +40,9 @@ def test_an_episode_that_has_lost_its_description_is_searched_and_answers_no_tes
     evaluated = evaluation(store, planned.training_id, curated)
 
     test, _, asked = read_query_sets(store, evaluated.evaluation_id)
+    assert test.judged is None
     assert len(test) > 20
     assert all(int(key[1:]) % 2 for ids in test.relevant for key in ids)
-    assert asked.relevant == [["e002"]]
+    assert asked.relevant == [["e002", "e004"]]
+    assert asked.judged == [{"e004": 1, "e002": 2, "e006": 0}]
     assert evaluated.catalogue == 90

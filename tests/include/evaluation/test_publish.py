@@ -1,0 +1,92 @@
+"""The report of a re-index: what a small model finds, from the evaluation to the page."""
+
+from __future__ import annotations
+
+import pytest
+
+from include.evaluation.comparison import ModelComparison
+from include.evaluation.publish import publish_report
+from include.evaluation.report import ReportData
+from include.evaluation.run import evaluate_model, plan_evaluation
+from include.index.live import require_live
+from include.index.plan import plan_reindex
+from include.index.write import Verification
+from include.retriever.registry import open_model
+from include.storage import ArtifactStore
+from tests.include.search.catalogue import make_live
+
+CURATED = """query,episode_ids,grades
+tomato garden,e0020|e0021|e0000,1|2|0
+rocket moon,e0010,
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportData, str]:
+    """Data and page."""
+    home = make_live(tmp_path_factory.mktemp("publish"))
+    store, curated = ArtifactStore(home / "artifacts"), home / "curated.csv"
+    curated.write_text(CURATED)
+    live = require_live(store)
+    evaluation = plan_evaluation(
+        store,
+        snapshot_id=live.snapshot_id,
+        training_id=None,
+        curated_path=curated,
+        catalogue_size=100,
+        max_queries=100,
+        seed=0,
+        hybrid_weight=0.5,
+    )
+    model = open_model(store, live.model_version, "cpu")
+    evaluate_model(store, evaluation, model, live.model_version, batch_size=8)
+    comparison = ModelComparison(
+        comparison_id="c",
+        evaluation_id=evaluation.evaluation_id,
+        base=live.model_version,
+        live=live.model_version,
+        candidate=None,
+    )
+    path = publish_report(
+        store,
+        plan=plan_reindex(store, model_version=live.model_version, live=live),
+        comparison=comparison,
+        evaluation=evaluation,
+        live=live,
+        backend="lancedb",
+        verification=Verification(
+            namespace=live.namespace, snapshot_id=live.snapshot_id, rows=15, sampled=15, kind="exact"
+        ),
+        timings={},
+    )
+    folder = path.removesuffix("/index.html")
+    return ReportData.model_validate(store.read_json(f"{folder}/report.json")), store.read_bytes(path).decode()
+
+
+def test_each_query_set_is_sliced(report: tuple[ReportData, str]) -> None:
+    """Two queries are too few for any slice; but the language of what they ask for is found."""
+    languages = {one.heading: one.few for one in report[0].slices["curated"]}["Language"]
+    assert languages == {"English": 1, "German": 1}
+    assert "each part has fewer than 10 queries" in report[1]
+
+
+def test_how_much_was_judged_is_measured_and_shown(report: tuple[ReportData, str]) -> None:
+    (curated,) = [one for one in report[0].evaluations["base"] if one.query_set == "curated"]
+    assert curated.judged
+    assert 0.05 <= curated.judged <= 0.2
+    assert "of the first ten results" in report[1]
+
+
+def test_the_worst_queries_show_the_ranks_of_either_side(report: tuple[ReportData, str]) -> None:
+    """One asks for an episode of another topic, which has none of its words."""
+    worst = report[0].worst
+    assert worst
+    assert worst.query_set == "curated"
+    one = worst.queries[0]
+    assert one.query == "rocket moon"
+    assert one.lexical is None
+    assert 1 < one.dense <= 15
+    assert 1 < one.rank <= 16
+    assert one.first
+    assert one.first.show_title != one.wanted.show_title
+    assert "over 100" in report[1]
