@@ -1,22 +1,32 @@
-"""Compare two model versions in the terminal: ``python -m include.evaluation live newest``."""
+"""Compare two model versions, or judge what search finds, in the terminal.
+
+``python -m include.evaluation compare live newest`` and ``python -m include.evaluation judge``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 from include.errors import PermanentError
-from include.evaluation.compare_models import Measured, ModelDifference, Row, compare_models
-from include.evaluation.formatting import number, signed
+from include.evaluation.compare_models import NOTHING, Measured, ModelDifference, Row, compare_models
+from include.evaluation.formatting import number, share, signed
+from include.evaluation.judging import judge
 from include.evaluation.metrics import Interval
+from include.evaluation.queries import read_judged
 from include.settings import get_settings
 from include.storage import ArtifactStore
 from include.terminal import plain
+
+if TYPE_CHECKING:
+    from include.search.service import SearchService
 
 
 def tables(found: ModelDifference, *, everything: bool = False) -> Iterator[RenderableType]:
@@ -52,6 +62,9 @@ def _metrics(measured: Measured, heads: tuple[str, str]) -> Table:
     for name, first in measured.first.items():
         second, change = measured.second[name], measured.differences[name]
         table.add_row(plain(name), number(first.mean), number(second.mean), _change(change))
+    if any(one is not None for one in measured.judged):
+        shares = (share(one, 1) if one is not None else NOTHING for one in measured.judged)
+        table.add_row(plain("first ten that were judged"), *shares, "")
     return table
 
 
@@ -71,27 +84,74 @@ def _table(title: str, heads: tuple[str, ...]) -> Table:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare two versions; 0 if both are there."""
-    parser = argparse.ArgumentParser(
-        prog="python -m include.evaluation",
+    """Compare or judge; 0 if it could be done."""
+    parser = argparse.ArgumentParser(prog="python -m include.evaluation", description="How well search finds episodes.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    comparing = commands.add_parser(
+        "compare",
+        help="two model versions",
         description="What differs between two model versions. Differences of metrics are with 95 % intervals, over the "
         "same queries; * marks those that exclude zero.",
     )
-    parser.add_argument("first", help="a registered version, or live, previous or newest")
-    parser.add_argument("second", help="another one")
-    parser.add_argument("--all", action="store_true", help="show also what is the same")
+    comparing.add_argument("first", help="a registered version, or live, previous or newest")
+    comparing.add_argument("second", help="another one")
+    comparing.add_argument("--all", action="store_true", help="show also what is the same")
+    judging = commands.add_parser(
+        "judge",
+        help="what search finds",
+        description="Say which of the first results of the live index answer a curated query. Each answer is kept in "
+        "the file of curated queries, and not asked for again.",
+    )
+    judging.add_argument("--query", help="this one alone, which need not be in the file yet")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
     try:
-        store = ArtifactStore(get_settings().artifacts_root)
-        found = compare_models(store, options.first, options.second)
-    except PermanentError as error:
+        if options.command == "judge":
+            return _judge(options.query)
+        return _compare(options.first, options.second, everything=options.all)
+    except (PermanentError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print()
+        return 130
+
+
+def _compare(first: str, second: str, *, everything: bool) -> int:
+    store = ArtifactStore(get_settings().artifacts_root)
     console = Console()
-    for part in tables(found, everything=options.all):
+    for part in tables(compare_models(store, first, second), everything=everything):
         console.print(part)
     return 0
+
+
+def _judge(query: str | None) -> int:
+    path = get_settings().curated_queries_path
+    if path is None:
+        raise PermanentError("There are no curated queries: name their file by PODSEARCH_CURATED_QUERIES.")
+    judged = read_judged(path) if path.is_file() else {}
+    # A terminal's bytes that are no UTF-8 arrive as lone surrogates, which no file can hold.
+    queries = list(judged) if query is None else [query.encode("utf-8", "replace").decode().strip()]
+    if queries in ([], [""]):
+        raise PermanentError(f"Say what is to be asked by --query, or write queries into {path}.")
+    judge(path, judged, _search_service(), queries=queries, answers=sys.stdin, console=Console())
+    return 0
+
+
+def _search_service() -> SearchService:
+    """Search in what is live."""
+    from include.index.contract import open_index
+    from include.index.live import require_live
+    from include.search.service import SearchService
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    settings = get_settings()
+    store = ArtifactStore(settings.artifacts_root)
+    require_live(store)  # says so at once, before a model is loaded
+    return SearchService(
+        store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight, engine="torch"
+    )
 
 
 if __name__ == "__main__":

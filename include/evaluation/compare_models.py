@@ -53,6 +53,8 @@ class Measured(BaseModel):
     second: dict[str, Interval]
     differences: dict[str, Interval]
     """How much better (above zero) the second is, query against the same query."""
+    judged: tuple[float | None, float | None] = (None, None)
+    """:attr:`include.evaluation.metrics.ModelEvaluation.judged` of both."""
 
 
 class ModelDifference(BaseModel):
@@ -205,6 +207,7 @@ def _measured(store: ArtifactStore, plan: EvaluationPlan, first: str, second: st
             first=evaluation.metrics,
             second=other[name].metrics,
             differences=differences(results[1][name], results[0][name], seed=plan.seed),
+            judged=(evaluation.judged, other[name].judged),
         )
         for name, evaluation in one.items()
     ]

@@ -58,8 +58,12 @@ def evaluate(
     *,
     snapshot_id: str = "s",
     training_id: str | None = "t1",
+    judged: dict[str, float] | None = None,
 ) -> None:
-    """Store the results of an evaluation, by model and query set."""
+    """Store the results of an evaluation, by model and query set.
+
+    :param judged: the share of curated queries' results that were judged, by model.
+    """
     plan = EvaluationPlan(
         evaluation_id=evaluation_id,
         snapshot_id=snapshot_id,
@@ -73,6 +77,8 @@ def evaluate(
     store.write_json(plan.model_dump(), FOLDER, evaluation_id, MANIFEST)
     for version, tables in results.items():
         summaries = [summarise(table, model_version=version, catalogue=200) for table in tables.values()]
+        for summary in summaries:
+            summary.judged = (judged or {}).get(version) if summary.query_set == "curated" else None
         for name, table in tables.items():
             store.write_table(table, FOLDER, evaluation_id, version, f"{name}.parquet")
         content = {"evaluations": [summary.model_dump() for summary in summaries]}

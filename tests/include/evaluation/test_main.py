@@ -31,7 +31,7 @@ def compare(
     """Run the command: exit status, output, errors."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        status = main(list(arguments))
+        status = main(["compare", *arguments])
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 
@@ -79,6 +79,15 @@ def test_a_difference_of_metrics_that_is_sure_is_marked(
     assert rows["recall@30"][2].startswith("+0.900 (+0.")
     assert rows["recall@30"][2].endswith(" *")
     assert not rows["recall@1"][2].endswith("*")
+
+
+def test_how_much_was_judged_stands_beside_the_figures(
+    compare: Compare, store: ArtifactStore, make_results: MakeResults
+) -> None:
+    tables = {name: make_results([1, 2], name=name) for name in ("test", "curated")}
+    evaluate(store, "e", {"tiny-1": tables, "tiny-2": tables}, judged={"tiny-2": 0.25})
+    _, out, _ = compare("tiny-1", "tiny-2")
+    assert [row for row in cells(out) if "judged" in row[0]] == [["first ten that were judged", "–", "25.0 %", ""]]
 
 
 def test_names_of_feeds_do_not_control_the_terminal(compare: Compare) -> None:
