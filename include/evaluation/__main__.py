@@ -139,7 +139,7 @@ def _judge(query: str | None) -> int:
 
 
 def _search_service() -> SearchService:
-    """Search in what is live."""
+    """Search in what is live, with any number of results of one show: models are measured so."""
     from include.index.contract import open_index
     from include.index.live import require_live
     from include.search.service import SearchService
