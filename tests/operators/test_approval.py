@@ -20,7 +20,7 @@ from include.evaluation.metrics import summarise
 from include.evaluation.run import EvaluationPlan
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
-from include.index.plan import plan_reindex
+from include.index.plan import namespace_of, plan_reindex
 from include.settings import PROJECT
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
@@ -140,7 +140,7 @@ def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp
     assert stayed["body"] == went_back["body"], "what was rejected can be asked again"
     assert (went_back["subject"], went_forward["subject"]) == ("Go back to m1?", "Go back to m2?")
     pointer = require_live(store)
-    assert (pointer.namespace, pointer.snapshot_id, pointer.refused) == ("m2", live.snapshot_id, ["m1"])
+    assert (pointer.namespace, pointer.snapshot_id, pointer.refused) == (namespace_of("m2"), live.snapshot_id, ["m1"])
     told = [fault.alert.headline for fault in FaultBook(store).all()]
     assert told == ["Search went back to m2, as approved by Ada"], "of the questions, all were answered"
 
