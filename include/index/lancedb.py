@@ -124,7 +124,7 @@ class LanceIndex:
                 f"{namespace} holds vectors of {_dimension(table)} dimensions; asked with shape {vectors.shape}."
             )
         rows = table.count_rows()
-        if not len(vectors) or not rows:
+        if not len(vectors) or not rows or not _has(table, filter):
             return hits
         search = table.search(vectors).distance_type("cosine").limit(k).select([*_columns(table), "_distance"])
         kind = _kind(table)
@@ -275,6 +275,11 @@ def _metadata(row: dict[str, Any]) -> Metadata:
 
 def _best_first(hits: list[Hit]) -> list[Hit]:
     return sorted(hits, key=lambda hit: (-hit.score, hit.episode_id))
+
+
+def _has(table: Any, wanted: Filter | None) -> bool:
+    """Whether a namespace has what a filter names; in one of an earlier format, nothing may be known of it."""
+    return not set(wanted or ()).difference(table.schema.names)
 
 
 def _check_k(k: int) -> None:

@@ -169,6 +169,7 @@ def test_a_namespace_of_the_first_format_is_still_searched(tmp_path: Path) -> No
     assert (hits[0].episode_id, hits[0].metadata) == ("b", metadata())
     assert index.fetch("old", ["a"])["a"].metadata == metadata()
     assert index.search_words("old", ["long", "title"], 3) == [[], []]
+    assert index.search_vectors("old", axis(1), 1, {"podcast_id": "p1"}) == [[]], "nothing is known of it"
     index.finish("old")
     assert index.count("old") == 2
 
