@@ -270,7 +270,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         base_model=str(build_distiluse(root / "distiluse")),
         query_generator="extractive",
         shards="1",
-        epochs="12",  # long enough to be marked in the middle
+        epochs="40",  # long enough to be marked in the middle, and for the task to hear of it
     )
     if installed.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Every task would compile all that it imports, and take twice as long.
