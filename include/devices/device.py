@@ -89,28 +89,6 @@ def borrow(
         yield device
 
 
-def prepare_device(wanted: str, threads: int = 0) -> str:
-    """Choose the device of this process and fix its threads, without a lease: any GPU may be busy.
-
-    Called once, in the task's own process: CUDA does not survive a fork.
-
-    :param wanted: ``auto``, ``cpu`` or ``cuda``.
-    :param threads: threads for CPU work; 0 takes every core this process may run on.
-    :returns: ``cpu`` or ``cuda``.
-    :raises DeviceError: ``cuda`` was wanted and there is no GPU.
-    """
-    torch.set_num_threads(threads or _share_of_cores())
-    if wanted == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
-        log.info("Using the GPU %s.", torch.cuda.get_device_name(0))
-        return "cuda"
-    if wanted == "cuda":
-        raise DeviceError("A GPU is required (PODSEARCH_DEVICE=cuda) and none is visible to this worker.")
-    log.info("No GPU: using the CPU with %d threads.", torch.get_num_threads())
-    return "cpu"
-
-
 @contextmanager
 def _leased(visible: Sequence[str], count: int, folder: Path, patience_seconds: float) -> Iterator[Device]:
     """Lease some of the visible GPUs and have CUDA see no others.

@@ -96,10 +96,6 @@ class Difference(BaseModel):
     removed: list[str]
     unchanged: int
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.added or self.changed or self.removed)
-
 
 def write_parts(
     store: ArtifactStore,

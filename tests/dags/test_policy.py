@@ -31,7 +31,7 @@ from operators.gpu import GpuOperator
 from operators.names import POOLS, Pool, Queue, Tag
 
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
-LOADS_A_MODEL = {"open_encoder", "load_base", "create_generator", "train", "prepare_device", "borrow"}
+LOADS_A_MODEL = {"open_encoder", "load_base", "create_generator", "train", "borrow"}
 WRITES_THE_INDEX = {"prepare_namespace", "upsert_shard", "delete_withdrawn", "retire"}
 HEAVY = {
     *("torch", "transformers", "sentence_transformers", "datasets", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from include.devices.device import Device, DeviceError, borrow, prepare_device
+from include.devices.device import Device, DeviceError, borrow
 from include.devices.lease import DevicesBusyError
 from include.errors import PermanentError
 from tests.include.devices.conftest import Install, Machine
@@ -16,22 +16,12 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 CORES = len(os.sched_getaffinity(0))
 
 
-def test_threads_are_fixed() -> None:
+def test_threads_are_fixed(tmp_path: Path) -> None:
     """Left alone, two processes that each take all cores run many times slower."""
-    assert prepare_device("cpu", 1) == "cpu"
-    assert torch.get_num_threads() == 1
-    prepare_device("cpu", 0)
-    assert torch.get_num_threads() == CORES
-
-
-def test_auto_takes_what_is_there() -> None:
-    assert prepare_device("auto", 1) == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
-def test_a_gpu_that_is_wanted_and_missing_fails_at_once() -> None:
-    with pytest.raises(DeviceError, match="PODSEARCH_DEVICE"):
-        prepare_device("cuda", 1)
+    for threads, expected in ((1, 1), (0, CORES)):
+        with borrow("cpu", gpus=1, threads=threads, folder=tmp_path, patience_seconds=0) as device:
+            assert device.torch == "cpu"
+            assert torch.get_num_threads() == expected
 
 
 def test_a_borrower_sees_the_gpus_it_has_and_no_others(install: Install, tmp_path: Path) -> None:
