@@ -75,7 +75,7 @@ def _show_trained(store: ArtifactStore, console: Console) -> None:
 
 
 def _show_metrics(report: ReportData, console: Console) -> None:
-    table = Table(title="Full retrieval, exact search", title_justify="left")
+    table = Table(title="What search finds, by meaning and words together", title_justify="left")
     table.add_column("queries")
     table.add_column("model")
     for name in METRIC_NAMES.values():
