@@ -22,7 +22,7 @@ from include.index.pinecone.index import PineconeIndex
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import prepare_in_memory, write_snapshot
 from tests.include.index.pinecone.conftest import QUICK
-from tests.include.index.workshop import MODEL, RecordingIndex, expected, reindex
+from tests.include.index.workshop import NAMESPACE, RecordingIndex, expected, reindex
 from tests.standins.pinecone import PineconeStandIn
 
 Counted = tuple[EpisodeIndex, list[str], list[str]]
@@ -88,8 +88,8 @@ def test_exactly_the_difference_is_written(
         assert sorted(written) == sorted(new | edited)
         assert sorted(deleted) == sorted(withdrawn)
         assert require_live(store).snapshot_id == latest
-        assert set(index.list_ids(MODEL)) == second.keys()
-        found = index.fetch(MODEL, sorted(new | edited))
+        assert set(index.list_ids(NAMESPACE)) == second.keys()
+        found = index.fetch(NAMESPACE, sorted(new | edited))
         for key, (vector, metadata) in expected(second[key] for key in new | edited).items():
             assert found[key].metadata == index.kept(metadata)
             np.testing.assert_allclose(found[key].values, vector, atol=1e-4)  # Pinecone's client sends decimals
