@@ -53,11 +53,10 @@ def main() -> None:
 
 
 def _ways(episodes: int) -> dict[str, Way]:
-    from include.index.fusion import confidence, fuse
+    from include.index.fusion import fuse, together
 
     def trusted(query: str, near: Scored, said: Scored, weight: float) -> list[str]:
-        trust = confidence(query, said, episodes=episodes)
-        return [one.episode_id for one in fuse(near, said, weight=weight, trust=trust)]
+        return [one.episode_id for one in together(query, near, said, weight=weight, episodes=episodes)]
 
     def combined(scale: Scale, weight: float) -> Way:
         def way(_: str, near: Scored, said: Scored) -> list[str]:

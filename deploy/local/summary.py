@@ -94,7 +94,12 @@ def _show_metrics(report: ReportData, console: Console) -> None:
 
 
 def _show_answers(settings: Settings, store: ArtifactStore, live: LivePointer, console: Console) -> None:
-    service = SearchService(store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight)
+    service = SearchService(
+        store,
+        lambda live: open_index(settings, live=live),
+        weight=settings.hybrid_weight,
+        per_show=settings.results_per_show,
+    )
     for query, hits in zip(EXAMPLES, service.search_many(EXAMPLES, SHOWN_HITS), strict=True):
         console.print(results_table(query, hits))
     console.print(Text('Ask your own: make search Q="…"', style="dim"))

@@ -19,7 +19,7 @@ from scipy.stats import bootstrap
 
 from include.evaluation.queries import BEST, QuerySet
 from include.evaluation.ranking import Vectors, rank
-from include.index.fusion import Scored, confidence, fuse
+from include.index.fusion import Scored, together
 
 MEASURES = {"recall@1": R @ 1, "recall@30": R @ 30, "mrr@30": RR @ 30, "ndcg@10": nDCG @ 10}
 """Column of the results to measure. Spotify reports Recall@30 and MRR@30; the others show the top of the list."""
@@ -121,7 +121,10 @@ def evaluate(
         return Evaluated(summary.model_copy(update={"judged": _judged(query_set, dense)}), dense, dense)
     words = [[key for key, _ in answer] for answer in lexical]
     fused = [
-        _fused(query, list(zip(near, scores, strict=True)), said, weight=weight, episodes=len(ids))
+        [
+            one.episode_id
+            for one in together(query, list(zip(near, scores, strict=True)), said, weight=weight, episodes=len(ids))
+        ]
         for query, near, scores, said in zip(
             query_set.queries, ranking.ids, ranking.scores.tolist(), lexical, strict=True
         )
@@ -140,11 +143,6 @@ def _judged(query_set: QuerySet, results: pa.Table) -> float | None:
         return None
     tops = zip(results["top"].to_pylist(), query_set.judged, strict=True)
     return float(np.mean([sum(key in grades for key in top) / max(len(top), 1) for top, grades in tops]))
-
-
-def _fused(query: str, dense: Scored, lexical: Scored, *, weight: float, episodes: int) -> list[str]:
-    trust = confidence(query, lexical, episodes=episodes)
-    return [one.episode_id for one in fuse(dense, lexical, weight=weight, trust=trust)]
 
 
 def _places(

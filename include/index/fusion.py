@@ -67,6 +67,15 @@ def fuse(dense: Scored, lexical: Scored, *, weight: float, trust: float = 1.0) -
     return sorted(fused, key=lambda one: (-one.score, one.episode_id))
 
 
+def together(query: str, dense: Scored, lexical: Scored, *, weight: float, episodes: int) -> list[Fused]:
+    """One answer to a query, as search gives it and evaluation measures it: words have the say that they deserve.
+
+    :param weight: as in :func:`fuse`.
+    :param episodes: as in :func:`confidence`.
+    """
+    return fuse(dense, lexical, weight=weight, trust=confidence(query, lexical, episodes=episodes))
+
+
 def confidence(query: str, lexical: Scored, *, episodes: int) -> float:
     """How far the words of a query can be trusted to name what is meant, from 0 to 1.
 

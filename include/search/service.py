@@ -12,7 +12,7 @@ from typing import Literal
 
 from include.episodes import snapshot
 from include.index.contract import EpisodeIndex, Filter, Hit, Metadata
-from include.index.fusion import DEPTH, Place, confidence, fuse
+from include.index.fusion import DEPTH, Place, together
 from include.index.live import LivePointer, require_live
 from include.retriever.encoders.contract import Encoder
 from include.retriever.encoders.opening import Engine, open_encoder
@@ -227,8 +227,7 @@ def _together(
 ) -> list[Result]:
     metadata = {hit.episode_id: hit.metadata for hit in (*lexical, *dense)}
     near, said = _scored(dense), _scored(lexical)
-    trust = confidence(query, said, episodes=episodes) if mode == "hybrid" else 1.0
-    fused = fuse(near, said, weight=weight, trust=trust)
+    fused = together(query, near, said, weight=weight, episodes=episodes)
     return [
         Result(
             one.episode_id,
