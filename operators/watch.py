@@ -54,20 +54,14 @@ class CheckSearchOperator(PodsearchOperator):
         from include.evaluation.queries import read_curated
         from include.index.live import read_live
         from include.search import canaries
-        from include.search.service import SearchService
+        from include.search.opening import open_search
         from operators.pinecone import open_index
 
         live = read_live(self.store)
         if live is None:
             report_search(None, None)
             return None
-        service = SearchService(
-            self.store,
-            lambda live: open_index(self.settings, live=live),
-            weight=self.settings.hybrid_weight,
-            per_show=self.settings.results_per_show,
-            engine="torch",
-        )
+        service = open_search(self.settings, engine="torch", open_index=open_index)
         path = self.settings.curated_queries_path
         checked = canaries.check(self.store, live, service.search_many, read_curated(path) if path else {})
         self.log.info("Search answered %d of %d questions.", checked.asked - len(checked.lost), checked.asked)

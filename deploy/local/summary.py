@@ -8,12 +8,11 @@ from rich.text import Text
 
 from include.episodes import snapshot
 from include.evaluation.report import METRIC_NAMES, ROLE_NAMES, ReportData
-from include.index.contract import open_index
-from include.index.live import LivePointer, read_live
+from include.index.live import read_live
 from include.quality.result import docs_of
 from include.retriever.registry import newest_trained
 from include.search.__main__ import results_table
-from include.search.service import SearchService
+from include.search.opening import open_search
 from include.settings import Settings
 from include.storage import ArtifactStore
 
@@ -39,7 +38,7 @@ def show_summary(settings: Settings, console: Console) -> None:
         _show_metrics(report, console)
         console.print(Text(f"Report    {store.path(live.report)}"))
     console.print(Text(f"Live      {live.namespace} on snapshot {live.snapshot_id}"), "")
-    _show_answers(settings, store, live, console)
+    _show_answers(settings, console)
 
 
 def _show_ingested(store: ArtifactStore, console: Console) -> None:
@@ -93,13 +92,8 @@ def _show_metrics(report: ReportData, console: Console) -> None:
             console.print(Text(f"          {reason}", style="dim"))
 
 
-def _show_answers(settings: Settings, store: ArtifactStore, live: LivePointer, console: Console) -> None:
-    service = SearchService(
-        store,
-        lambda live: open_index(settings, live=live),
-        weight=settings.hybrid_weight,
-        per_show=settings.results_per_show,
-    )
+def _show_answers(settings: Settings, console: Console) -> None:
+    service = open_search(settings)
     for query, hits in zip(EXAMPLES, service.search_many(EXAMPLES, SHOWN_HITS), strict=True):
         console.print(results_table(query, hits))
     console.print(Text('Ask your own: make search Q="…"', style="dim"))

@@ -140,18 +140,11 @@ def _judge(query: str | None) -> int:
 
 def _search_service() -> SearchService:
     """Search in what is live, with any number of results of one show: models are measured so."""
-    from include.index.contract import open_index
-    from include.index.live import require_live
-    from include.search.service import SearchService
+    from include.search.opening import open_search
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    settings = get_settings()
-    store = ArtifactStore(settings.artifacts_root)
-    require_live(store)  # says so at once, before a model is loaded
-    return SearchService(
-        store, lambda live: open_index(settings, live=live), weight=settings.hybrid_weight, engine="torch"
-    )
+    return open_search(get_settings(), engine="torch", per_show=0)
 
 
 if __name__ == "__main__":

@@ -62,21 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _search(query: str, k: int, language: str | None, mode: Mode) -> list[Result]:
-    from include.index.contract import open_index
-    from include.index.live import require_live
-    from include.search.service import SearchService
-    from include.storage import ArtifactStore
+    from include.search.opening import open_search
 
-    settings = get_settings()
-    store = ArtifactStore(settings.artifacts_root)
-    require_live(store)  # says so at once, before a model is loaded
-    service = SearchService(
-        store,
-        lambda live: open_index(settings, live=live),
-        weight=settings.hybrid_weight,
-        per_show=settings.results_per_show,
-        engine="torch",
-    )
+    service = open_search(get_settings(), engine="torch")
     return service.search(query, k, {"language": language} if language else None, mode=mode)
 
 

@@ -99,21 +99,11 @@ def from_settings() -> ASGIApp:
 
     :raises SettingsError: there is something wrong with them.
     """
-    from include.index.contract import open_index
+    from include.search.opening import open_search
     from include.settings import get_settings
-    from include.storage import ArtifactStore
 
     settings = get_settings()
-    store = ArtifactStore(settings.artifacts_root)
-    return create_app(
-        lambda: SearchService(
-            store,
-            lambda live: open_index(settings, live=live),
-            weight=settings.hybrid_weight,
-            per_show=settings.results_per_show,
-        ),
-        token=read_token(settings.search_token_file),
-    )
+    return create_app(lambda: open_search(settings), token=read_token(settings.search_token_file))
 
 
 @programs.get("/search")

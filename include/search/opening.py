@@ -1,0 +1,42 @@
+"""Opens search as the settings have it: in one place, so that whoever searches is answered alike."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from include.index import contract
+from include.index.contract import EpisodeIndex
+from include.index.live import LivePointer
+from include.retriever.encoders.opening import Engine
+from include.search.service import SearchService
+from include.settings import Settings
+from include.storage import ArtifactStore
+
+
+class OpensIndex(Protocol):
+    """Opens the index that a pointer names."""
+
+    def __call__(self, settings: Settings, *, live: LivePointer) -> EpisodeIndex: ...
+
+
+def open_search(
+    settings: Settings,
+    *,
+    engine: Engine = "auto",
+    per_show: int | None = None,
+    open_index: OpensIndex = contract.open_index,
+) -> SearchService:
+    """The search service of an installation.
+
+    :param engine: what encodes queries; ``torch`` is open sooner, for a few of them.
+    :param per_show: results of one show in an answer, at most; 0: any number (default: what the settings say).
+    :param open_index: with credentials that are not in the settings, for instance.
+    :raises NothingLiveError: nothing is live yet; said before a model is loaded.
+    """
+    return SearchService(
+        ArtifactStore(settings.artifacts_root),
+        lambda live: open_index(settings, live=live),
+        weight=settings.hybrid_weight,
+        per_show=settings.results_per_show if per_show is None else per_show,
+        engine=engine,
+    )
