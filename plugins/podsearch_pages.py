@@ -1,4 +1,4 @@
-"""Airflow plugin: what is live, Data Docs, the trend, quarantines and reports as pages behind Airflow's own login.
+"""Airflow plugin: what is live, the reports and the data's quality as pages behind Airflow's own login.
 
 Airflow mounts a plugin's application without any protection, so every route asks who is there: whoever may read the
 task logs of the DAG that a page comes from may read the page.
@@ -36,25 +36,19 @@ class PodsearchPages(AirflowPlugin):
     def __init__(self) -> None:
         self.external_views = [
             {
-                "name": "Data quality",
-                "href": page_url(""),
-                "destination": "nav",
-                "category": "browse",
-                "url_route": "data-quality",
-            },
-            {
-                "name": "Live search",
+                "name": "podsearch",
                 "href": page_url("live"),
                 "destination": "nav",
-                "category": "browse",
-                "url_route": "live-search",
-            },
+                "url_route": "podsearch",
+                "nav_top_level": True,
+                "icon": page_url("icon.svg"),
+            }
         ]
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The application and where it is mounted."""
-        from include.pages import create_app
+        from include.pages.app import create_app
         from include.settings import get_settings
         from include.storage import ArtifactStore
 

@@ -42,7 +42,7 @@ def latest_runs(store: ArtifactStore) -> str:
 
 def catalogue_trend(store: ArtifactStore) -> str:
     """The page of the trend as it is now, of published snapshots alone."""
-    return trend.render(profile.published(store, window=trend.WINDOW), home="..")
+    return trend.render(profile.published(store, window=trend.WINDOW), home="../quality")
 
 
 def quarantine(store: ArtifactStore, snapshot_id: str) -> str:

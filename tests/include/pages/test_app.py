@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
+from selectolax.lexbor import LexborHTMLParser
 
-from include.pages import HEADERS, create_app
+from include.pages.app import HEADERS, create_app
 from include.storage import ArtifactStore
 
-PAGE = b"<!DOCTYPE html><p>page</p>"
+PAGE = b"<!DOCTYPE html><html><head></head><body><p>page</p></body></html>"
 RUN = "20260101T020000.owner.name.v3"
 
 
@@ -49,7 +51,7 @@ def client(store: ArtifactStore) -> TestClient:
 
 
 PATHS = [
-    "/",
+    "/quality",
     "/quality/trend",
     "/quality/trend.json",
     f"/quality/{RUN}/data_docs/index.html",
@@ -86,7 +88,7 @@ def test_reports_and_data_docs_have_checks_of_their_own(store: ArtifactStore) ->
     client = TestClient(application(store, reports=False))
 
     assert client.get("/reports/r1/index.html").status_code == 401
-    assert client.get("/").status_code == 200
+    assert client.get("/quality").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,23 @@ def test_a_failure_is_explained_without_what_failed(store: ArtifactStore) -> Non
         create_app(broken, may_read_quality=allow, may_read_reports=allow), raise_server_exceptions=False
     )
 
-    answer = client.get("/")
+    answer = client.get("/quality")
 
     assert answer.status_code == 500
     assert "password" not in answer.text
     assert answer.headers["Content-Security-Policy"] == HEADERS["Content-Security-Policy"]
+
+
+def test_whoever_opens_the_pages_comes_to_what_is_live(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.url.path == "/live"
+
+
+@pytest.mark.parametrize("path", [*(path for path in PATHS if not path.endswith(".json")), "/reports/other/index.html"])
+def test_each_page_has_the_header(client: TestClient, path: str) -> None:
+    """Those, too, that were stored when there was none, and those that say what is the matter."""
+    server = FastAPI()
+    server.mount("/podsearch", client.app)
+    page = TestClient(server).get("/podsearch" + path).text
+    tree = LexborHTMLParser(page)
+    assert urljoin(path, str(tree.css("nav.podsearch a")[0].attributes["href"])) == "/live"

@@ -1,5 +1,4 @@
-"""What podsearch shows in a browser: what is live, Data Docs, the trend, quarantines and reports,
-as one web application.
+"""The pages as one web application: what is live, Data Docs, the trend, quarantines and reports.
 
 The pages lie in the artifact store, or are made from it when they are asked for. They run in a reader's session and
 quote text of other people's feeds, hence no script may run in them. Who may read them is for the server to say that
@@ -9,20 +8,23 @@ mounts the application: it hands over the checks.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Request
+import fastapi
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from include.index.live_page import live_page
+from include.pages.header import with_header
 from include.quality import pages, profile, trend
 from include.storage import ArtifactStore
 
-Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.:+=@-]{0,199}$")]
+Name = Annotated[str, fastapi.Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.:+=@-]{0,199}$")]
 """One name of a path: no separator, no dot to begin with, and no longer than a file may be called."""
-Page = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}\.html$")]
+Page = Annotated[str, fastapi.Path(pattern=r"^[A-Za-z0-9_-]{1,100}\.html$")]
 Check = Callable[..., None]
 """A dependency that raises an HTTP error, 401 or 403, when a request may not go on."""
 HEADERS = {
@@ -32,6 +34,8 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
 }
+ICON = (Path(__file__).parents[1] / "search" / "http" / "templates" / "icon.svg").read_bytes()
+"""Of the entry in Airflow's navigation."""
 EXPLAINED = {
     401: ("Not logged in", "Log in to Airflow, then load this page again."),
     403: ("Not allowed", "Your role may not read the task logs of the DAG that this page belongs to."),
@@ -69,14 +73,14 @@ def create_app(open_store: Callable[[], ArtifactStore], *, may_read_quality: Che
     return app
 
 
-@quality.get("/")
-def latest_runs(store: Store) -> HTMLResponse:
-    return HTMLResponse(pages.latest_runs(store))
+@quality.get("/quality")
+def latest_runs(request: Request, store: Store) -> HTMLResponse:
+    return _page(request, pages.latest_runs(store))
 
 
 @quality.get("/quality/trend")
-def catalogue_trend(store: Store) -> HTMLResponse:
-    return HTMLResponse(pages.catalogue_trend(store))
+def catalogue_trend(request: Request, store: Store) -> HTMLResponse:
+    return _page(request, pages.catalogue_trend(store))
 
 
 @quality.get("/quality/trend.json")
@@ -85,39 +89,55 @@ def figures(store: Store) -> JSONResponse:
 
 
 @quality.get("/quality/{run}/data_docs/{page}")
-def data_docs(store: Store, run: Name, page: Page) -> HTMLResponse:
-    return HTMLResponse(store.read_bytes("quality", run, "data_docs", page))
+def data_docs(request: Request, store: Store, run: Name, page: Page) -> HTMLResponse:
+    return _page(request, store.read_bytes("quality", run, "data_docs", page))
 
 
 @quality.get("/snapshots/{snapshot_id}/quarantine")
-def quarantine(store: Store, snapshot_id: Name) -> HTMLResponse:
-    return HTMLResponse(pages.quarantine(store, snapshot_id))
+def quarantine(request: Request, store: Store, snapshot_id: Name) -> HTMLResponse:
+    return _page(request, pages.quarantine(store, snapshot_id))
+
+
+@reports.get("/")
+def first_page() -> RedirectResponse:
+    return RedirectResponse("live")
+
+
+@reports.get("/icon.svg")
+def icon() -> Response:
+    return Response(ICON, media_type="image/svg+xml")
 
 
 @reports.get("/live")
-def live(store: Store) -> HTMLResponse:
-    return HTMLResponse(live_page(store))
+def live(request: Request, store: Store) -> HTMLResponse:
+    return _page(request, live_page(store))
 
 
 @reports.get("/reports/{report_id}/index.html")
-def report(store: Store, report_id: Name) -> HTMLResponse:
-    return HTMLResponse(store.read_bytes("reports", report_id, "index.html"))
+def report(request: Request, store: Store, report_id: Name) -> HTMLResponse:
+    return _page(request, store.read_bytes("reports", report_id, "index.html"))
 
 
-def _explain(status: int) -> Response:
-    return HTMLResponse(pages.message(*EXPLAINED.get(status, EXPLAINED[500])), status, HEADERS)
+def _page(request: Request, page: str | bytes, status: int = 200) -> HTMLResponse:
+    page = page.encode() if isinstance(page, str) else page
+    below = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return HTMLResponse(with_header(page, below), status, HEADERS)
+
+
+def _explain(request: Request, status: int) -> Response:
+    return _page(request, pages.message(*EXPLAINED.get(status, EXPLAINED[500])), status)
 
 
 def _explain_status(request: Request, error: Exception) -> Response:
-    return _explain(getattr(error, "status_code", 500))
+    return _explain(request, getattr(error, "status_code", 500))
 
 
 def _explain_missing(request: Request, error: Exception) -> Response:
-    return _explain(404)
+    return _explain(request, 404)
 
 
 def _explain_failure(request: Request, error: Exception) -> Response:
-    return _explain(500)
+    return _explain(request, 500)
 
 
 async def _protect(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -1,0 +1,1 @@
+"""What podsearch shows in Airflow: pages behind its login, under one header."""
