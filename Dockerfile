@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # Images of podsearch: `docker build --target cpu .`, `docker build --target gpu .`; docker-compose.yaml builds both.
-# The packages of `make` and those of requirements-cluster.txt, at the versions of constraints-cluster.txt.
+# The packages of `make` and those of requirements-cluster.txt, at the versions of constraints.txt.
 
 ARG PYTHON=3.11-slim-bookworm
 
@@ -18,17 +18,17 @@ WORKDIR /opt/podsearch
 FROM build AS build-cpu
 # PyTorch for CPUs: one gigabyte in place of six.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY requirements.txt requirements-cluster.txt constraints-cluster.txt ./
+COPY requirements.txt requirements-cluster.txt constraints.txt ./
 COPY deploy/provider deploy/provider
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --extra-index-url "${TORCH_INDEX}" --requirement requirements-cluster.txt --constraint constraints-cluster.txt
+    pip install --extra-index-url "${TORCH_INDEX}" --requirement requirements-cluster.txt --constraint constraints.txt
 
 FROM build AS build-gpu
 # PyTorch as it is published: with the libraries of CUDA. The driver is the host's.
-COPY requirements.txt requirements-cluster.txt constraints-cluster.txt ./
+COPY requirements.txt requirements-cluster.txt constraints.txt ./
 COPY deploy/provider deploy/provider
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --requirement requirements-cluster.txt --constraint constraints-cluster.txt
+    pip install --requirement requirements-cluster.txt --constraint constraints.txt
 
 # -- What runs: no compiler, no root --------------------------------------------------------------------------------
 FROM python:${PYTHON} AS runtime

@@ -2,8 +2,12 @@
 
 Two rules make every write safe to interrupt and to repeat:
 
-* a file appears whole or not at all (local: write beside, flush, rename; object store: one put);
+* a file appears whole or not at all (local: write beside, flush, rename; object store: one put, or parts that are put
+  together at the end);
 * a directory is complete if and only if its manifest exists, because the manifest is written last.
+
+What must be right is asked for by name and never taken from a listing, which on some object stores shows late what was
+written.
 """
 
 from __future__ import annotations
@@ -13,22 +17,34 @@ import fcntl
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from upath import UPath
+
+from include.errors import RetryLaterError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST = "manifest.json"
 MAX_TRIES = 20
+S3_RETRIES = {"mode": "standard", "total_max_attempts": 6}
+"""How botocore meets a store that throttles, fails or hangs up: again, after waits of up to 1, 2, 4, 8 and 16 seconds,
+drawn at random. On top of it s3fs repeats what was throttled or broken off four times."""
+LONGEST_WRITE = timedelta(days=1)
+"""What was begun longer ago, and is not finished, belongs to a process that was killed."""
+S3 = ("s3", "s3a")
 _one_at_a_time = threading.Lock()
 
 
@@ -48,7 +64,10 @@ class ArtifactStore:
             path = UPath(path.path)
         elif path.protocol:
             # fsspec keeps one instance a process, and what it listed once it would never look up again.
-            path = UPath(root, use_listings_cache=False)
+            options: dict[str, Any] = {"use_listings_cache": False}
+            if path.protocol in S3:
+                options["config_kwargs"] = {"retries": S3_RETRIES}
+            path = UPath(root, **options)
         self.root = path
 
     def path(self, *parts: str) -> UPath:
@@ -88,7 +107,7 @@ class ArtifactStore:
             with _locked(target):
                 self._require(expected, *parts)
                 self.write_bytes(data, *parts)
-        elif target.protocol in {"s3", "s3a"}:
+        elif target.protocol in S3:
             self._put_if(expected, data, *parts)
         else:
             with _one_at_a_time:
@@ -102,25 +121,23 @@ class ArtifactStore:
             is. It is called again with what was written meanwhile, and so must have no other effect.
         :raises ChangedError: others have changed it each time, :data:`MAX_TRIES` times.
         """
-        for last in [*[False] * (MAX_TRIES - 1), True]:
-            before = self._read_if_there(*parts)
+        for tried in range(1, MAX_TRIES + 1):
+            before = self.read_if_there(*parts)
             if (after := change(before)) is None:
                 return
             try:
                 return self.replace_if(before, after, *parts)
             except ChangedError:
-                if last:
+                if tried == MAX_TRIES:
                     raise
-
-    def _read_if_there(self, *parts: str) -> bytes | None:
-        try:
-            return self.read_bytes(*parts)
-        except FileNotFoundError:
-            return None
+            time.sleep(random.uniform(0, 0.01 * tried))  # noqa: S311 (not for secrets)
 
     def _require(self, expected: bytes | None, *parts: str) -> None:
-        if self._read_if_there(*parts) != expected:
-            raise ChangedError(f"{self.path(*parts)} was changed by somebody else meanwhile: read it and decide again.")
+        if self.read_if_there(*parts) != expected:
+            raise self._changed(*parts)
+
+    def _changed(self, *parts: str) -> ChangedError:
+        return ChangedError(f"{self.path(*parts)} was changed by somebody else meanwhile: read it and decide again.")
 
     def _put_if(self, expected: bytes | None, data: bytes, *parts: str) -> None:
         """:meth:`replace_if` on S3. The ETag is read before the content, so that it is never newer."""
@@ -129,8 +146,11 @@ class ArtifactStore:
             condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": target.fs.info(target.path)["ETag"]}
             self._require(expected, *parts)
             target.fs.pipe_file(target.path, data, **condition)
-        except OSError:
+        except OSError as error:
             self._require(expected, *parts)
+            answer = getattr(error.__cause__, "response", {}).get("ResponseMetadata", {})
+            if answer.get("HTTPStatusCode") in (409, 412):  # others write it at this moment, or wrote the same
+                raise self._changed(*parts) from error
             raise
 
     def write_file(self, source: Path, *parts: str) -> UPath:
@@ -168,6 +188,13 @@ class ArtifactStore:
         # One request: s3fs opens a file in two, and fails if it is replaced in between.
         data: bytes = target.fs.cat_file(target.path)
         return data
+
+    def read_if_there(self, *parts: str) -> bytes | None:
+        """What a file holds, or None when there is none."""
+        try:
+            return self.read_bytes(*parts)
+        except FileNotFoundError:
+            return None
 
     def write_json(self, value: Any, *parts: str) -> UPath:
         return self.write_bytes(json.dumps(value, indent=2, ensure_ascii=False, default=str).encode(), *parts)
@@ -221,14 +248,26 @@ class ArtifactStore:
 
     @contextmanager
     def local_copy(self, *parts: str) -> Iterator[Path]:
-        """A local folder with the content of a stored one: itself when local, else a temporary download."""
+        """A local folder with the content of a stored one: itself when local, else a temporary download.
+
+        :raises RetryLaterError: it is published, and the store does not list all of it yet, or is removed meanwhile.
+        """
         source = self.path(*parts)
         if isinstance(source, Path):
             yield source
             return
         with tempfile.TemporaryDirectory(prefix="podsearch-") as folder:
-            source.fs.get(source.path, folder + "/copy", recursive=True)
-            yield Path(folder) / "copy"
+            copy = Path(folder) / "copy"
+            complete = self.is_complete(*parts)
+            try:
+                source.fs.get(source.path, str(copy), recursive=True)
+                if complete:  # the manifest was written last, and is removed first
+                    (copy / MANIFEST).stat()
+            except FileNotFoundError as error:
+                if complete:
+                    raise RetryLaterError(f"The store does not show all of {source} at the moment.") from error
+                raise
+            yield copy
 
     def remove(self, *parts: str) -> None:
         """Delete a file or a folder; its manifest goes first, so that it is never half there."""
@@ -242,6 +281,44 @@ class ArtifactStore:
             shutil.rmtree(target) if target.is_dir() else target.unlink()
         else:
             target.fs.rm(target.path, recursive=True)
+
+    def clear_unfinished(self, older_than: timedelta = LONGEST_WRITE) -> int:
+        """Remove what killed writers have left: files beside their target, uploads in parts. Nobody sees them, and they
+        fill the store.
+
+        :param older_than: what was begun more recently may go on, and stays.
+        :return: how many there were.
+        """
+        since = datetime.now(UTC) - older_than
+        if isinstance(self.root, Path):
+            left = [path for path in Path(self.root).rglob(".*") if _UNFINISHED.match(path.name)]
+            return sum(_remove_if_older(path, since) for path in left)
+        return self._abort_uploads(since) if self.root.protocol in S3 else 0
+
+    def _abort_uploads(self, since: datetime) -> int:
+        call, (bucket, prefix, _) = self.root.fs.call_s3, self.root.fs.split_path(self.root.path)
+        aborted, at = 0, {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+        while True:
+            page = call("list_multipart_uploads", **at)
+            for upload in page.get("Uploads", []):
+                if upload["Initiated"] < since:
+                    with suppress(FileNotFoundError):  # another has aborted it
+                        call("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                        aborted += 1
+            if not page.get("IsTruncated"):
+                return aborted
+            at |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}$")
+
+
+def _remove_if_older(file: Path, since: datetime) -> bool:
+    with suppress(FileNotFoundError):  # it was finished meanwhile, or another has removed it
+        if file.stat().st_mtime < since.timestamp():
+            file.unlink()
+            return True
+    return False
 
 
 @contextmanager

@@ -63,7 +63,8 @@ def read_live(store: ArtifactStore) -> LivePointer | None:
 
     :raises PermanentError: the file is damaged.
     """
-    return _parsed(store, store.read_bytes(FILE)) if store.exists(FILE) else None
+    data = store.read_if_there(FILE)
+    return None if data is None else _parsed(store, data)
 
 
 def _parsed(store: ArtifactStore, data: bytes) -> LivePointer:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,14 +30,6 @@ import yaml
 from deploy.cluster.secrets import write
 from include.settings import PROJECT
 
-TEST_PACKAGES = [
-    "moto==5.2.5",
-    "flask-cors==6.0.5",
-    "responses==0.26.2",
-    "xmltodict==1.0.4",
-    "py-partiql-parser==0.6.3",
-]
-"""moto's S3 server, which no image has."""
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-cpu")
 SECONDS = 120
 """For a service to be up."""
@@ -56,11 +50,9 @@ def postgres_program(name: str) -> str | None:
 
 def packages() -> Path:
     """A folder with what the images have and this environment has not, at the versions that the images have."""
-
-    def pinned(file: str) -> set[str]:
-        return {line for line in (PROJECT / file).read_text().split() if "==" in line}
-
-    wanted = sorted(pinned("constraints-cluster.txt") - pinned("constraints.txt")) + TEST_PACKAGES
+    here = {_plain(one.name) for one in importlib.metadata.distributions()}
+    pins = [line for line in (PROJECT / "constraints.txt").read_text().split() if "==" in line]
+    wanted = [pin for pin in pins if _plain(pin.partition("==")[0]) not in here]
     name = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:12]
     folder = Path(sys.prefix).parent / "cache" / f"cluster-{name}"
     if not folder.is_dir():
@@ -70,6 +62,11 @@ def packages() -> Path:
         with contextlib.suppress(OSError):
             unfinished.rename(folder)
     return folder
+
+
+def _plain(name: str) -> str:
+    """A package's name as packages are compared."""
+    return re.sub(r"[-_.]+", "-", name.lower())
 
 
 def free_port() -> int:

@@ -1,33 +1,28 @@
+"""The artifact store's contract, on each kind of store, and what each kind has of its own."""
+
 from __future__ import annotations
 
 import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import _registry
 
-from include.storage import MANIFEST, ArtifactStore, digest
+from include.errors import RetryLaterError
+from include.storage import MANIFEST, ArtifactStore, ChangedError, digest
+from tests.standins.s3 import BROKEN, CONFLICT, THROTTLED, Fault, S3StandIn
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(params=["folder", "object store"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactStore]:
-    """A store of each kind; fsspec's memory file system is an object store without folders of its own."""
-    if request.param == "folder":
-        yield ArtifactStore(tmp_path / "artifacts")
-        return
-    found = ArtifactStore(f"memory://{tmp_path.name}")
-    yield found
-    found.remove()
 
 
 @pytest.fixture
@@ -44,15 +39,38 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+def start(code: str, store: ArtifactStore) -> subprocess.Popen[str]:
+    """A process that runs some code with a store of its own."""
+    program = "import os, sys, time\nfrom include.storage import ArtifactStore\nstore = ArtifactStore(sys.argv[1])\n"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], env=environment, stdout=subprocess.PIPE, text=True, cwd=PROJECT
-    )
+    arguments = [sys.executable, "-c", program + code, str(store.root)]
+    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
 
 
-class TestBothKinds:
-    """What holds on a disk and on an object store alike."""
+def at_once(*actions: Callable[[], object]) -> list[object]:
+    """Run each in a thread of its own; what they gave."""
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return [done.result(60) for done in [pool.submit(action) for action in actions]]
+
+
+COUNT = """
+from include.storage import ChangedError
+for _ in range(10):
+    while True:
+        try:
+            store.update(lambda before: str(int(before or 0) + 1).encode(), 'count')
+            break
+        except ChangedError:
+            pass
+"""
+
+
+class TestContract:
+    """What holds on a disk, in memory and on S3 alike."""
+
+    @pytest.fixture
+    def store(self, any_store: ArtifactStore) -> ArtifactStore:
+        return any_store
 
     def test_what_was_written_is_read(self, store: ArtifactStore) -> None:
         store.write_bytes(b"one", "a", "x.bin")
@@ -136,6 +154,91 @@ class TestBothKinds:
         assert store.is_complete("models", "m1")
         assert store.names("models", "m1") == ["a", "b", MANIFEST, "z"]
 
+    def test_a_file_is_replaced_only_if_it_is_what_was_read(self, store: ArtifactStore) -> None:
+        store.replace_if(None, b"one", "a", "x")
+        for expected in (None, b"another"):
+            with pytest.raises(ChangedError, match=r"x was changed by somebody else"):
+                store.replace_if(expected, b"two", "a", "x")
+        store.replace_if(b"one", b"two", "a", "x")
+        assert store.read_bytes("a", "x") == b"two"
+        store.remove("a", "x")
+        with pytest.raises(ChangedError):
+            store.replace_if(b"two", b"three", "a", "x")
+        assert store.read_if_there("a", "x") is None
+
+    def test_a_change_is_decided_again_on_what_another_wrote(self, store: ArtifactStore) -> None:
+        seen: list[bytes | None] = []
+
+        def change(before: bytes | None) -> bytes:
+            seen.append(before)
+            if len(seen) == 1:
+                store.write_bytes(b"another's", "x")
+            return (before or b"") + b" and mine"
+
+        store.update(change, "x")
+        assert (seen, store.read_bytes("x")) == ([None, b"another's"], b"another's and mine")
+
+    def test_one_who_is_always_too_late_is_told(self, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("include.storage.MAX_TRIES", 4)
+
+        def change(before: bytes | None) -> bytes:
+            store.write_bytes(str(int(before or 0) + 1).encode(), "x")
+            return b"mine"
+
+        with pytest.raises(ChangedError):
+            store.update(change, "x")
+        assert store.read_bytes("x") == b"4"
+
+    def test_threads_that_change_one_file_lose_nothing(self, store: ArtifactStore) -> None:
+        def count() -> None:
+            exec(COUNT, {"store": store})
+
+        at_once(count, count, count)
+        assert store.read_bytes("count") == b"30"
+
+    def test_of_many_who_make_a_file_one_does(self, store: ArtifactStore) -> None:
+        def make(name: bytes) -> bytes:
+            try:
+                store.replace_if(None, name, "first")
+            except ChangedError:
+                return b""
+            return name
+
+        made = at_once(*[lambda name=b"%d" % number: make(name) for number in range(6)])
+        assert [name for name in made if name] == [store.read_bytes("first")]
+
+    def test_several_who_publish_a_directory_at_once_leave_it_whole(
+        self, store: ArtifactStore, make_folder: Callable[..., Path]
+    ) -> None:
+        source = make_folder("model", **{f"part{number}": str(number) * 10_000 for number in range(5)})
+        (source / MANIFEST).write_text("{}")
+        at_once(*[lambda: store.publish_directory(source, "models", "m1")] * 4)
+        assert store.is_complete("models", "m1")
+        with store.local_copy("models", "m1") as copy:
+            for file in source.iterdir():
+                assert (copy / file.name).read_bytes() == file.read_bytes()
+
+    def test_readers_see_the_old_content_or_the_new_never_a_part(self, store: ArtifactStore) -> None:
+        size, over = 300_000, threading.Event()
+        store.write_bytes(b"0" * size, "file")
+
+        def read() -> None:
+            seen: set[int] = set()
+            try:
+                while len(seen) < 3:
+                    data = store.read_bytes("file")
+                    assert (len(data), len(set(data))) == (size, 1)
+                    seen.add(data[0])
+            finally:
+                over.set()
+
+        def write() -> None:
+            digits = cycle(b"0123456789")
+            while not over.is_set():
+                store.write_bytes(bytes([next(digits)]) * size, "file")
+
+        at_once(read, write)
+
     def test_what_was_removed_is_gone_and_removing_it_again_is_harmless(self, store: ArtifactStore) -> None:
         store.write_json({}, "folder", MANIFEST)
         store.write_bytes(b"", "folder", "deep", "x")
@@ -151,7 +254,7 @@ class TestBothKinds:
         store.write_json({}, "folder", MANIFEST)
         store.write_bytes(b"", "folder", "x")
 
-        file_system = type(store.path().fs)
+        file_system = store.path().fs
         remove_one = file_system.rm
 
         def killed(*arguments: Any, recursive: bool = False, **options: Any) -> None:
@@ -168,49 +271,53 @@ class TestBothKinds:
         assert store.names("folder") == ["x"]
 
 
+class TestProcesses:
+    """What holds among processes: on a disk and on S3."""
+
+    @pytest.fixture
+    def store(self, shared_store: ArtifactStore) -> ArtifactStore:
+        return shared_store
+
+    def test_they_change_one_file_and_lose_nothing(self, store: ArtifactStore) -> None:
+        writers = [start(COUNT, store) for _ in range(3)]
+        assert [writer.wait(120) for writer in writers] == [0] * 3
+        assert store.read_bytes("count") == b"30"
+        assert store.names() == ["count"], "a lock does not show"
+
+    def test_what_one_writes_another_sees_that_has_looked_before(self, store: ArtifactStore) -> None:
+        """s3fs, left to itself, remembers what it has listed for ever: a service that runs for weeks went on with what
+        it had listed on its first day."""
+        store.write_json({"n": 1}, "snapshots", "first.json")
+        assert (store.names("snapshots"), store.exists("live.json")) == (["first.json"], False)
+        code = "store.write_json({'n': 2}, 'snapshots', 'second.json')\nstore.write_json({}, 'live.json')\n"
+        assert start(code, store).wait(60) == 0
+        assert (store.names("snapshots"), store.exists("live.json")) == (["first.json", "second.json"], True)
+        assert store.read_json("snapshots", "second.json") == {"n": 2}
+        code = "store.write_json({'n': 3}, 'snapshots', 'second.json')\nstore.remove('live.json')\n"
+        assert start(code, store).wait(60) == 0
+        assert (store.read_json("snapshots", "second.json"), store.exists("live.json")) == ({"n": 3}, False)
+
+
 class TestFolder:
     """What an atomic write on a local disk means."""
 
-    def test_a_reader_sees_the_old_content_or_the_new_never_a_part(self, tmp_path: Path) -> None:
-        store = ArtifactStore(tmp_path)
-        size = 300_000
-        store.write_bytes(b"0" * size, "file")
-        reader = start(
-            "import sys\n"
-            "from pathlib import Path\n"
-            "path, size, seen = Path(sys.argv[1]), int(sys.argv[2]), set()\n"
-            "print('ready', flush=True)\n"
-            "while not seen >= {b'0'[0], b'9'[0]}:\n"
-            "    data = path.read_bytes()\n"
-            "    assert len(data) == size and len(set(data)) == 1, (len(data), set(data))\n"
-            "    seen.add(data[0])\n",
-            str(tmp_path / "file"),
-            str(size),
-        )
-        assert reader.stdout is not None
-        reader.stdout.readline()
-        deadline = time.monotonic() + 20
-        while reader.poll() is None and time.monotonic() < deadline:
-            for digit in b"0123456789":
-                store.write_bytes(bytes([digit]) * size, "file")
-        assert reader.wait(5) == 0
-
-    def test_a_killed_writer_leaves_the_old_content_and_nothing_that_is_listed(self, tmp_path: Path) -> None:
+    def test_a_killed_writer_leaves_the_old_content_and_what_is_cleared_later(self, tmp_path: Path) -> None:
         store = ArtifactStore(tmp_path)
         store.write_bytes(b"old", "folder", "file")
         writer = start(
-            "import os, sys, time\n"
-            "from include.storage import ArtifactStore\n"
             "os.fsync = lambda handle: (print('written', flush=True), time.sleep(60))\n"
-            "ArtifactStore(sys.argv[1]).write_bytes(b'new' * 100000, 'folder', 'file')\n",
-            str(tmp_path),
+            "store.write_bytes(b'new' * 100000, 'folder', 'file')\n",
+            store,
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "written\n"
+        assert store.clear_unfinished() == 0, "who writes is not disturbed"
         writer.kill()
         writer.wait(5)
         assert len(list((tmp_path / "folder").iterdir())) == 2, "the unfinished file is there"
         assert store.names("folder") == ["file"]
+        assert store.clear_unfinished(timedelta(0)) == 1
+        assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
         assert store.read_bytes("folder", "file") == b"old"
 
     def test_a_failed_write_leaves_nothing_behind(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,31 +352,120 @@ class TestFolder:
             assert folder == tmp_path / "models" / "m1"
 
 
-class ListingOnce(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """Remembers what it has listed, as s3fs and others do: unless told otherwise, for ever."""
+class TestS3:
+    """What a store over the network does to its clients, and they make good."""
 
-    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> Any:
-        path = self._strip_protocol(path)
-        if path not in self.dircache:
-            self.dircache[path] = super().ls(path, detail=True, **kwargs)
-        listed = self.dircache.get(path) or super().ls(path, detail=True, **kwargs)
-        return listed if detail else [entry["name"] for entry in listed]
+    @pytest.mark.parametrize("answer", [THROTTLED, BROKEN])
+    def test_a_store_that_throttles_or_fails_is_asked_again(
+        self, s3: S3StandIn, s3_store: ArtifactStore, make_folder: Callable[..., Path], answer: tuple[int, str]
+    ) -> None:
+        source = make_folder("model", a="1", b="2")
+        (source / MANIFEST).write_text("{}")
+        s3.faults = [fault := Fault(every=3, answer=answer)]
+        s3_store.publish_directory(source, "models", "m1")
+        s3_store.update(lambda before: b"live", "live.json")
+        with s3_store.local_copy("models", "m1") as copy:
+            assert (copy / "b").read_text() == "2"
+        assert s3_store.names("models") == ["m1"]
+        s3_store.remove("models")
+        assert s3_store.names("models") == []
+        assert s3_store.read_bytes("live.json") == b"live"
+        assert fault.met >= 5
 
-    def exists(self, path: str, **kwargs: Any) -> bool:
-        parent = self._parent(path)
-        return self._strip_protocol(path) in self.ls(parent, detail=False) if super().exists(parent) else False
+    def test_the_waits_are_drawn_at_random(self, s3_store: ArtifactStore) -> None:
+        """Else all that were throttled together come back together. botocore's mode ``standard`` does so."""
+        s3_store.exists("x")
+        assert s3_store.root.fs._s3.meta.config.retries == {"mode": "standard", "total_max_attempts": 6}
 
+    def test_a_store_that_breaks_off_is_asked_again(self, s3: S3StandIn, s3_store: ArtifactStore) -> None:
+        s3.faults = [Fault("PUT .*big", times=1, hang_up=True), Fault("GET .*big", times=1, cut=True)]
+        s3_store.write_bytes(b"0123456789" * 10_000, "big")
+        assert s3_store.read_bytes("big") == b"0123456789" * 10_000
+        assert [fault.met for fault in s3.faults] == [1, 1]
 
-def test_what_another_process_publishes_is_seen_by_one_that_has_looked_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that runs for weeks went on with what it had listed on its first day."""
-    monkeypatch.setitem(_registry, "memory", ListingOnce)
-    store = ArtifactStore("memory://bucket")
-    store.write_json({}, "snapshots", "first.json")
-    assert store.names("snapshots") == ["first.json"]
-    another = ListingOnce(skip_instance_cache=True)
-    another.pipe_file(store.path("snapshots", "second.json").path, b"{}")
-    assert store.names("snapshots") == ["first.json", "second.json"]
-    assert store.exists("snapshots", "second.json")
+    def test_a_put_between_the_look_and_ours_is_not_overwritten(
+        self, s3_store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The condition, not the look before it, is what holds."""
+        store = s3_store
+        for before, file in ((None, "new"), (b"one", "old")):
+            if before is not None:
+                store.write_bytes(before, file)
+            filesystem = store.path(file).fs
+            put = filesystem.pipe_file
+
+            def late(path: str, data: bytes, *, put: Any = put, **condition: str) -> None:
+                put(path, b"another's")
+                put(path, data, **condition)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(filesystem, "pipe_file", late)
+                with pytest.raises(ChangedError):
+                    store.replace_if(before, b"two", file)
+            assert store.read_bytes(file) == b"another's"
+
+    def test_a_write_that_meets_another_is_tried_again(self, s3: S3StandIn, s3_store: ArtifactStore) -> None:
+        """S3 answers 409 when two conditional puts meet, and neither may have been done."""
+        s3.faults = [Fault("PUT .*live.json", times=2, answer=CONFLICT)]
+        s3_store.update(lambda before: b"mine", "live.json")
+        assert (s3_store.read_bytes("live.json"), s3.faults[0].met) == (b"mine", 2)
+
+    def test_a_put_whose_answer_was_lost_is_decided_on_again(self, s3: S3StandIn, s3_store: ArtifactStore) -> None:
+        seen: list[bytes | None] = []
+
+        def change(before: bytes | None) -> bytes | None:
+            seen.append(before)
+            return None if before == b"mine" else b"mine"
+
+        s3.faults = [Fault("PUT .*live.json", times=1, lose_answer=True)]
+        s3_store.update(change, "live.json")
+        assert (seen, s3_store.read_bytes("live.json")) == ([None, b"mine"], b"mine")
+
+    def test_what_must_be_right_is_not_taken_from_a_listing(
+        self, s3: S3StandIn, s3_store: ArtifactStore, make_folder: Callable[..., Path]
+    ) -> None:
+        source = make_folder("model", a="1", b="2")
+        (source / MANIFEST).write_text("{}")
+        s3.lag = 600
+        s3_store.publish_directory(source, "models", "m1")
+        s3_store.update(lambda before: b"one", "live.json")
+        s3_store.update(lambda before: (before or b"") + b" two", "live.json")
+        assert s3_store.names("models", "m1") == [], "the listing lags"
+        assert s3_store.is_complete("models", "m1")
+        assert s3_store.read_bytes("live.json") == b"one two"
+        with (
+            pytest.raises(RetryLaterError, match="does not show all of s3://bucket/"),
+            s3_store.local_copy("models", "m1"),
+        ):
+            pass
+        s3.lag = 0
+        with s3_store.local_copy("models", "m1") as copy:
+            assert sorted(path.name for path in copy.iterdir()) == ["a", "b", MANIFEST]
+
+    def test_what_a_killed_upload_left_is_aborted_and_one_that_goes_on_is_not(
+        self, s3: S3StandIn, s3_store: ArtifactStore
+    ) -> None:
+        s3_store.write_bytes(b"old", "models", "weights")
+        s3.faults = [Fault("PUT .*partNumber=2", seconds=60)]
+        code = (
+            "from pathlib import Path\n"
+            "import tempfile\n"
+            "with tempfile.NamedTemporaryFile() as file:\n"
+            "    file.truncate(110 * 2**20)\n"
+            "    store.write_file(Path(file.name), 'models', 'weights')\n"
+        )
+        writer = start(code, s3_store)
+        deadline = time.monotonic() + 60
+        while not s3.faults[0].met and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert s3_store.clear_unfinished() == 0
+        writer.kill()
+        writer.wait(5)
+        s3.begun_before = timedelta(days=2)
+        assert s3_store.clear_unfinished() == 1
+        assert s3_store.clear_unfinished() == 0
+        assert s3_store.read_bytes("models", "weights") == b"old"
+        assert s3_store.names("models") == ["weights"]
 
 
 def test_an_object_store_has_no_local_root() -> None:

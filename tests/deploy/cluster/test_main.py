@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
+import boto3
 import pytest
 
 from deploy.cluster import __main__ as cluster
 from operators.names import POOLS, Pool
+from tests.standins.s3 import ENVIRONMENT, S3StandIn, moto
 
 
 def test_only_pools_that_are_missing_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,44 +54,26 @@ def test_a_command_that_fails_is_named_without_its_password(monkeypatch: pytest.
     assert str(failed.value) == "airflow users create failed (exit 2); see above."
 
 
-class RefusedError(Exception):
-    """As botocore's ClientError."""
-
-    def __init__(self, code: str, status: int) -> None:
-        super().__init__(code)
-        self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-
-
-class Store:
-    """An S3 client of one object; the conditions that it minds can be chosen."""
-
-    def __init__(self, minds: set[str]) -> None:
-        self.minds = minds
-        self.keys: set[str] = set()
-
-    def create_bucket(self, **_: Any) -> None:
-        raise RefusedError("BucketAlreadyOwnedByYou", 409)
-
-    def put_object(self, *, Key: str, Body: bytes, Bucket: str, **condition: str) -> None:
-        if Key in self.keys and self.minds & set(condition):
-            raise RefusedError("PreconditionFailed", 412)
-        self.keys.add(Key)
-
-    def delete_object(self, *, Key: str, Bucket: str) -> None:
-        self.keys.remove(Key)
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3StandIn]:
+    with moto() as port, S3StandIn(port).serve() as standin:
+        for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": standin.url}).items():
+            monkeypatch.setenv(name, value)
+        yield standin
 
 
-@pytest.mark.parametrize("ignored", [None, "IfNoneMatch", "IfMatch"])
-def test_a_store_that_ignores_a_condition_is_refused(monkeypatch: pytest.MonkeyPatch, ignored: str | None) -> None:
-    store = Store({"IfNoneMatch", "IfMatch"} - {ignored or ""})
-    monkeypatch.setitem(sys.modules, "boto3", SimpleNamespace(client=lambda _: store))
-    monkeypatch.setitem(sys.modules, "botocore.exceptions", SimpleNamespace(ClientError=RefusedError))
-    if ignored:
-        with pytest.raises(cluster.SetUpError, match=f"The store of s3://here/artifacts ignored {ignored}"):
-            cluster.require_conditional_writes("s3://here/artifacts")
-    else:
+def test_the_bucket_is_made_once_and_left_empty(store: S3StandIn) -> None:
+    for _ in range(2):
         cluster.require_conditional_writes("s3://here/artifacts")
-    assert store.keys == set()
+    assert boto3.client("s3").list_objects_v2(Bucket="here")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("ignored", ["IfNoneMatch", "IfMatch"])
+def test_a_store_that_ignores_a_condition_is_refused(store: S3StandIn, ignored: str) -> None:
+    store.ignores = {{"IfNoneMatch": "if-none-match", "IfMatch": "if-match"}[ignored]}
+    with pytest.raises(cluster.SetUpError, match=f"The store of s3://here/artifacts ignored {ignored}"):
+        cluster.require_conditional_writes("s3://here/artifacts")
+    assert boto3.client("s3").list_objects_v2(Bucket="here")["KeyCount"] == 0
 
 
 def test_a_folder_is_no_store_to_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,11 +120,3 @@ def test_a_reader_never_fails_while_the_pointer_is_replaced(tmp_path: Path) -> N
             if reader.poll() is not None:
                 break
     assert reader.returncode == 0
-
-
-def test_an_object_store_will_do(tmp_path: Path) -> None:
-    store = ArtifactStore(f"memory://{tmp_path.name}")
-    flip(store, "m1", "s1")
-    assert flip(store, "m2", "s1") == require_live(store)
-    store.remove(FILE)
-    assert read_live(store) is None

@@ -1,0 +1,55 @@
+"""The kinds of artifact stores: a folder, an object store in memory, and one that speaks S3's protocol."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.storage import ArtifactStore
+from tests.standins.s3 import ENVIRONMENT, S3StandIn, moto
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3StandIn]:
+    with moto() as port, S3StandIn(port).serve() as standin:
+        yield standin
+
+
+@pytest.fixture
+def s3(s3_server: S3StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3StandIn]:
+    """The S3 stand-in, which clients of this test are led to; it has a bucket, and misbehaves when it is told to."""
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": s3_server.url}).items():
+        monkeypatch.setenv(name, value)
+    ArtifactStore("s3://bucket").root.fs.makedirs("bucket", exist_ok=True)
+    s3_server.requests.clear()
+    yield s3_server
+    s3_server.behave()
+
+
+@pytest.fixture
+def s3_store(s3: S3StandIn) -> ArtifactStore:
+    # Not named by the test: fsspec would take its brackets for a pattern.
+    return ArtifactStore(f"s3://bucket/{uuid.uuid4().hex}")
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    """A store of each kind in turn."""
+    if request.param == "folder":
+        return ArtifactStore(tmp_path / "artifacts")
+    if request.param == "memory":
+        return ArtifactStore(f"memory://{uuid.uuid4().hex}/podsearch")
+    store: ArtifactStore = request.getfixturevalue("s3_store")
+    return store
+
+
+@pytest.fixture(params=["folder", "s3"])
+def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    """A store of each kind that processes can share."""
+    if request.param == "folder":
+        return ArtifactStore(tmp_path / "artifacts")
+    store: ArtifactStore = request.getfixturevalue("s3_store")
+    return store
