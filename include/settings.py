@@ -235,6 +235,9 @@ class Settings(BaseSettings):
     search_token_file: Path | None = None
     """The file with the token that whoever searches must have (default: nobody needs one)."""
 
+    record_searches_days: int = Field(default=0, ge=0, le=3_660)
+    """For so many days it is kept what was searched, shown, opened and played, without names and addresses; training
+    learns from it (0: nothing is recorded, and what was is removed)."""
     results_per_show: int = Field(default=0, ge=0, le=100)
     """Results of one show in an answer, at most, unless one show is asked for (0: any number)."""
 

@@ -110,6 +110,7 @@ class SearchAnswer(BaseModel):
     page: int
     k: int
     found: int = Field(description="Results that can be paged through: a hundred at most.")
+    search_id: str | None = Field(description="To tell `POST /events` what became of it; null if it is not recorded.")
     results: list[Found]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -14,18 +15,21 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from include.search.http import pages
+from include.feedback.recorder import Recorder
+from include.search.http import pages, recording
 from include.search.http.access import CHALLENGES, has_token, is_loopback, read_token
 from include.search.http.answers import Episode, EpisodeAnswer, Live, SearchAnswer, SimilarAnswer, found
-from include.search.http.asked import Like, ProgramsQuestion, Question, says_something
+from include.search.http.asked import PAGE, Like, ProgramsQuestion, Question, says_something
 from include.search.http.desk import Desk
 from include.search.http.problems import add_problems, documented, told
+from include.search.http.recording import Recording
 from include.search.service import MAX_RESULTS, SearchService, UnknownEpisodeError
 
 log = logging.getLogger(__name__)
 
+POLICY = "Content-Security-Policy"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; media-src http: https:; "
+    POLICY: "default-src 'none'; style-src 'self'; img-src 'self'; media-src http: https:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -38,6 +42,8 @@ KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 """Of what has its version in its address."""
 MAX_ADDRESS_BYTES = 16 * 2**10
 """Of a path and its query: a thousand characters, escaped, are twelve thousand at most."""
+MAX_BODY_BYTES = 4 * 2**10
+"""Of what is sent to be recorded."""
 AT_WORK = max(2, len(os.sched_getaffinity(0)))
 """Searches that are worked on at a time: each keeps about one core busy."""
 WAITING = 64
@@ -52,6 +58,7 @@ def _desk(request: Request) -> Desk:
 
 
 AtDesk = Annotated[Desk, Depends(_desk)]
+Recorded = Annotated[Recording, Depends(Recording)]
 EpisodeId = Annotated[str, Path(max_length=200, description="The `id` of an episode.")]
 programs = APIRouter(responses=documented(401, 422, 503))
 people = APIRouter(include_in_schema=False)
@@ -62,6 +69,7 @@ def create_app(
     open_service: Callable[[], SearchService],
     *,
     token: str | None = None,
+    recorder: Recorder | None = None,
     at_work: int = AT_WORK,
     waiting: int = WAITING,
     seconds: float = SECONDS,
@@ -69,14 +77,19 @@ def create_app(
     """The application; for the first and the last three parameters see :class:`include.search.http.desk.Desk`.
 
     :param token: what whoever asks must have; None lets in everybody.
+    :param recorder: records what is searched and played; None records nothing.
     """
     desk = Desk(open_service, at_work=at_work, waiting=waiting, seconds=seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         desk.begin()
+        if recorder:
+            recorder.begin()
         yield
         desk.close()
+        if recorder:
+            await asyncio.to_thread(recorder.close)
 
     app = FastAPI(
         title="podsearch",
@@ -88,10 +101,11 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.desk = desk
-    for router in (programs, people, watchers):
+    app.state.recorder = recorder
+    for router in (programs, people, watchers, *([recording.events] if recorder else [])):
         app.include_router(router)
     add_problems(app)
-    return Guarded(app, token)
+    return Guarded(app, token, policy=recording.POLICY if recorder else "")
 
 
 def from_settings() -> ASGIApp:
@@ -101,15 +115,24 @@ def from_settings() -> ASGIApp:
     """
     from include.search.opening import open_search
     from include.settings import get_settings
+    from include.storage import ArtifactStore
 
     settings = get_settings()
-    return create_app(lambda: open_search(settings), token=read_token(settings.search_token_file))
+    days = settings.record_searches_days
+    return create_app(
+        lambda: open_search(settings),
+        token=read_token(settings.search_token_file),
+        recorder=Recorder(ArtifactStore(settings.artifacts_root), days) if days else None,
+    )
 
 
 @programs.get("/search")
-async def search(asked: Annotated[ProgramsQuestion, Query()], desk: AtDesk) -> SearchAnswer:
+async def search(asked: Annotated[ProgramsQuestion, Query()], desk: AtDesk, recorded: Recorded) -> SearchAnswer:
     """The episodes that answer a query best."""
     answer = await desk.ask(lambda service: service.answer(asked.q, MAX_RESULTS, asked.filter, mode=asked.mode))
+    first, search_id = 1 + (asked.page - 1) * asked.k, None
+    if asked.session:
+        search_id, _ = recorded.searched(asked.text, answer, first=first, count=asked.k, session=asked.session)
     return SearchAnswer(
         live=Live.of(answer.live),
         query=asked.text,
@@ -117,7 +140,8 @@ async def search(asked: Annotated[ProgramsQuestion, Query()], desk: AtDesk) -> S
         page=asked.page,
         k=asked.k,
         found=len(answer.results),
-        results=found(answer, first=1 + (asked.page - 1) * asked.k, count=asked.k, explain=asked.explain),
+        search_id=search_id,
+        results=found(answer, first=first, count=asked.k, explain=asked.explain),
     )
 
 
@@ -142,20 +166,30 @@ async def similar_episodes(episode_id: EpisodeId, asked: Annotated[Like, Query()
 
 
 @people.get("/")
-async def search_page(asked: Annotated[Question, Query()], request: Request, desk: AtDesk) -> HTMLResponse:
-    def made(service: SearchService) -> str:
+async def search_page(
+    asked: Annotated[Question, Query()], request: Request, desk: AtDesk, recorded: Recorded
+) -> HTMLResponse:
+    def made(service: SearchService) -> tuple[str, str | None]:
         if says_something(asked.text):
-            return pages.search(asked, service.answer(asked.text, MAX_RESULTS, asked.filter, mode=asked.mode))
+            answer = service.answer(asked.text, MAX_RESULTS, asked.filter, mode=asked.mode)
+            first = 1 + (asked.page - 1) * PAGE
+            search_id, session = recorded.searched(asked.text, answer, first=first, count=PAGE)
+            return pages.search(asked, answer, search_id=search_id, kept_days=recorded.days), session
         empty = "Say what you are looking for." if "q" in request.query_params else ""
         message = "There is no word in that to look for." if asked.text else empty
-        return pages.search(asked, None, shows=desk.shows(service), message=message)
+        return pages.search(asked, None, shows=desk.shows(service), message=message), None
 
-    return HTMLResponse(await desk.ask(made))
+    page, session = await desk.ask(made)
+    response = HTMLResponse(page)
+    recorded.remember(response, session)
+    return response
 
 
 @people.get("/similar/{episode_id}")
-async def similar_page(episode_id: EpisodeId, desk: AtDesk) -> HTMLResponse:
-    return HTMLResponse(await desk.ask(lambda service: pages.similar(episode_id, service.similar(episode_id))))
+async def similar_page(episode_id: EpisodeId, desk: AtDesk, recorded: Recorded, search: str = "") -> HTMLResponse:
+    answer = await desk.ask(lambda service: service.similar(episode_id))
+    search_id = recorded.opened(search, episode_id)
+    return HTMLResponse(pages.similar(episode_id, answer, search_id=search_id, kept_days=recorded.days))
 
 
 @people.get("/style.css")
@@ -185,11 +219,14 @@ class Guarded:
     """An application behind its token, whose every answer has the headers that a page of other people's text needs.
 
     A line of the log says how each request ended, and not what was looked for.
+
+    :param policy: what pages may do beyond that.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, *, policy: str = "") -> None:
         self._app = app
         self._token = token
+        self._headers = {**HEADERS, POLICY: HEADERS[POLICY] + policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -201,7 +238,7 @@ class Guarded:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
-                headers.update(HEADERS)
+                headers.update(self._headers)
                 headers.setdefault("Cache-Control", "private, no-cache")
             await send(message)
 
@@ -216,6 +253,9 @@ class Guarded:
         if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
             return told(scope["path"], 414)
         headers = Headers(scope=scope)
+        sent = (scope["method"], scope["path"]) == ("POST", recording.PATH)
+        if sent and not _is_short(headers.get("Content-Length", "")):
+            return told(scope["path"], 413)
         if self._token is None and not is_loopback(_host(headers.get("Host", ""))):
             return told(scope["path"], 421)  # a page of another host, which has its name lead here, would read along
         if self._token is None or scope["path"] in OPEN:
@@ -226,6 +266,11 @@ class Guarded:
         for challenge in CHALLENGES:
             refused.headers.append("WWW-Authenticate", challenge)
         return refused
+
+
+def _is_short(length: str) -> bool:
+    """Whether a body is no longer than it may be, and says so."""
+    return length.isascii() and length.isdecimal() and int(length[:20]) <= MAX_BODY_BYTES
 
 
 def _host(named: str) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from include.feedback.events import SESSION
 from include.index.contract import Filter, Length, Period
 from include.search.service import MAX_QUERY_CHARS, MAX_RESULTS, Mode
 
@@ -114,6 +115,12 @@ class ProgramsQuestion(Question):
         examples=["eat better during the holidays"],
     )
     k: int = Field(default=PAGE, ge=1, le=MAX_RESULTS, description="Results of a page.")
+    session: str | None = Field(
+        default=None,
+        pattern=f"^{SESSION}$",
+        description="A random id of the listener's session, no name and no account: a server that records searches "
+        "records this one then.",
+    )
 
     @field_validator("q")
     @classmethod

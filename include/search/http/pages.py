@@ -1,4 +1,7 @@
-"""The pages for people, made on the server: no script, and nothing of another host until somebody plays it."""
+"""The pages for people, made on the server: no script, and nothing of another host until somebody plays it.
+
+One that is recorded has a few lines of script, without which nobody would know what was listened to.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+from markupsafe import Markup
 
 from include.search.http import shown
 from include.search.http.asked import PAGE, Question
@@ -18,6 +22,8 @@ from include.search.service import MAX_RESULTS, Answer, Result, Similar
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE = (TEMPLATES / "style.css").read_bytes()
 ICON = (TEMPLATES / "icon.svg").read_bytes()
+SCRIPT = (TEMPLATES / "listened.js").read_text(encoding="utf-8")
+"""Tells for how long an episode was played; it stands in pages that are recorded, and in no others."""
 VERSION = hashlib.sha256(STYLE + ICON).hexdigest()[:12]
 """Of style and icon: browsers keep them until they change."""
 FACETS = 8
@@ -35,12 +41,22 @@ class Choice(NamedTuple):
     chosen: bool = False
 
 
-def search(question: Question, answer: Answer | None, *, shows: Sequence[str] = (), message: str = "") -> str:
+def search(
+    question: Question,
+    answer: Answer | None,
+    *,
+    shows: Sequence[str] = (),
+    message: str = "",
+    search_id: str | None = None,
+    kept_days: int = 0,
+) -> str:
     """The page of a query, or the first page where there is none.
 
     :param answer: all of its results.
     :param shows: whose titles are examples of what can be asked, where there are no results.
     :param message: what was wrong with the question.
+    :param search_id: under which the search is recorded, if it is.
+    :param kept_days: for how long searches are kept; 0 if they are not.
     """
     results = answer.results if answer else []
     first = (question.page - 1) * PAGE
@@ -60,11 +76,17 @@ def search(question: Question, answer: Answer | None, *, shows: Sequence[str] = 
         narrow=_narrow(question, results) if answer else {},
         shows=shows,
         message=message,
+        search_id=search_id,
+        kept_days=kept_days,
     )
 
 
-def similar(episode_id: str, answer: Similar) -> str:
-    """The page of one episode, and of those like it."""
+def similar(episode_id: str, answer: Similar, *, search_id: str | None = None, kept_days: int = 0) -> str:
+    """The page of one episode, and of those like it.
+
+    :param search_id: of the search that found it, if that is recorded.
+    :param kept_days: for how long searches are kept; 0 if they are not.
+    """
     return _render(
         "similar.html",
         question=Question(),
@@ -72,6 +94,8 @@ def similar(episode_id: str, answer: Similar) -> str:
         metadata=answer.metadata,
         answer=answer,
         results=list(enumerate(answer.results, start=1)),
+        search_id=search_id,
+        kept_days=kept_days,
     )
 
 
@@ -138,5 +162,5 @@ def _environment() -> jinja2.Environment:
         "audio": shown.audio,
         "lang": shown.language_code,
     }
-    environment.globals |= {"version": VERSION}
+    environment.globals |= {"version": VERSION, "script": Markup(SCRIPT)}  # noqa: S704
     return environment

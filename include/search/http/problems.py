@@ -20,12 +20,13 @@ from include.search.service import MAX_QUERY_CHARS, UnknownEpisodeError
 
 log = logging.getLogger(__name__)
 
-PROGRAMS = ("/search", "/episodes/", "/healthz", "/readyz", "/openapi.json")
+PROGRAMS = ("/search", "/episodes/", "/events", "/healthz", "/readyz", "/openapi.json")
 """What programs ask for: what goes wrong there is told in JSON, elsewhere as a page."""
 TOLD = {
     401: ("A token is needed", "Send it as Authorization: Bearer, or as the password of Basic."),
     404: ("Not found", "There is nothing at this address."),
     405: ("Not possible", "This can only be read."),
+    413: ("That is too much", "Tell one thing at a time."),
     414: ("That is too long", "Ask with fewer words."),
     421: ("Not of this server", "Without a token only this machine is answered: ask for 127.0.0.1, or set one."),
     422: ("That cannot be asked", "What is wrong is said with each parameter."),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Route, expect, sync_playwright
 
+from include.feedback.events import days, read_day
+from include.feedback.recorder import Recorder
+from include.storage import ArtifactStore
 from tests.include.search.http.server import open_service, served
 
 CHROMIUM = shutil.which("chromium")
@@ -21,6 +27,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
 ]
 TOKEN = "0123456789abcdef0123"
 
@@ -168,3 +175,67 @@ def test_a_browser_asks_for_the_token(browser: Browser, harmful: Path) -> None:
             page.goto("/?q=rocket")
             expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("Results 1 to 10"))
             assert page.evaluate("getComputedStyle(document.body).maxWidth") != "none"  # the style came, too
+
+
+def test_what_somebody_hears_is_recorded_by_the_one_script_that_may_run(
+    browser: Browser, harmful: Path, tmp_path: Path
+) -> None:
+    """Behind the token, too; what was jumped over was not heard."""
+    store = ArtifactStore(tmp_path)
+    recorder = Recorder(store, 30, every=3_600)
+    with (
+        served(open_service(harmful), token=TOKEN, recorder=recorder) as address,
+        browser.new_context(base_url=address, http_credentials={"username": "anybody", "password": TOKEN}) as context,
+    ):
+        visit = Visit(context, address)
+        context.route("https://cdn.example/**", send_silence)
+        page = visit.page
+        page.goto("/?q=rocket&show=space&language=German")
+        page.get_by_text("Listen").click()
+        player = page.locator("audio")
+        player.evaluate("player => player.play()")
+        wait_until_at(player, 1.5)
+        player.evaluate("player => { player.currentTime = 20 }")
+        wait_until_at(player, 20.5)
+        page.locator("a.title").first.click()
+        page.wait_for_url("**/similar/e0030?search=*")
+        rows: list[dict[str, Any]] = []
+        for _ in range(200):  # what is told in leaving arrives when it does
+            recorder.flush()
+            rows = [row for day in days(store) for row in read_day(store, day).to_pylist()]
+            if any(row["kind"] == "played" for row in rows):
+                break
+            page.wait_for_timeout(50)
+        assert visit.said == []
+        assert sorted(row["kind"] for row in rows) == ["opened", "played", "search"]
+        (played,) = (row for row in rows if row["kind"] == "played")
+        assert played["episode"] == "e0030"
+        assert 1 <= played["seconds"] <= 10
+
+
+def wait_until_at(player: Locator, seconds: float) -> None:
+    """Wait until it plays what lies so far behind the beginning."""
+    for _ in range(200):
+        if player.evaluate("player => player.currentTime") >= seconds:
+            return
+        player.page.wait_for_timeout(50)
+    raise AssertionError("it does not play")
+
+
+def send_silence(route: Route) -> None:
+    """Half a minute of it, or the part that is asked for, so that it can be jumped in."""
+    sound = silence(30)
+    begin = int((re.match(r"bytes=(\d+)-", route.request.headers.get("range", "")) or ["", "0"])[1])
+    headers = {"Accept-Ranges": "bytes", "Content-Range": f"bytes {begin}-{len(sound) - 1}/{len(sound)}"}
+    route.fulfill(status=206, body=sound[begin:], headers=headers, content_type="audio/wav")
+
+
+def silence(seconds: int) -> bytes:
+    """So much of it, as a WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(8_000)
+        sound.writeframes(bytes([128]) * 8_000 * seconds)
+    return file.getvalue()

@@ -1,0 +1,134 @@
+"""What is recorded: searches with what was shown, and what of it was opened or played."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+
+import pyarrow as pa
+
+from include.storage import ArtifactStore, digest
+
+FOLDER = ("feedback", "events")
+"""Holds a folder for each day, such as ``day=2026-01-31``, with as many files as were written."""
+SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("at", pa.timestamp("ms", tz="UTC")),
+        ("session", pa.string()),
+        ("search", pa.string()),
+        ("query", pa.string()),
+        ("shown", pa.list_(pa.string())),
+        ("first", pa.int32()),
+        ("found", pa.int32()),
+        ("model", pa.string()),
+        ("episode", pa.string()),
+        ("seconds", pa.float32()),
+    ]
+)
+SESSION = r"[A-Za-z0-9_-]{16,64}"
+"""What the id of a session looks like: random, and nobody's name."""
+SEARCH = r"([0-9]{8})-[A-Za-z0-9_-]{22}"
+"""What the id of a search looks like: its day, and what nobody can guess to whom its results were not shown."""
+MAX_SECONDS = 86_400
+_DAY = "day="
+
+Kind = Literal["search", "opened", "played"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a listener did. What belongs to searches alone is empty in others, and the other way round.
+
+    :param session: see :func:`stored_session`.
+    :param search: the search's id; of what was opened or played, the search that had shown it.
+    :param shown: ids of the episodes that were shown, best first.
+    :param first: rank of the first of them, from 1.
+    :param found: how many there were to page through.
+    :param model: the version that answered.
+    :param seconds: how long was listened so far.
+    """
+
+    kind: Kind
+    at: datetime
+    session: str
+    search: str
+    query: str | None = None
+    shown: Sequence[str] = ()
+    first: int | None = None
+    found: int | None = None
+    model: str | None = None
+    episode: str | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """What is no text (half of a sign) would keep all others from being written, too."""
+        for name in ("query", "episode"):
+            if (text := getattr(self, name)) is not None:
+                object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
+
+    @property
+    def day(self) -> date:
+        """The day it is kept with: that of the search, so that a day holds all of its searches."""
+        day = day_of_search(self.search)
+        assert day is not None
+        return day
+
+
+def new_session() -> str:
+    """The id of a session: random."""
+    return secrets.token_urlsafe(16)
+
+
+def new_search(at: datetime) -> str:
+    """The id of a search."""
+    return f"{at:%Y%m%d}-{secrets.token_urlsafe(16)}"
+
+
+def day_of_search(search: str) -> date | None:
+    """The day of a search, by its id; None if it is no such id."""
+    match = re.fullmatch(SEARCH, search, re.ASCII)
+    try:
+        return datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date() if match else None
+    except ValueError:
+        return None
+
+
+def stored_session(session: str, search: str) -> str:
+    """What is kept of a session: a name that leads back to nobody, and is another one each day."""
+    return digest("session", session, search[:8], length=16)
+
+
+def table(events: Sequence[Event]) -> pa.Table:
+    """Events in the shape of :data:`SCHEMA`."""
+    return pa.Table.from_pylist([asdict(event) for event in events], schema=SCHEMA)
+
+
+def days(store: ArtifactStore) -> list[date]:
+    """The days of which something is kept, the oldest first."""
+    names = (name.removeprefix(_DAY) for name in store.names(*FOLDER) if name.startswith(_DAY))
+    return sorted(datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=UTC).date() for name in names)
+
+
+def folder(day: date) -> tuple[str, ...]:
+    """Where the events of a day are kept."""
+    return (*FOLDER, f"{_DAY}{day:%Y-%m-%d}")
+
+
+def read_day(store: ArtifactStore, day: date) -> pa.Table:
+    """All events of a day, in the shape of :data:`SCHEMA`, in the order in which they happened."""
+    parts = [store.read_table(*folder(day), name) for name in store.names(*folder(day))]
+    return pa.concat_tables([SCHEMA.empty_table(), *parts]).sort_by("at")
+
+
+def remove_old(store: ArtifactStore, keep_days: int, *, now: datetime) -> list[date]:
+    """Remove the days that are older than ``keep_days``; all of them if that is 0. The days that were removed."""
+    first_kept = now.date() - timedelta(days=keep_days - 1)
+    old = [day for day in days(store) if day < first_kept or not keep_days]
+    for day in old:
+        store.remove(*folder(day))
+    return old
