@@ -225,6 +225,16 @@ class Settings(BaseSettings):
     max_deleted_share: float = Field(default=0.1, ge=0, le=1)
     """Part of the live index that a re-index may delete without asking a person first."""
 
+    # Housekeeping: for how many days something is kept that nothing needs any more
+    keep_snapshot_days: int = Field(default=30, ge=1, le=36_500)
+    """Snapshots of the catalogue, to which ingest_episodes can go back."""
+    keep_work_days: int = Field(default=30, ge=1, le=36_500)
+    """What runs leave behind: downloads, evaluations, plans, trainings without a model, unfinished work."""
+    keep_report_days: int = Field(default=365, ge=1, le=36_500)
+    """What people read: reports, Data Docs, what was live when."""
+    keep_log_days: int = Field(default=60, ge=1, le=36_500)
+    """Airflow's logs of tasks on this machine, and its records of runs."""
+
     # Search
     hybrid_weight: float = Field(default=0.4, ge=0, le=1)
     """Share of meaning (vectors) in what search answers, beside words that fit well; words that fit badly have less

@@ -26,6 +26,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -50,6 +51,15 @@ _one_at_a_time = threading.Lock()
 
 class ChangedError(RuntimeError):
     """Somebody else changed a file since it was read; it is as they left it."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the store: its path relative to the root, and when it was written last."""
+
+    path: tuple[str, ...]
+    bytes: int
+    modified: datetime
 
 
 class ArtifactStore:
@@ -225,6 +235,21 @@ class ArtifactStore:
             return []
         return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
 
+    def files(self, *parts: str) -> list[StoredFile]:
+        """Every file in a folder and below, with those of unfinished writes; none when there is no such folder."""
+        folder = self.path(*parts)
+        if not folder.exists():
+            return []
+        found = folder.fs.find(folder.path, detail=True)
+        return [
+            StoredFile(
+                path=(*parts, *filter(None, name[len(folder.path) :].split("/"))),
+                bytes=int(info.get("size") or 0),
+                modified=_modified(info),
+            )
+            for name, info in found.items()
+        ]
+
     def is_complete(self, *parts: str) -> bool:
         """Whether a directory published with :meth:`publish_directory` is there as a whole."""
         return self.exists(*parts, MANIFEST)
@@ -319,6 +344,17 @@ def _remove_if_older(file: Path, since: datetime) -> bool:
             file.unlink()
             return True
     return False
+
+
+def _modified(info: dict[str, Any]) -> datetime:
+    """When a file was written last; now, where a file system does not say."""
+    for name in ("mtime", "LastModified", "updated", "last_modified", "created"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+    return datetime.now(UTC)
 
 
 @contextmanager

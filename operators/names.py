@@ -50,6 +50,7 @@ class Tag(StrEnum):
     INGESTION = "ingestion"
     TRAINING = "training"
     SEARCH = "search"
+    OPERATIONS = "operations"
 
 
 DEFAULT_ARGS: dict[str, Any] = {

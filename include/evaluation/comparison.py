@@ -20,6 +20,7 @@ from include.storage import ArtifactStore, digest
 log = logging.getLogger(__name__)
 
 FOLDER = "comparisons"
+DECISIONS = "decisions"
 
 
 class ModelComparison(BaseModel):
@@ -186,4 +187,4 @@ def load_decision(store: ArtifactStore, comparison_id: str) -> Decision | None:
 
 
 def _decision_path(candidate: str, incumbent: str) -> tuple[str, str]:
-    return "decisions", f"{candidate}--{incumbent}.json"
+    return DECISIONS, f"{candidate}--{incumbent}.json"

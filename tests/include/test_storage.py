@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,17 @@ class TestContract:
         assert store.names("folder") == ["a", "b", "c"]
         assert store.names("nothing") == []
         assert not store.exists("nothing")
+
+    def test_files_are_told_with_their_size_and_time(self, store: ArtifactStore) -> None:
+        began = datetime.now(UTC) - timedelta(seconds=2)
+        assert store.files("snapshots") == []
+        store.write_bytes(b"123", "snapshots", "one", "part.parquet")
+        store.write_bytes(b"1", "snapshots-of-another", "part.parquet")
+        (file,) = store.files("snapshots")
+        assert (file.path, file.bytes) == (("snapshots", "one", "part.parquet"), 3)
+        assert began <= file.modified <= datetime.now(UTC) + timedelta(seconds=2)
+        assert store.files(*file.path) == [file]
+        assert {one.path[0] for one in store.files()} == {"snapshots", "snapshots-of-another"}
 
     def test_a_directory_is_published_as_a_whole_and_then_immutable(
         self, store: ArtifactStore, make_folder: Callable[..., Path]

@@ -1,0 +1,158 @@
+"""What of the artifact store nobody needs any more, by kind, and its removal.
+
+An artifact goes if it is older than its kind is kept (its newest file counts) and nothing needs it (:mod:`.needs`).
+Models, their vectors and namespaces are not here: whoever changes what is live retires them
+(:mod:`include.index.retire`, :mod:`include.index.retire_models`); what they leave behind is.
+
+Nobody else may be at work meanwhile on more than what is live: whoever calls this sees to it. What was written to
+after it was looked at stays all the same. Killed at any moment and repeated, it ends in the same state: a manifest goes
+first, and what is left of an artifact is as old as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+
+from include.episodes import snapshot
+from include.evaluation import comparison, publish, run
+from include.housekeeping.needs import Needs
+from include.housekeeping.summary import Summary
+from include.index import live, live_page, plan
+from include.quality import pages, profile, result, trend
+from include.retriever import encode, registry
+from include.retriever.training import plan as training
+from include.storage import MANIFEST, ArtifactStore, StoredFile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Days:
+    """For how many days something is kept that nothing needs."""
+
+    snapshots: int
+    """Snapshots."""
+    work: int
+    """What runs leave behind: downloads, evaluations, comparisons, plans, trainings without a model."""
+    reports: int
+    """What people read: reports, Data Docs, what was live when."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Artifacts that are kept for the same reasons.
+
+    :param folder: where they are.
+    :param days: for how many they are kept at least.
+    :param needed: names that are kept whatever their age.
+    :param newest: how many are kept whatever their age, of those in one folder.
+    :param depth: how many names below ``folder`` one artifact is.
+    """
+
+    name: str
+    folder: tuple[str, ...]
+    days: int
+    needed: Set[str] = frozenset()
+    newest: int = 0
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or a folder, when it was written to last, and the files of it that may go."""
+
+    kind: str
+    path: tuple[str, ...]
+    modified: datetime
+    files: tuple[StoredFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+
+def prune(
+    store: ArtifactStore, days: Days, *, drift_window: int, dry_run: bool, now: datetime | None = None
+) -> Summary:
+    """Remove what nobody needs any more. Nothing is removed before something is live.
+
+    :param drift_window: of how many published snapshots drift reads the profiles.
+    :param dry_run: only say what would be removed.
+    :raises PermanentError: nobody knows what is live.
+    """
+    now = now or datetime.now(UTC)
+    summary = Summary(dry_run=dry_run)
+    for artifact in expired(store, days, drift_window=drift_window, now=now):
+        if dry_run or _remove(store, artifact):
+            summary.add(artifact.kind, artifact.bytes)
+    if not dry_run and (cleared := store.clear_unfinished()):
+        log.info("Cleared %d unfinished writes.", cleared)
+    return summary
+
+
+def expired(store: ArtifactStore, days: Days, *, drift_window: int, now: datetime) -> Iterator[Artifact]:
+    """What :func:`prune` removes, a kind after the other."""
+    needs = Needs(store)
+    if not needs.anything_live:
+        return
+    profiles = needs.profiles(max(drift_window, trend.WINDOW) + 1)  # they leave out the one that is held against them
+    for kind in _kinds(store, needs, days):
+        for artifact in _artifacts(kind, store.files(*kind.folder)):
+            if artifact.modified >= now - timedelta(days=kind.days) or artifact.path[-1] in kind.needed:
+                continue
+            if kind.folder == (snapshot.FOLDER,) and artifact.path[-1] in profiles:
+                artifact = replace(artifact, files=tuple(one for one in artifact.files if one.path[-1] != profile.FILE))
+            if artifact.files:
+                yield artifact
+
+
+def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[Kind]:
+    evaluations = needs.evaluations(store.files(run.FOLDER))
+    decisions = {name for name in store.names(comparison.DECISIONS) if needs.decides(name)}
+    notes = {name for name in store.names(registry.FOLDER) if name.endswith(".json")}
+    return [
+        Kind("snapshots", (snapshot.FOLDER,), days.snapshots, needs.snapshots | {snapshot.LATEST}),
+        Kind("downloads", ("downloads", "feeds"), days.work, newest=1),
+        Kind("downloads", ("downloads", "kaggle"), days.work, newest=1, depth=3),
+        Kind("trainings", (training.FOLDER,), days.work, needs.trainings),
+        Kind("unfinished models", (registry.FOLDER,), days.work, needs.versions | notes),
+        Kind("embeddings of retired models", (encode.FOLDER,), days.work, needs.versions),
+        Kind("evaluations", (run.FOLDER,), days.work, evaluations, newest=1),
+        Kind("comparisons", (comparison.FOLDER,), days.work, newest=1),
+        Kind("decisions on retired models", (comparison.DECISIONS,), days.work, decisions),
+        Kind("plans of re-indexes", (plan.FOLDER,), days.work, needs.plans, newest=1),
+        Kind("reports", (publish.FOLDER,), days.reports, needs.reports),
+        Kind("Data Docs", (result.FOLDER,), days.reports, newest=pages.RUNS),
+        Kind("what was live", (live.HISTORY,), days.reports, newest=live_page.SHOWN),
+    ]
+
+
+def _artifacts(kind: Kind, files: list[StoredFile]) -> Iterator[Artifact]:
+    """The artifacts of a kind, but for the newest of each folder, which are kept."""
+    place = len(kind.folder) + kind.depth
+    ordered = sorted((file for file in files if not file.path[-1].endswith(".lock")), key=attrgetter("path"))
+    found = []
+    for path, group in groupby(ordered, key=lambda file: file.path[:place]):
+        own = tuple(group)
+        found.append(Artifact(kind.name, path, max(file.modified for file in own), own))
+    for _, siblings in groupby(found, key=lambda artifact: artifact.path[:-1]):
+        newest_first = sorted(siblings, key=attrgetter("modified"), reverse=True)
+        yield from newest_first[kind.newest :]
+
+
+def _remove(store: ArtifactStore, artifact: Artifact) -> bool:
+    """Remove an artifact, unless it was written to since it was looked at; whether it is gone."""
+    now_there = store.files(*artifact.path)
+    if any(file.modified > artifact.modified for file in now_there):
+        return False
+    if set(artifact.files) >= set(now_there):
+        store.remove(*artifact.path)
+        return True
+    for file in sorted(artifact.files, key=lambda file: file.path[-1] != MANIFEST):
+        store.remove(*file.path)
+    return True

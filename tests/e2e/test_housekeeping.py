@@ -1,0 +1,75 @@
+"""housekeeping on a real Airflow: what would be removed, then its removal; and search answers as before."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from deploy.local.api import AirflowApi
+from include.home import claim
+from include.index.live import require_live
+from include.storage import ArtifactStore
+from tests.e2e.conftest import Installation, install
+from tests.e2e.test_alerts import wait_for
+from tests.include.search.catalogue import make_live
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Airflow with fifteen live episodes, and a training that somebody gave up more than a year ago."""
+    installation = install(tmp_path_factory.mktemp("housekeeping"), base_model="no-model")
+    claim(installation.home)
+    make_live(installation.home)
+    store = ArtifactStore(installation.settings.artifacts_root)
+    store.write_bytes(b"pairs", "training", "given-up", "pairs.parquet")
+    (installation.settings.work_root / "given-up").mkdir(parents=True)
+    for path in installation.home.rglob("*"):
+        os.utime(path, (time.time() - 400 * 24 * 3600,) * 2)
+    code, output = installation.call("deploy.local", "up")
+    assert code == 0, output
+    yield installation
+    installation.call("deploy.local", "down")
+
+
+class Person(AirflowApi):
+    """The API with what a person reads in Airflow's pages."""
+
+    def housekeeping(self, *, dry_run: bool) -> dict[str, Any]:
+        """Run it to its end; what each task has returned."""
+        since = datetime.now(UTC) - timedelta(seconds=1)
+        run_id = self.trigger("housekeeping", {"dry_run": dry_run})
+        run = wait_for(
+            lambda: next(run for run in self.runs(since) if run.run_id == run_id),
+            lambda run: run.is_finished,
+            seconds=300,
+        )
+        assert run.state == "success"
+        path = f"/api/v2/dags/housekeeping/dagRuns/{run_id}/taskInstances"
+        names = ("prune_artifacts", "prune_machine")
+        return {name: self._call("GET", f"{path}/{name}/xcomEntries/return_value")["value"] for name in names}
+
+
+def test_what_would_be_removed_is_removed_and_search_goes_on(airflow: Installation) -> None:
+    store, person = ArtifactStore(airflow.settings.artifacts_root), Person(airflow.settings)
+    person.wait_until_up(lambda: None)
+    live = require_live(store)
+    would = person.housekeeping(dry_run=True)
+    assert would["prune_artifacts"]["kinds"]["trainings"] == {"items": 1, "bytes": 5}
+    assert would["prune_machine"]["kinds"]["unfinished work"] == {"items": 1, "bytes": 0}
+    assert store.exists("training", "given-up")
+
+    removed = person.housekeeping(dry_run=False)
+    assert removed["prune_artifacts"]["kinds"] == would["prune_artifacts"]["kinds"]
+    assert store.names("training") == []
+    assert not (airflow.settings.work_root / "given-up").exists()
+    assert require_live(store) == live
+
+    code, output = airflow.call("include.search", "winter", "--mode", "lexical")
+    assert code == 0, output
