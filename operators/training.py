@@ -35,6 +35,7 @@ class PlanTrainingOperator(PodsearchOperator):
 
     def execute(self, context: Context) -> list[dict[str, int]]:
         from include.episodes import snapshot
+        from include.feedback.pairs import recorded_pairs
         from include.retriever.registry import trainings
         from include.retriever.training.plan import plan_training, why_due
 
@@ -59,6 +60,7 @@ class PlanTrainingOperator(PodsearchOperator):
             max_episodes=settings.max_training_episodes,
             round_trip=settings.round_trip,
             search_logs=settings.search_logs,
+            recorded=recorded_pairs(self.store) if settings.record_searches_days else None,
             train_share=settings.train_share,
             eval_share=settings.eval_share,
             base_model=settings.base_model,

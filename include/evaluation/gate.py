@@ -23,6 +23,8 @@ from include.evaluation.metrics import check_same_queries, clusters
 
 CHECKED = ("mrr@30", "recall@30")
 QUERY_SETS = ("test", "curated")
+OPTIONAL = ("played",)
+"""Sets that decide, too, where there are any."""
 MIN_INDEPENDENT_QUERIES = 5
 """With fewer queries that ask for different episodes, nothing can be said about the spread of their differences."""
 FALSE_REFUSALS = 0.05
@@ -119,14 +121,15 @@ def decide(
             rule=RULE,
             reasons=["There is no earlier model to compare with: this one is the first."],
         )
-    sets = {query_set: _paired(candidate.get(query_set), reference.get(query_set)) for query_set in QUERY_SETS}
+    names = (*QUERY_SETS, *(name for name in OPTIONAL if name in candidate or name in reference))
+    sets = {query_set: _paired(candidate.get(query_set), reference.get(query_set)) for query_set in names}
     deciding = [pair for pair in sets.values() if pair and _independent(pair[2]) >= MIN_INDEPENDENT_QUERIES]
     level = FALSE_REFUSALS / max(len(deciding) * len(CHECKED), 1)
     checks = [
         _check(query_set, metric, pair, tolerance, level) for query_set, pair in sets.items() for metric in CHECKED
     ]
     power = 1 - math.prod(
-        1 - max(check.power for check in checks if check.query_set == query_set) for query_set in QUERY_SETS
+        1 - max(check.power for check in checks if check.query_set == query_set) for query_set in names
     )
     decision = Decision(
         passed=all(check.outcome != "failed" for check in checks),

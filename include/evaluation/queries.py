@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from include.storage import ArtifactStore
 
-QuerySetName = Literal["test", "known", "curated"]
+QuerySetName = Literal["test", "known", "played", "curated"]
 CURATED_COLUMNS = ("query", "episode_ids")
 GRADES = "grades"
 """Column that a file of curated queries may have."""
@@ -32,7 +32,8 @@ class QuerySet:
     A *test* query is drawn from an episode (its title, a key phrase, a lead sentence), so the text of that episode
     contains it and would be found without any understanding. ``positives[i]`` is therefore the text of
     ``relevant[i][0]`` with that part held out; its vector stands in for the episode's own when query ``i`` is ranked,
-    and only then. *Curated* queries are written by people and need no such text.
+    and only then. *Curated* queries are written by people and need no such text, nor do *played* ones, which listeners
+    typed before they played an episode.
     """
 
     name: QuerySetName

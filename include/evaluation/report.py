@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from include.evaluation import plots
 from include.evaluation.examples import ExampleChoice
 from include.evaluation.formatting import count, number, seconds, share, signed
-from include.evaluation.gate import CHECKED, Decision
+from include.evaluation.gate import CHECKED, OPTIONAL, Decision
 from include.evaluation.metrics import Interval, ModelEvaluation
 from include.evaluation.slices import FEWEST, Slices
 from include.evaluation.training_run import TrainingRun
@@ -27,7 +27,12 @@ ROLES: tuple[Role, ...] = ("base", "live", "candidate")
 ROLE_NAMES: dict[str, str] = {"base": "Base model", "live": "Live until now", "candidate": "Candidate"}
 METRIC_NAMES = {"recall@1": "Recall@1", "recall@30": "Recall@30", "mrr@30": "MRR@30", "ndcg@10": "nDCG@10"}
 LANGUAGES_SHOWN = 8
-QUERY_SET_NAMES = {"test": "Test queries", "known": "Known-item queries", "curated": "Curated queries"}
+QUERY_SET_NAMES = {
+    "test": "Test queries",
+    "known": "Known-item queries",
+    "played": "Played queries",
+    "curated": "Curated queries",
+}
 
 
 class Comparison(BaseModel):
@@ -128,7 +133,7 @@ def render(data: ReportData) -> str:
             metric_names=METRIC_NAMES,
             headline=headline(data),
             query_sets=[_query_set(data, name) for name in _query_set_names(data)],
-            missing_sets=[name for name in QUERY_SET_NAMES if name not in _query_set_names(data)],
+            missing_sets=[name for name in QUERY_SET_NAMES if name not in (*OPTIONAL, *_query_set_names(data))],
             languages=_languages(data.corpus),
             loss_plot=_loss_plot(data.training),
             fewest=FEWEST,

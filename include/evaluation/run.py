@@ -20,9 +20,11 @@ from include.evaluation.metrics import ModelEvaluation, evaluate
 from include.evaluation.queries import QuerySet, QuerySetName, load_curated
 from include.evaluation.words import rank_words, read_ranked
 from include.index.fusion import Scored
+from include.queries.filtering import query_key
+from include.queries.logs import LoggedQuery
 from include.retriever.encode import EmbeddingCache, Vectors, as_encoder, encode, shard_part
 from include.retriever.encoders.contract import Encoder
-from include.retriever.training.pairing import read_pairs
+from include.retriever.training.pairing import held_out, read_pairs
 from include.storage import MANIFEST, ArtifactStore, digest
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def plan_evaluation(
     if training_id:
         described = set(known) - without_description(store, snapshot_id)
         sets.append(_test_queries(store, training_id, described, max_queries, seed))
+        sets.append(_played_queries(store, training_id, set(known), max_queries, seed))
     sets.append(known_items(titles, KNOWN_ITEMS, seed=seed))
     sets = [query_set for query_set in sets if len(query_set)]
     answers = {key for query_set in sets for ids in query_set.relevant for key in ids}
@@ -195,7 +198,7 @@ def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:
     """The query sets that were fixed for an evaluation."""
     table = store.read_table(FOLDER, evaluation_id, "queries.parquet")
     sets = []
-    names: tuple[QuerySetName, ...] = ("test", "known", "curated")
+    names: tuple[QuerySetName, ...] = ("test", "known", "played", "curated")
     for name in names:
         own = table.filter(pc.field("query_set") == name).to_pydict()
         if own["query"]:
@@ -219,6 +222,23 @@ def _test_queries(store: ArtifactStore, training_id: str, described: set[str], l
         [[row["episode_id"]] for row in rows],
         [row["origin"] for row in rows],
         [row["positive"] for row in rows],
+    )
+
+
+def _played_queries(store: ArtifactStore, training_id: str, known: set[str], limit: int, seed: int) -> QuerySet:
+    """What listeners typed on the days that the training held out, and what they played then."""
+    answers: dict[str, list[tuple[float, str]]] = {}
+    asked: dict[str, LoggedQuery] = {}
+    for episode_id, queries in held_out(store, training_id, known).items():
+        for query in queries:
+            answers.setdefault(query_key(query.text), []).append((-query.weight, episode_id))
+            asked.setdefault(query_key(query.text), query)
+    chosen = sorted(asked, key=lambda key: _draw(seed, key))[:limit]
+    return QuerySet(
+        "played",
+        [asked[key].text for key in chosen],
+        [[episode_id for _, episode_id in sorted(answers[key])] for key in chosen],
+        [asked[key].origin for key in chosen],
     )
 
 

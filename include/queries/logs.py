@@ -1,7 +1,8 @@
 """Search logs: what listeners typed and what they then played, as training pairs.
 
 Spotify trains on such pairs first: searches that ended in a played episode, and the search before a reformulation that
-did. A file of them has one row each, ``query,episode_id,weight,source``; the last two may be left out.
+did. A file of them has one row each, ``query,episode_id,weight,source``; the last two may be left out. What the search
+service has recorded comes in such a file, too (:mod:`include.feedback.pairs`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,16 +64,20 @@ def is_logged(origin: str) -> bool:
 
 
 def load_logs(
-    path: Path, episode_ids: Collection[str], *, curated: Collection[str], without_description: Collection[str] = ()
+    paths: Sequence[Path],
+    episode_ids: Collection[str] | None,
+    *,
+    curated: Collection[str],
+    without_description: Collection[str] = (),
 ) -> SearchLogs:
-    """Read search logs from a CSV file of ``query,episode_id`` and, if known, ``weight`` (1) and ``source``.
+    """Read search logs from CSV files of ``query,episode_id`` and, if known, ``weight`` (1) and ``source``.
 
     Rows of one query (whatever its case) and one episode are one, with the sum of their weights.
 
-    :param episode_ids: ids of the catalogue; a set or a dict, for speed.
+    :param episode_ids: ids of the catalogue; a set or a dict, for speed; None: whatever they are.
     :param curated: texts of the queries that people wrote to measure with.
     :param without_description: those of the ids whose episodes have no description; a set, for speed.
-    :raises SearchLogError: the file cannot be read, is not UTF-8, lacks a column, or has a row without a query or an
+    :raises SearchLogError: a file cannot be read, is not UTF-8, lacks a column, or has a row without a query or an
         episode, or with a weight that is not above zero.
     """
     refused = {query_key(query) for query in curated}
@@ -79,11 +85,11 @@ def load_logs(
     weights: dict[tuple[str, str], float] = {}
     origins: dict[tuple[str, str], set[str]] = {}
     unknown = held_back = undescribed = 0
-    for row in _rows(path):
+    for row in chain.from_iterable(map(_rows, paths)):
         key = row.episode_id, query_key(row.query)
         if key[1] in refused:
             held_back += 1
-        elif row.episode_id not in episode_ids:
+        elif episode_ids is not None and row.episode_id not in episode_ids:
             unknown += 1
         elif row.episode_id in without_description:
             undescribed += 1
@@ -94,7 +100,7 @@ def load_logs(
     found: dict[str, list[LoggedQuery]] = {}
     for key, text in texts.items():
         if not math.isfinite(weights[key]):
-            raise SearchLogError(f"{path}: the weights of {text!r} add up to more than a number can hold.")
+            raise SearchLogError(f"{key[0]}: the weights of {text!r} add up to more than a number can hold.")
         origin = origins[key].pop() if len(origins[key]) == 1 else ORIGIN
         found.setdefault(key[0], []).append(LoggedQuery(text, origin, weights[key]))
     return SearchLogs(found, unknown, held_back, undescribed)

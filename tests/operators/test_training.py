@@ -25,6 +25,7 @@ from operators.training import (
     ValidateQueriesOperator,
     generator_gpus,
 )
+from tests.include.feedback.listening import Listening
 from tests.operators.conftest import FakeContext, Installation
 
 Skips = Callable[[Any, FakeContext], str]
@@ -52,6 +53,20 @@ def test_the_first_training_is_due_and_mapped_over_the_shards_that_have_episodes
     assert planned.snapshot_id == snapshot_id
     assert planned.base_model == installation.base_model
     assert planned.recipe == installation.settings.recipe
+
+
+@pytest.mark.parametrize(("days", "used"), [(0, False), (30, True)])
+def test_what_was_recorded_is_learnt_from_while_it_is_recorded(
+    installation: Installation, context: FakeContext, monkeypatch: pytest.MonkeyPatch, days: int, used: bool
+) -> None:
+    installation.publish_snapshot()
+    listening = Listening(installation.store)
+    listening.play(listening.search("a rocket"), "e1")
+    listening.write()
+    monkeypatch.setenv("PODSEARCH_RECORD_SEARCHES_DAYS", str(days))
+    get_settings.cache_clear()
+    plan().execute(context)  # type: ignore[arg-type]
+    assert (load_plan(installation.store, context.ti.pushed["training_id"]).recorded is not None) is used
 
 
 def test_planning_again_names_the_same_training(installation: Installation) -> None:

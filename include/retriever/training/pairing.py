@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
@@ -21,7 +22,7 @@ from include.queries.samples import QuerySample, draw_samples
 from include.retriever.encode import EmbeddingCache, Vectors, shard_part
 from include.retriever.encoders.contract import Encoder
 from include.retriever.pairs import as_pairs, build_pairs, count_by
-from include.retriever.training.plan import FOLDER, LOGS_FILE, TrainingPlan
+from include.retriever.training.plan import FOLDER, HELD_OUT_FILE, LOGS_FILE, RECORDED_FILE, TrainingPlan
 from include.retriever.training.queries import PASSAGE_COLUMNS, read_queries
 from include.storage import ArtifactStore
 
@@ -58,7 +59,8 @@ def write_pairs(
     """Filter the queries of all shards, split them by episode, and write the pairs.
 
     :param curated: the queries that people wrote to measure with, and the ids of the episodes that answer each: the
-        queries are never trained on, and the episodes are only tested on.
+        queries are never trained on, and the episodes are only tested on. Queries of plays that are held out are not
+        trained on either; their episodes are.
     :param english_only: the generator knows no other language.
     """
     passages: list[Passage] = []
@@ -67,8 +69,9 @@ def write_pairs(
         passages.append(passage)
         queries.append(own)
     written, episodes = sum(map(len, queries)), len(passages)
-    kept, dropped = filter_queries(queries, passages, english_only=english_only, curated=curated)
-    logs, logs_unused = _logs(store, plan, curated)
+    apart = {*curated, *(query.text for own in held_out(store, plan.training_id).values() for query in own)}
+    kept, dropped = filter_queries(queries, passages, english_only=english_only, curated=apart)
+    logs, logs_unused = _logs(store, plan, apart)
     played = _other_passages(store, plan, logs, {passage.episode_id for passage in passages})
     pairs = build_pairs(
         [*passages, *played],
@@ -97,6 +100,19 @@ def write_pairs(
 def read_pairs(store: ArtifactStore, training_id: str) -> pa.Table:
     """All pairs of a training, in the shape of :data:`include.retriever.pairs.PAIRS`."""
     return as_pairs(store.read_table(FOLDER, training_id, PAIRS_FILE))
+
+
+def held_out(
+    store: ArtifactStore, training_id: str, known: Collection[str] | None = None
+) -> dict[str, list[LoggedQuery]]:
+    """The queries of plays that a training measures with, by episode; none where nothing was recorded.
+
+    :param known: ids of the episodes that are asked for; None: all.
+    """
+    if not store.exists(FOLDER, training_id, HELD_OUT_FILE):
+        return {}
+    with store.local_copy(FOLDER, training_id, HELD_OUT_FILE) as file:
+        return load_logs([file], known, curated=()).by_episode
 
 
 def read_training_pairs(store: ArtifactStore, plan: TrainingPlan) -> pa.Table:
@@ -166,13 +182,19 @@ def _company(
 def _logs(
     store: ArtifactStore, plan: TrainingPlan, curated: Collection[str]
 ) -> tuple[dict[str, list[LoggedQuery]], dict[str, int]]:
-    """The logged queries by episode, and how many rows were not used by reason."""
-    if plan.search_logs is None:
+    """The logged queries by episode, and how many rows were not used by reason.
+
+    :param curated: queries that are measured with.
+    """
+    given = {LOGS_FILE: plan.search_logs, RECORDED_FILE: plan.recorded}
+    names = [name for name, content in given.items() if content is not None]
+    if not names:
         return {}, {}
     known = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
     undescribed = without_description(store, plan.snapshot_id)
-    with store.local_copy(FOLDER, plan.training_id, LOGS_FILE) as file:
-        logs = load_logs(file, set(known), curated=curated, without_description=undescribed)
+    with ExitStack() as copies:
+        files = [copies.enter_context(store.local_copy(FOLDER, plan.training_id, name)) for name in names]
+        logs = load_logs(files, set(known), curated=curated, without_description=undescribed)
     unused = {
         "unknown_episode": logs.unknown,
         "without_description": logs.without_description,

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from include.episodes import snapshot
+from include.feedback.pairs import RecordedPairs, as_csv
 from include.queries.contract import GeneratorSpec
 from include.retriever.recipe import Recipe
 from include.retriever.registry import newest_trained
@@ -21,6 +22,10 @@ PLAN_VERSION = 2
 MAX_QUERY_SHARDS = 1_000
 """Airflow maps a task over so many at most (``[core] max_map_length`` is 1,024)."""
 LOGS_FILE = "search_logs.csv"
+RECORDED_FILE = "recorded.csv"
+"""Pairs that the search service has recorded, as search logs."""
+HELD_OUT_FILE = "held_out.csv"
+"""The same of its last days, to measure with."""
 
 
 class QueryShard(BaseModel, frozen=True):
@@ -54,6 +59,8 @@ class TrainingPlan(BaseModel):
     """Queries train only if the base model finds their episode among so many; 0: all do."""
     search_logs: str | None
     """SHA-256 of the search logs, which lie beside the plan; None without."""
+    recorded: str | None = None
+    """The same of what the search service has recorded."""
     train_share: float
     eval_share: float
     base_model: str
@@ -92,6 +99,7 @@ def plan_training(
     max_episodes: int,
     round_trip: int,
     search_logs: Path | None,
+    recorded: RecordedPairs | None,
     train_share: float,
     eval_share: float,
     base_model: str,
@@ -101,6 +109,7 @@ def plan_training(
 
     :param query_shard_episodes: about how many episodes one task writes queries for.
     :param search_logs: kept as it is now beside the plan, so that every task reads the same.
+    :param recorded: what the search service has recorded; it is kept likewise.
     :raises FileNotFoundError: no snapshot was published, or there are no such logs.
     """
     latest = snapshot.latest(store)
@@ -108,7 +117,9 @@ def plan_training(
         raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
     described = latest.episodes - latest.counts.get("without_description", 0)
     share = min(1.0, max_episodes / max(described, 1))
-    logs = search_logs.read_bytes() if search_logs else None
+    files = {LOGS_FILE: search_logs.read_bytes()} if search_logs else {}
+    if recorded and any(recorded):
+        files |= {RECORDED_FILE: as_csv(recorded.training), HELD_OUT_FILE: as_csv(recorded.held_out)}
     plan = TrainingPlan(
         training_id="",
         version=PLAN_VERSION,
@@ -118,15 +129,16 @@ def plan_training(
         queries_per_episode=queries_per_episode,
         sampled_share=share,
         round_trip=round_trip,
-        search_logs=hashlib.sha256(logs).hexdigest() if logs is not None else None,
+        search_logs=_sha256(files, LOGS_FILE),
+        recorded=_sha256(files, RECORDED_FILE, HELD_OUT_FILE),
         train_share=train_share,
         eval_share=eval_share,
         base_model=base_model,
         recipe=recipe,
     )
     plan.training_id = digest(plan.model_dump_json())
-    if logs is not None:
-        store.write_bytes(logs, FOLDER, plan.training_id, LOGS_FILE)
+    for name, content in files.items():
+        store.write_bytes(content, FOLDER, plan.training_id, name)
     store.write_json(plan.model_dump(), FOLDER, plan.training_id, "plan.json")
     return plan
 
@@ -144,6 +156,11 @@ def _query_shards(catalogue: snapshot.Manifest, share: float, size: int) -> list
             parts = max(1, ceil(part.rows * share / size))
             shards += [QueryShard(shard=part.shard, part=number, parts=parts) for number in range(parts)]
     return shards
+
+
+def _sha256(files: dict[str, bytes], *names: str) -> str | None:
+    """Of some files together; None if they are not there."""
+    return hashlib.sha256(b"\0".join(files[name] for name in names)).hexdigest() if names[0] in files else None
 
 
 def _place(purpose: str, episode_id: str) -> float:

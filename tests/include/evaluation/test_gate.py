@@ -38,6 +38,16 @@ def test_a_candidate_passes_unless_a_loss_beyond_tolerance_and_chance_is_shown(
     assert decision.reference == "m1"
 
 
+def test_played_queries_decide_where_there_are_any_and_are_not_missed_elsewhere(make_results: MakeResults) -> None:
+    same = {"test": make_results([2] * 40), "curated": make_results([2] * 40, name="curated")}
+    assert {check.query_set for check in decide(same, same).checks} == {"test", "curated"}
+    before, after = ({**same, "played": make_results([rank] * 40, name="played")} for rank in (1, 9))
+    refused = decide(after, before)
+    assert not refused.passed
+    assert "MRR@30 on 40 played queries went from 1.000 to 0.111" in " ".join(refused.reasons)
+    assert decide(before, after).passed
+
+
 def test_a_model_that_is_better_by_every_figure_passes_with_few_curated_queries(make_results: MakeResults) -> None:
     """Figures of a real fine-tuning: the bound of one difference was −0.061, and so the better model was refused."""
     tests = [1] * 22 + [3] * 14 + [2, 4, 8] + [60] * 11, [1] * 30 + [3] * 11 + [10, 30] + [60] * 7

@@ -47,6 +47,14 @@ def change(difference: float, *, query_set: str = "curated", reference: str = "l
     )
 
 
+def test_played_queries_are_explained_where_there_are_any_and_not_missed_elsewhere() -> None:
+    played = MINIMAL.model_copy(update={"evaluations": {"live": [evaluation(0.5, query_set="played")]}})
+    text = HTMLParser(render(played)).text()
+    assert "that listeners typed before they played an episode" in " ".join(text.split())
+    assert "so these queries favour it" in text
+    assert "played" not in render(compared(0.5, 0.6)).lower()
+
+
 def compared(before: float, after: float) -> ReportData:
     return MINIMAL.model_copy(
         update={

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from include.episodes import snapshot
 from include.evaluation.run import EvaluationPlan, plan_evaluation, read_query_sets
+from include.feedback.pairs import Pair, RecordedPairs
 from include.retriever.training.pairing import write_pairs
 from include.storage import ArtifactStore
 from tests.include.retriever.training.workshop import generate_all, plan, publish_snapshot
@@ -24,6 +25,29 @@ def evaluation(store: ArtifactStore, training_id: str, curated: Path) -> Evaluat
         seed=0,
         hybrid_weight=0.6,
     )
+
+
+def test_plays_of_the_days_that_were_held_out_are_a_set_of_their_own(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "artifacts")
+    curated = tmp_path / "curated.csv"
+    curated.write_text("query,episode_ids\nwho is lost,e004\n")
+    publish_snapshot(store)
+    apart = [
+        Pair("Where is it", "e007", 1, "searched"),
+        Pair("where is it", "e009", 3, "reformulated"),
+        Pair("lost", "gone", 1, "searched"),
+    ]
+    planned = plan(store, recorded=RecordedPairs([], apart))
+    generate_all(store, planned)
+    write_pairs(store, planned, curated={})
+
+    evaluated = evaluation(store, planned.training_id, curated)
+
+    sets = {one.name: one for one in read_query_sets(store, evaluated.evaluation_id)}
+    assert list(sets) == ["test", "known", "played", "curated"]
+    assert sets["played"].queries == ["Where is it"]
+    assert sets["played"].relevant == [["e009", "e007"]]
+    assert sets["played"].positives is None
 
 
 def test_an_episode_that_has_lost_its_description_is_searched_and_answers_no_test_query(tmp_path: Path) -> None:

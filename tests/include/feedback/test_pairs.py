@@ -92,7 +92,7 @@ def test_of_a_single_day_nothing_is_held_out(store: ArtifactStore, listening: Li
 def test_training_reads_the_pairs_as_search_logs(tmp_path: Path) -> None:
     file = tmp_path / "logs.csv"
     file.write_bytes(as_csv([Pair('a "rocket", quickly', "e1", 3, "searched"), Pair("soil", "e2", 1, "reformulated")]))
-    logs = load_logs(file, {"e1", "e2"}, curated=[])
+    logs = load_logs([file], {"e1", "e2"}, curated=[])
     (rocket,) = logs.by_episode["e1"]
     assert (rocket.text, rocket.weight, rocket.origin) == ('a "rocket", quickly', 3, "log:searched")
     assert logs.by_episode["e2"][0].origin == "log:reformulated"

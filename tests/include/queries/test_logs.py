@@ -14,7 +14,7 @@ KNOWN = {"a", "b"}
 def load(folder: Path, content: str | bytes, *, curated: list[str] | None = None) -> SearchLogs:
     file = folder / "logs.csv"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return load_logs(file, KNOWN, curated=curated or [])
+    return load_logs([file], KNOWN, curated=curated or [])
 
 
 def test_rows_become_queries_of_their_episode(tmp_path: Path) -> None:
@@ -113,4 +113,4 @@ def test_a_malformed_file_is_refused_with_what_is_wrong(tmp_path: Path, content:
 
 def test_a_file_that_is_not_there_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(SearchLogError, match="PODSEARCH_SEARCH_LOGS"):
-        load_logs(tmp_path / "nowhere.csv", KNOWN, curated=[])
+        load_logs([tmp_path / "nowhere.csv"], KNOWN, curated=[])

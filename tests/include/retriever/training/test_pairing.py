@@ -6,9 +6,11 @@ import pyarrow.compute as pc
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from include.feedback.pairs import Pair, RecordedPairs
 from include.queries.contract import create_generator
 from include.retriever.encoders.torch_encoder import TorchEncoder
 from include.retriever.training.pairing import (
+    held_out,
     make_round_trip,
     read_pairs,
     read_summary,
@@ -115,6 +117,49 @@ def test_what_people_searched_joins_the_pairs_though_their_episodes_were_not_sam
     assert {row["episode_id"]: row["weight"] for row in logged} == {f"e{n:03d}": n + 1.5 for n in range(90)}
     assert summary.logs_unused["unknown_episode"] == 1
     assert summary.episodes < 45
+
+
+def test_recorded_plays_join_the_pairs_by_their_source_beside_the_logs_of_a_file(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    publish_snapshot(store)
+    logs = tmp_path / "logs.csv"
+    logs.write_text("query,episode_id,weight,source\nlost and found,e001,2,web\nfound again,e003,1,web\n")
+    training = [
+        Pair("Found again", "e003", 3, "searched"),
+        Pair("where is it", "e003", 1, "reformulated"),
+        Pair("gone", "e999", 1, "searched"),
+    ]
+    planned = plan(store, search_logs=logs, recorded=RecordedPairs(training, []))
+    generate_all(store, planned)
+    summary = write_pairs(store, planned, curated={})
+    logged = [row for row in read_pairs(store, planned.training_id).to_pylist() if row["origin"].startswith("log")]
+    assert {(row["query"], row["origin"], row["weight"]) for row in logged} == {
+        ("lost and found", "log:web", 2.0),
+        ("found again", "log", 4.0),
+        ("where is it", "log:reformulated", 1.0),
+    }
+    assert summary.by_origin["log:reformulated"] == 1
+    assert summary.logs_unused["unknown_episode"] == 1
+
+
+def test_what_was_asked_on_days_that_are_held_out_never_trains_whoever_wrote_it(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    publish_snapshot(store)
+    generated = plan(store)
+    generate_all(store, generated)
+    title = next(own[0].text for _, own in read_queries(store, generated) if own)
+    logs = tmp_path / "logs.csv"
+    logs.write_text("query,episode_id\nlost and found,e001\n")
+    apart = [Pair("Lost and Found", "e002", 1, "searched"), Pair(title.upper(), "e003", 1, "searched")]
+    planned = plan(store, search_logs=logs, recorded=RecordedPairs([], apart))
+    generate_all(store, planned)
+    write_pairs(store, planned, curated={})
+    pairs = read_pairs(store, planned.training_id)
+    assert {query.casefold() for query in pairs["query"].to_pylist()}.isdisjoint({"lost and found", title.casefold()})
+    assert {"e002", "e003"} <= set(pairs["episode_id"].to_pylist())
+    assert sorted(held_out(store, planned.training_id)) == ["e002", "e003"]
 
 
 def test_the_round_trip_leaves_out_what_the_base_model_does_not_find(

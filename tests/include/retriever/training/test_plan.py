@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from include.episodes import snapshot
+from include.feedback.pairs import Pair, RecordedPairs
 from include.queries.contract import GeneratorSpec
 from include.retriever.registry import ModelManifest
 from include.retriever.training import plan as module
@@ -122,6 +123,15 @@ def test_airflow_can_map_a_task_over_the_shards_of_any_catalogue(store: Artifact
     parts = [part.model_copy(update={"rows": 500_000}) for part in manifest.parts]
     huge = manifest.model_copy(update={"parts": parts, "episodes": 500_000 * len(parts)})
     assert 900 < len(module._query_shards(huge, 1.0, 1)) <= 1024
+
+
+def test_recorded_plays_are_kept_with_the_plan_and_make_it_another(store: ArtifactStore) -> None:
+    publish_snapshot(store)
+    pair = Pair("lost thing", "e001", 1, "searched")
+    training, apart = plan(store, recorded=RecordedPairs([pair], [])), plan(store, recorded=RecordedPairs([], [pair]))
+    assert len({training.training_id, apart.training_id, plan(store).training_id}) == 3
+    assert b"lost thing" in store.read_bytes("training", training.training_id, "recorded.csv")
+    assert plan(store, recorded=RecordedPairs([], [])).training_id == plan(store).training_id
 
 
 def test_search_logs_are_kept_as_they_were_when_the_training_was_planned(store: ArtifactStore, tmp_path: Path) -> None:

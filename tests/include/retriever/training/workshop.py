@@ -65,6 +65,7 @@ def plan(store: ArtifactStore, **changes: Any) -> TrainingPlan:
         "max_episodes": 5000,
         "round_trip": 0,
         "search_logs": None,
+        "recorded": None,
         "train_share": 0.6,
         "eval_share": 0.1,
         "base_model": "tiny",
