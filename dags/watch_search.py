@@ -5,8 +5,10 @@ Looks hourly whether
 - the published snapshot is older than `PODSEARCH_FRESHNESS_DAYS`,
 - search has not got it within `PODSEARCH_INDEX_LAG_HOURS`, because `reindex_episodes` is paused, fails, or waits,
 - search still finds some episodes that it is known to find: answers to curated queries, or titles,
+- listeners found as much yesterday as on the days before, where searches are recorded,
 
-and tells of it; and sends the alerts that could not be sent before.
+and tells of it; sends the alerts that could not be sent before; and removes what was recorded of searches longer ago
+than `PODSEARCH_RECORD_SEARCHES_DAYS`.
 
 **Owner:** podsearch. **If it fails:** nothing else is affected; the log of the failed task says what could not be read.
 If `check_search` fails, search cannot answer anybody.
@@ -20,11 +22,17 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from operators.alerts import RunFailed, RunSucceeded
 from operators.names import DEFAULT_ARGS, Tag
-from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckSearchOperator, RetryAlertsOperator
+from operators.watch import (
+    CheckFreshnessOperator,
+    CheckLagOperator,
+    CheckListeningOperator,
+    CheckSearchOperator,
+    RetryAlertsOperator,
+)
 
 with DAG(
     dag_id="watch_search",
-    description="Is the snapshot fresh, does search have it, does search find what it should",
+    description="Is the snapshot fresh, does search have it, does search find what it should and listeners want",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("30 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
@@ -39,3 +47,4 @@ with DAG(
     CheckFreshnessOperator(task_id="check_freshness") >> RetryAlertsOperator(task_id="retry_alerts")
     CheckLagOperator(task_id="check_lag")
     CheckSearchOperator(task_id="check_search")
+    CheckListeningOperator(task_id="check_listening")

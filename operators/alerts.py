@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from include.alerts.book import Fault
     from include.alerts.facts import Lag
     from include.evaluation.gate import Decision
+    from include.feedback.figures import Fall
     from include.index.live import LivePointer
     from include.index.rollback import Rollback
     from include.quality.result import QualityResult
@@ -318,6 +319,14 @@ def report_search(checked: Checked | None, live: LivePointer | None) -> None:
     from include.alerts.facts import search_facts
 
     _report(Kind.SEARCH, search_facts(checked, live) if live and checked and checked.lost else None)
+
+
+def report_listening(falls: Sequence[Fall]) -> None:
+    """Report that listeners find less than they used to, or that they do not any more."""
+    from include.alerts.alert import Kind
+    from include.alerts.facts import listening_facts
+
+    _report(Kind.LISTENING, listening_facts(falls) if falls else None)
 
 
 def _report(kind: Kind, facts: dict[str, Any] | None) -> None:

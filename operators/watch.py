@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from operators.alerts import announcer, report_freshness, report_lag, report_search
+from operators.alerts import announcer, report_freshness, report_lag, report_listening, report_search
 from operators.base import PodsearchOperator
 
 if TYPE_CHECKING:
@@ -69,6 +69,28 @@ class CheckSearchOperator(PodsearchOperator):
         if now is None or (now.namespace, now.snapshot_id) == (live.namespace, live.snapshot_id):
             report_search(checked, live)
         return {"asked": checked.asked, "answered": checked.asked - len(checked.lost)}
+
+
+class CheckListeningOperator(PodsearchOperator):
+    """Counts what became of the searches that were recorded, reports a day on which less was found than is usual, and
+    removes the days that are older than what is recorded is kept.
+
+    Returns how many searches there were yesterday, and the share of them that were a success; None where nothing is
+    recorded.
+    """
+
+    def execute(self, context: Context) -> dict[str, float | None] | None:
+        from include.feedback import events, figures
+
+        now, keep = datetime.now(UTC), self.settings.record_searches_days
+        days = figures.update(self.store, now=now) if keep else []
+        if removed := events.remove_old(self.store, keep, now=now):
+            self.log.info("Removed what was recorded on %s.", ", ".join(map(str, removed)))
+        falls = figures.falls(days, today=now.date()) if keep else []
+        if falls is not None:
+            report_listening(falls)
+        yesterday = next((day for day in days if day.day == now.date() - timedelta(days=1)), None)
+        return {"searches": yesterday.searches, "success": yesterday.success} if yesterday else None
 
 
 class RetryAlertsOperator(PodsearchOperator):

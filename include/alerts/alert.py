@@ -42,6 +42,8 @@ class Kind(StrEnum):
     """Search has not got the published snapshot for too long."""
     SEARCH = "search"
     """Search does not find what it should."""
+    LISTENING = "listening"
+    """Listeners find less than on the days before."""
     APPROVAL = "approval"
     """A run waits for a person's approval."""
     ROLLBACK = "rollback"

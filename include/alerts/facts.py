@@ -15,6 +15,7 @@ from include.storage import ArtifactStore
 
 if TYPE_CHECKING:
     from include.episodes.snapshot import Publication
+    from include.feedback.figures import Fall
     from include.index.live import LivePointer
     from include.search.canaries import Checked
 
@@ -154,6 +155,24 @@ def search_facts(checked: Checked, live: LivePointer) -> dict[str, Any]:
         "next_step": (
             "Trigger reindex_episodes: it holds the index against the snapshot and says what is missing; the run after "
             "it then builds the index anew. Meanwhile rollback_index can go back to the model before."
+        ),
+    }
+
+
+def listening_facts(falls: Sequence[Fall]) -> dict[str, Any]:
+    """The fields of an alert about a day on which listeners found less than is usual."""
+    lines = [
+        f"The {fall.measure} was {fall.value:.3f} (of {fall.counted:,}). On the days before it was {fall.usual:.3f} on "
+        f"average; {fall.limit:.3f} at least was to be expected."
+        for fall in falls
+    ]
+    return {
+        "cause": ", ".join(fall.measure for fall in falls),
+        "headline": f"Listeners found less on {falls[0].day} than on the days before",
+        "detail": "\n".join(lines),
+        "next_step": (
+            "Look at “Queries” in podsearch's pages, and at what went live before that day; rollback_index goes back "
+            "to the model before. A page or a program that changed may tell less of what is played, too."
         ),
     }
 

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from include.feedback.page import queries_page
 from include.index.live_page import live_page
 from include.pages.header import with_header
 from include.quality import pages, profile, trend
@@ -111,6 +112,11 @@ def icon() -> Response:
 @reports.get("/live")
 def live(request: Request, store: Store) -> HTMLResponse:
     return _page(request, live_page(store))
+
+
+@reports.get("/queries")
+def queries(request: Request, store: Store) -> HTMLResponse:
+    return _page(request, queries_page(store))
 
 
 @reports.get("/reports/{report_id}/index.html")

@@ -24,6 +24,7 @@ class Section:
 
 SECTIONS = (
     Section("Live", "live"),
+    Section("Queries", "queries"),
     Section("Data quality", "quality", ("quality/", "snapshots/")),
 )
 STYLE = """

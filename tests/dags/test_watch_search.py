@@ -18,6 +18,6 @@ def test_alerts_are_tried_again_after_the_check_that_may_add_one(dag_bag: DagBag
 
 def test_one_that_cannot_look_keeps_no_other_from_looking(dag_bag: DagBag) -> None:
     tasks = dag_bag.dags["watch_search"].task_dict
-    assert set(tasks) == {"check_freshness", "check_lag", "check_search", "retry_alerts"}
-    for name in ("check_freshness", "check_lag", "check_search"):
+    assert set(tasks) == {"check_freshness", "check_lag", "check_search", "check_listening", "retry_alerts"}
+    for name in ("check_freshness", "check_lag", "check_search", "check_listening"):
         assert tasks[name].upstream_task_ids == set()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,22 @@ from airflow.sdk.execution_time.context import set_current_context
 
 from include.alerts.alert import Kind
 from include.alerts.book import Fault, FaultBook
+from include.feedback import events
+from include.feedback.figures import Day
 from include.index.contract import Records
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
 from include.settings import get_settings
 from operators.alerts import TaskFailed
 from operators.base import PodsearchOperator
-from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckSearchOperator, RetryAlertsOperator
+from operators.watch import (
+    CheckFreshnessOperator,
+    CheckLagOperator,
+    CheckListeningOperator,
+    CheckSearchOperator,
+    RetryAlertsOperator,
+)
+from tests.include.feedback.listening import Listening
 from tests.include.search.catalogue import make_live
 from tests.operators.conftest import Installation
 from tests.standins.webhook import WebhookStandIn
@@ -167,3 +177,42 @@ def test_alerts_that_could_not_be_sent_are_sent(
         RetryAlertsOperator(task_id="retry_alerts").execute(context)
         RetryAlertsOperator(task_id="retry_alerts").execute(context)
         assert len(webhook.calls) == 1
+
+
+def test_a_day_on_which_listeners_found_less_is_reported_until_one_is_as_usual(
+    installation: Installation, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODSEARCH_RECORD_SEARCHES_DAYS", "30")
+    today = datetime.now(UTC).date()
+
+    def keep(ago: int, successful: int) -> None:
+        day = Day(day=today - timedelta(days=ago), searches=1_000, successful=successful)
+        installation.store.write_json(day.model_dump(mode="json"), "feedback", "days", f"{day.day}.json")
+
+    check = CheckListeningOperator(task_id="check_listening")
+    for ago in range(2, 16):
+        keep(ago, 400 + ago)
+    assert execute(check, context) is None
+    assert kinds(installation) == []
+    keep(1, 150)
+    assert execute(check, context) == {"searches": 1_000, "success": 0.15}
+    (fault,) = faults(installation)
+    assert (fault.alert.kind, fault.alert.severity) == (Kind.LISTENING, "warning")
+    assert "share of successful searches was 0.150" in fault.alert.detail
+    keep(1, 404)
+    execute(check, context)
+    assert kinds(installation) == []
+
+
+@pytest.mark.parametrize(("keep", "left"), [("0", 0), ("1", 1), ("30", 2)])
+def test_what_was_recorded_longer_ago_than_it_is_kept_is_removed(
+    installation: Installation, context: Any, monkeypatch: pytest.MonkeyPatch, keep: str, left: int
+) -> None:
+    monkeypatch.setenv("PODSEARCH_RECORD_SEARCHES_DAYS", keep)
+    listening = Listening(installation.store, at=datetime.now(UTC) - timedelta(days=1))
+    listening.search("a rocket")
+    listening.somebody_else(days=1)
+    listening.search("the moon")
+    listening.write()
+    execute(CheckListeningOperator(task_id="check_listening"), context)
+    assert len(events.days(installation.store)) == left

@@ -56,6 +56,7 @@ PATHS = [
     "/quality/trend.json",
     f"/quality/{RUN}/data_docs/index.html",
     "/live",
+    "/queries",
     "/reports/r1/index.html",
 ]
 
