@@ -14,8 +14,10 @@ from include.episodes import snapshot
 from include.index.contract import EpisodeIndex, Filter, Hit, Metadata
 from include.index.fusion import DEPTH, Place, together
 from include.index.live import LivePointer, require_live
-from include.retriever.encoders.contract import Encoder
 from include.retriever.encoders.opening import Engine, open_encoder
+from include.search.encoding import Encoded, QueryEncoder
+from include.search.flights import Flights
+from include.search.vocabulary import Vocabularies, Vocabulary
 from include.storage import ArtifactStore
 
 MAX_QUERY_CHARS = 1_000
@@ -69,9 +71,9 @@ class _Opened:
 
     live: LivePointer
     index: EpisodeIndex
-    encoder: Encoder
-    episodes: int
-    """In the snapshot that is live."""
+    encoder: QueryEncoder
+    manifest: snapshot.Manifest
+    """Of the snapshot that is live."""
 
 
 class SearchService:
@@ -79,7 +81,8 @@ class SearchService:
 
     What was live just before is kept when namespaces are dropped, so that a query which has read the pointer is
     answered, whatever becomes live meanwhile. A service may be used by several threads: while one opens another model,
-    which takes seconds, the others answer from what was live just before.
+    which takes seconds, the others answer from what was live just before; what several ask for at the same time is
+    found out once.
 
     :param open_index: opens the index that a pointer names.
     :param weight: of meaning beside words in hybrid answers; see :func:`include.index.fusion.fuse`.
@@ -105,6 +108,11 @@ class SearchService:
         self._device = device
         self._engine: Engine = engine
         self._opening = threading.Lock()
+        self._flights: Flights[Answer] = Flights()
+        self._vocabularies = Vocabularies(store)
+        self.encoded = Encoded()
+        self.changes = 0
+        """How often something else went live since it was opened."""
         self._opened = self._open(require_live(store))
 
     def search(self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid") -> list[Result]:
@@ -120,34 +128,55 @@ class SearchService:
         """The answers of several queries, encoded and asked together."""
         return [answer.results for answer in self.answer_many(queries, k, filter, mode=mode)]
 
-    def answer(self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid") -> Answer:
+    def answer(
+        self,
+        query: str,
+        k: int = 10,
+        filter: Filter | None = None,
+        *,
+        mode: Mode = "hybrid",
+        per_show: int | None = None,
+    ) -> Answer:
         """The k best episodes, and what they came from.
 
+        :param per_show: results of one show, at most, as the service has it (default: its own).
         :raises ValueError: as :meth:`search`.
         """
-        return self.answer_many([query], k, filter, mode=mode)[0]
+        _check_k(k)
+        (text,), opened = _texts([query]), self._live()
+        name = (opened.live.entry, text, k, frozenset((filter or {}).items()), mode, per_show)
+        return self._flights.run(name, lambda: self._answers(opened, [text], k, filter, mode, per_show)[0])
 
     def answer_many(
         self, queries: Sequence[str], k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid"
     ) -> list[Answer]:
         """The answers of several queries, all from what was live at one moment."""
-        # A terminal's bytes that are no UTF-8 arrive as lone surrogates, which no tokenizer takes.
-        texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
-        if not all(texts):
-            raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
         _check_k(k)
-        opened = self._live()
+        texts = _texts(queries)
+        return self._answers(self._live(), texts, k, filter, mode, None) if texts else []
+
+    def _answers(
+        self, opened: _Opened, texts: Sequence[str], k: int, filter: Filter | None, mode: Mode, per_show: int | None
+    ) -> list[Answer]:
         dense, lexical = _ask(opened, texts, filter, mode)
         weight = {"dense": 1.0, "lexical": 0.0, "hybrid": self._weight}[mode]
-        per_show = 0 if {"podcast_id", "show_title"} & (filter or {}).keys() else self._per_show
+        most = self._per_show if per_show is None else per_show
+        most = 0 if {"podcast_id", "show_title"} & (filter or {}).keys() else most
         return [
-            Answer(opened.live, _some_a_show(_together(text, near, said, weight, mode, opened.episodes), per_show)[:k])
+            Answer(
+                opened.live, _some_a_show(_together(text, near, said, weight, mode, opened.manifest.episodes), most)[:k]
+            )
             for text, near, said in zip(texts, dense, lexical, strict=True)
         ]
 
     def live(self) -> LivePointer:
         """What is live now, opened."""
         return self._live().live
+
+    def seen(self) -> tuple[LivePointer, snapshot.Manifest]:
+        """What was live when somebody last asked, and its snapshot's manifest: nothing is read for it."""
+        opened = self._opened
+        return opened.live, opened.manifest
 
     def fetch(self, ids: Sequence[str]) -> tuple[LivePointer, dict[str, Metadata]]:
         """What is live, and what it knows of some episodes; ids that are not there are left out."""
@@ -174,31 +203,57 @@ class SearchService:
         ]
         return Similar(opened.live, results, stored.metadata)
 
-    def shows(self, limit: int) -> list[str]:
-        """Titles of some shows of what is live, in no order that means anything."""
+    def vocabulary(self) -> Vocabulary:
+        """The titles of what is live; see :class:`include.search.vocabulary.Vocabularies`."""
+        return self._vocabularies.of(self._live().live.snapshot_id)
+
+    def largest_shows(self, most: int) -> list[str]:
+        """Titles of the shows with the most episodes; none while they are read for the first time."""
+        vocabulary = self._vocabularies.at_hand(self._live().live.snapshot_id)
+        return [one.text for one in islice(vocabulary.shows, most)] if vocabulary else []
+
+    def meant(self, query: str) -> str | None:
+        """How a query may have been meant that has words which nothing of what is live has; None if it has none, or
+        while titles are read for the first time."""
         opened = self._live()
-        ids = list(islice(opened.index.list_ids(opened.live.namespace), 50 * limit))
-        stored = opened.index.fetch(opened.live.namespace, ids)
-        return list(dict.fromkeys(one.metadata.show_title for one in stored.values()))[:limit]
+
+        def known(word: str) -> bool:
+            return bool(opened.index.search_words(opened.live.namespace, [word], 1)[0])
+
+        vocabulary = self._vocabularies.at_hand(opened.live.snapshot_id)
+        return vocabulary.meant(query, known) if vocabulary else None
 
     def _live(self) -> _Opened:
         """What is live now; what of it was not live before is opened, unless another query does that already."""
         if self._opened.live != require_live(self._store) and self._opening.acquire(blocking=False):
             try:
-                live = require_live(self._store)
+                live, before = require_live(self._store), self._opened.live.entry
                 if _place(self._opened.live) != _place(live):
                     self._opened = self._open(live)
                 elif self._opened.live != live:
-                    episodes = snapshot.load(self._store, live.snapshot_id).episodes
-                    self._opened = replace(self._opened, live=live, episodes=episodes)
+                    manifest = snapshot.load(self._store, live.snapshot_id)
+                    self._opened = replace(self._opened, live=live, manifest=manifest)
+                self.changes += before != self._opened.live.entry
             finally:
                 self._opening.release()
         return self._opened
 
     def _open(self, live: LivePointer) -> _Opened:
         encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
-        episodes = snapshot.load(self._store, live.snapshot_id).episodes
-        return _Opened(live, self._open_index(live), encoder, episodes)
+        manifest = snapshot.load(self._store, live.snapshot_id)
+        return _Opened(live, self._open_index(live), QueryEncoder(encoder, self.encoded), manifest)
+
+
+def _texts(queries: Sequence[str]) -> list[str]:
+    """Queries as they are asked.
+
+    :raises ValueError: one of them is empty.
+    """
+    # A terminal's bytes that are no UTF-8 arrive as lone surrogates, which no tokenizer takes.
+    texts = [" ".join(query.encode("utf-8", "replace").decode().split())[:MAX_QUERY_CHARS] for query in queries]
+    if not all(texts):
+        raise ValueError('Say what you are looking for, e.g. make search Q="eat better during the holidays".')
+    return texts
 
 
 def _ask(
@@ -210,7 +265,7 @@ def _ask(
     def nearest() -> list[list[Hit]]:
         if mode == "lexical":
             return [[] for _ in texts]
-        return index.search_vectors(namespace, opened.encoder.encode(texts, kind="query"), DEPTH, filter)
+        return index.search_vectors(namespace, opened.encoder.encode(texts), DEPTH, filter)
 
     def said() -> list[list[Hit]]:
         if mode == "dense":

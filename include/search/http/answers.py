@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -12,6 +12,7 @@ from include.index.fusion import Place
 from include.index.live import LivePointer
 from include.search.http.shown import audio
 from include.search.service import Answer, Mode, Result
+from include.search.vocabulary import Suggestion
 
 
 class Live(BaseModel):
@@ -112,6 +113,27 @@ class SearchAnswer(BaseModel):
     found: int = Field(description="Results that can be paged through: a hundred at most.")
     search_id: str | None = Field(description="To tell `POST /events` what became of it; null if it is not recorded.")
     results: list[Found]
+
+
+class Suggested(BaseModel):
+    """A title."""
+
+    text: str
+    kind: Literal["show", "episode"]
+    id: str = Field(description="The `show_id` of a show, or the `id` of one of the episodes of that title.")
+
+
+class Suggestions(BaseModel):
+    """The titles that go on as a text begins, the likeliest first."""
+
+    snapshot: str = Field(description="Which they are of: shortly after a change still the one before.")
+    query: str
+    suggestions: list[Suggested]
+
+    @classmethod
+    def of(cls, query: str, snapshot: str, found: list[Suggestion]) -> Suggestions:
+        suggested = [Suggested(text=one.text, kind=one.kind, id=one.id) for one in found]
+        return cls(snapshot=snapshot, query=query, suggestions=suggested)
 
 
 def found(answer: Answer, *, first: int, count: int, explain: bool = False) -> list[Found]:

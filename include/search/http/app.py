@@ -11,19 +11,20 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.feedback.recorder import Recorder
 from include.search.http import pages, recording
 from include.search.http.access import CHALLENGES, has_token, is_loopback, read_token
-from include.search.http.answers import Episode, EpisodeAnswer, Live, SearchAnswer, SimilarAnswer, found
-from include.search.http.asked import PAGE, Like, ProgramsQuestion, Question, says_something
+from include.search.http.answers import Episode, EpisodeAnswer, Live, SearchAnswer, SimilarAnswer, Suggestions, found
+from include.search.http.asked import PAGE, Beginning, Like, ProgramsQuestion, Question, says_something
 from include.search.http.desk import Desk
+from include.search.http.metrics import CONTENT_TYPE, Metrics
 from include.search.http.problems import add_problems, documented, told
 from include.search.http.recording import Recording
-from include.search.service import MAX_RESULTS, SearchService, UnknownEpisodeError
+from include.search.service import MAX_RESULTS, Answer, SearchService, UnknownEpisodeError
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +103,11 @@ def create_app(
     )
     app.state.desk = desk
     app.state.recorder = recorder
+    app.state.metrics = Metrics(desk)
     for router in (programs, people, watchers, *([recording.events] if recorder else [])):
         app.include_router(router)
     add_problems(app)
-    return Guarded(app, token, policy=recording.POLICY if recorder else "")
+    return Guarded(app, token, app.state.metrics, policy=recording.POLICY if recorder else "")
 
 
 def from_settings() -> ASGIApp:
@@ -129,7 +131,7 @@ def from_settings() -> ASGIApp:
 @programs.get("/search")
 async def search(asked: Annotated[ProgramsQuestion, Query()], desk: AtDesk, recorded: Recorded) -> SearchAnswer:
     """The episodes that answer a query best."""
-    answer = await desk.ask(lambda service: service.answer(asked.q, MAX_RESULTS, asked.filter, mode=asked.mode))
+    answer = await desk.ask(lambda service: _answered(service, asked))
     first, search_id = 1 + (asked.page - 1) * asked.k, None
     if asked.session:
         search_id, _ = recorded.searched(asked.text, answer, first=first, count=asked.k, session=asked.session)
@@ -165,19 +167,33 @@ async def similar_episodes(episode_id: EpisodeId, asked: Annotated[Like, Query()
     )
 
 
+@programs.get("/suggest")
+async def suggest(asked: Annotated[Beginning, Query()], desk: AtDesk) -> Suggestions:
+    """The titles of shows and episodes in which a word begins so."""
+
+    def found(service: SearchService) -> Suggestions:
+        vocabulary = service.vocabulary()
+        return Suggestions.of(asked.q, vocabulary.snapshot_id, vocabulary.suggest(asked.q, asked.k))
+
+    return await desk.ask(found)
+
+
 @people.get("/")
 async def search_page(
     asked: Annotated[Question, Query()], request: Request, desk: AtDesk, recorded: Recorded
 ) -> HTMLResponse:
     def made(service: SearchService) -> tuple[str, str | None]:
+        shows = service.largest_shows(pages.SHOWS)
         if says_something(asked.text):
-            answer = service.answer(asked.text, MAX_RESULTS, asked.filter, mode=asked.mode)
+            answer = _answered(service, asked)
             first = 1 + (asked.page - 1) * PAGE
             search_id, session = recorded.searched(asked.text, answer, first=first, count=PAGE)
-            return pages.search(asked, answer, search_id=search_id, kept_days=recorded.days), session
+            meant = service.meant(asked.text)
+            page = pages.search(asked, answer, shows=shows, meant=meant, search_id=search_id, kept_days=recorded.days)
+            return page, session
         empty = "Say what you are looking for." if "q" in request.query_params else ""
         message = "There is no word in that to look for." if asked.text else empty
-        return pages.search(asked, None, shows=desk.shows(service), message=message), None
+        return pages.search(asked, None, shows=shows, message=message), None
 
     page, session = await desk.ask(made)
     response = HTMLResponse(page)
@@ -208,11 +224,22 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@watchers.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """What the server's process did and has, for Prometheus."""
+    counted: Metrics = request.app.state.metrics
+    return Response(counted.text(), media_type=CONTENT_TYPE)
+
+
 @watchers.get("/readyz", responses=documented(503))
 async def readyz(desk: AtDesk) -> dict[str, str]:
     """Whether something is live, and open."""
     await desk.watch()
     return {"status": "ready"}
+
+
+def _answered(service: SearchService, asked: Question) -> Answer:
+    return service.answer(asked.text, MAX_RESULTS, asked.filter, mode=asked.mode, per_show=asked.per_show)
 
 
 class Guarded:
@@ -223,9 +250,10 @@ class Guarded:
     :param policy: what pages may do beyond that.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, *, policy: str = "") -> None:
+    def __init__(self, app: ASGIApp, token: str | None, metrics: Metrics, *, policy: str = "") -> None:
         self._app = app
         self._token = token
+        self._metrics = metrics
         self._headers = {**HEADERS, POLICY: HEADERS[POLICY] + policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -245,8 +273,10 @@ class Guarded:
         try:
             await self._chosen(scope)(scope, receive, send_guarded)
         finally:
-            took = 1000 * (time.perf_counter() - begun)
-            log.info("%s %s %d %.0f ms", scope["method"], scope["path"].encode("unicode_escape").decode(), status, took)
+            took = time.perf_counter() - begun
+            self._metrics.answered(getattr(scope.get("route"), "path", None), status, took)
+            path = scope["path"].encode("unicode_escape").decode()
+            log.info("%s %s %d %.0f ms", scope["method"], path, status, 1000 * took)
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         """What answers a request."""

@@ -15,6 +15,8 @@ from include.search.service import MAX_QUERY_CHARS, MAX_RESULTS, Mode
 
 PAGE = 10
 """Results of a page, unless a program wants another number."""
+SUGGESTED, MAX_SUGGESTED = 8, 50
+"""Titles that are suggested."""
 FIRST, LAST = date(1900, 1, 1), date(2999, 12, 31)
 MAX_MINUTES = 10_000
 WORDS = {"L", "N", "S"}
@@ -34,6 +36,7 @@ def _plain(value: str | None) -> str | None:
 
 Name = Annotated[Annotated[str, Field(max_length=200)] | None, BeforeValidator(_absent), AfterValidator(_plain)]
 Day = Annotated[Annotated[date, Field(ge=FIRST, le=LAST)] | None, BeforeValidator(_absent)]
+Number = Annotated[Annotated[int, Field(ge=0, le=MAX_RESULTS)] | None, BeforeValidator(_absent)]
 Minutes = Annotated[Annotated[int, Field(ge=1, le=MAX_MINUTES)] | None, BeforeValidator(_absent)]
 
 
@@ -91,6 +94,12 @@ class Question(Wanted):
     mode: Mode = Field(
         default="hybrid", description="By meaning and words, by meaning alone (dense), or by words alone (lexical)."
     )
+    per_show: Number = Field(
+        default=None,
+        description="At most so many results of one show, unless `show` is given; 0: any number (default: as the "
+        "server is set).",
+        examples=[1],
+    )
     page: int = Field(default=1, ge=1, le=MAX_RESULTS, description="Which results: 1 has the first `k`.")
     explain: bool = Field(default=False, description="Also say where meaning and words each have a result.")
 
@@ -140,6 +149,15 @@ class Like(Wanted):
     """How many similar episodes are wanted, and of which."""
 
     k: int = Field(default=PAGE, ge=1, le=MAX_RESULTS, description="Number of results.")
+
+
+class Beginning(BaseModel):
+    """What somebody has typed so far."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    q: str = Field(max_length=200, description="The beginning of a word of a title, or of several.", examples=["holi"])
+    k: int = Field(default=SUGGESTED, ge=1, le=MAX_SUGGESTED, description="Number of titles.")
 
 
 def says_something(query: str) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -37,6 +37,21 @@ class Capacity:
         self._pool = ThreadPoolExecutor(at_work, thread_name_prefix="search")
         self._places = threading.BoundedSemaphore(at_work + waiting)
         self._seconds = seconds
+        self._inside: set[Future[Any]] = set()
+        self.busy = 0
+        """Requests that found no place."""
+        self.slow = 0
+        """Requests that were not done in time."""
+
+    @property
+    def at_work(self) -> int:
+        """Requests that are worked on."""
+        return sum(one.running() for one in list(self._inside))
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for that."""
+        return len(self._inside) - self.at_work
 
     async def run(self, work: Callable[[], T]) -> T:
         """What some work returns, done in one of the threads.
@@ -47,17 +62,24 @@ class Capacity:
         :raises TooSlowError: it was not done in time.
         """
         if not self._places.acquire(blocking=False):
+            self.busy += 1
             raise BusyError
         future = self._pool.submit(work)
-        future.add_done_callback(lambda _: self._places.release())
+        self._inside.add(future)
+        future.add_done_callback(self._left)
         answer = asyncio.wrap_future(future)
         try:
             done, _ = await asyncio.wait([answer], timeout=self._seconds)
         finally:
             future.cancel()  # what still waits need not be done any more
         if not done:
+            self.slow += 1
             raise TooSlowError(self._seconds)
         return answer.result()
+
+    def _left(self, future: Future[Any]) -> None:
+        self._inside.discard(future)
+        self._places.release()
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -14,9 +14,6 @@ from include.search.service import SearchService
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-EXAMPLES = 8
-"""Shows that are named as examples."""
-
 
 class Desk:
     """The search service of one process.
@@ -32,9 +29,9 @@ class Desk:
     ) -> None:
         self._open_service = open_service
         self._opening = threading.Lock()
-        self._service: SearchService | None = None
-        self._shows: tuple[str, list[str]] = ("", [])
-        self._questions = Capacity(at_work, waiting, seconds)
+        self.opened: SearchService | None = None
+        """What answers, once it is open."""
+        self.questions = Capacity(at_work, waiting, seconds)
         self._watchers = Capacity(1, 4, seconds)
 
     async def ask(self, work: Callable[[SearchService], T]) -> T:
@@ -44,18 +41,11 @@ class Desk:
         :raises BusyError: too many others ask.
         :raises TooSlowError: it takes too long.
         """
-        return await self._questions.run(lambda: work(self._opened()))
+        return await self.questions.run(lambda: work(self._opened()))
 
     async def watch(self) -> None:
         """Do nothing if questions can be answered, however many there are. Raises as :meth:`ask`."""
         await self._watchers.run(lambda: self._opened().live())
-
-    def shows(self, service: SearchService) -> list[str]:
-        """Titles of some shows of what is live."""
-        entry = service.live().entry
-        if self._shows[0] != entry:
-            self._shows = entry, service.shows(EXAMPLES)
-        return self._shows[1]
 
     def begin(self) -> None:
         """Open what is live before the first question needs it."""
@@ -63,18 +53,18 @@ class Desk:
 
     def close(self) -> None:
         """Begin with no other question."""
-        self._questions.close()
+        self.questions.close()
         self._watchers.close()
 
     def _opened(self) -> SearchService:
         with self._opening:
-            if self._service is None:
-                self._service = self._open_service()
-            return self._service
+            if self.opened is None:
+                self.opened = self._open_service()
+            return self.opened
 
     def _open_early(self) -> None:
         try:
-            self._opened()
+            self._opened().vocabulary()
         except NothingLiveError as error:
             log.warning("%s", error)
         except Exception:

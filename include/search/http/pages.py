@@ -28,7 +28,12 @@ VERSION = hashlib.sha256(STYLE + ICON).hexdigest()[:12]
 """Of style and icon: browsers keep them until they change."""
 FACETS = 8
 """Languages and shows that are offered to narrow an answer, at most."""
+SHOWS = 100
+"""Shows whose titles are offered as somebody types: the largest."""
+EXAMPLES = 8
+"""Shows that are named as examples."""
 LENGTHS = (("up to 20 minutes", None, 20), ("20 to 60 minutes", 20, 60), ("an hour or more", 60, None))
+PER_SHOW = (("one episode", 1), ("three episodes", 3), ("any number", 0))
 MODES = (("hybrid", "Meaning and words"), ("dense", "Meaning alone"), ("lexical", "Words alone"))
 
 
@@ -46,6 +51,7 @@ def search(
     answer: Answer | None,
     *,
     shows: Sequence[str] = (),
+    meant: str | None = None,
     message: str = "",
     search_id: str | None = None,
     kept_days: int = 0,
@@ -53,7 +59,8 @@ def search(
     """The page of a query, or the first page where there is none.
 
     :param answer: all of its results.
-    :param shows: whose titles are examples of what can be asked, where there are no results.
+    :param shows: titles that are offered as somebody types; the first are examples, where there are no results.
+    :param meant: how the query may have been meant.
     :param message: what was wrong with the question.
     :param search_id: under which the search is recorded, if it is.
     :param kept_days: for how long searches are kept; 0 if they are not.
@@ -75,6 +82,8 @@ def search(
         filters=_filters(question, results),
         narrow=_narrow(question, results) if answer else {},
         shows=shows,
+        examples=shows[:EXAMPLES],
+        meant=meant,
         message=message,
         search_id=search_id,
         kept_days=kept_days,
@@ -132,12 +141,15 @@ def _narrow(question: Question, results: Sequence[Result]) -> dict[str, list[Cho
             Choice(label, question.link(shortest=low, longest=high), None, (low, high) == chosen)
             for label, low, high in LENGTHS
         ],
+        "Of each show": [
+            Choice(label, question.link(per_show=most), None, most == question.per_show) for label, most in PER_SHOW
+        ],
         "Search by": [
             Choice(label, question.link(mode=None if mode == "hybrid" else mode), None, mode == question.mode)
             for mode, label in MODES
         ],
     }
-    given = {"Language": question.language, "Show": question.show}
+    given = {"Language": question.language, "Show": question.show, "Of each show": question.show}
     return {name: some for name, some in choices.items() if some and not given.get(name)}
 
 

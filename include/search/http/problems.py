@@ -20,7 +20,7 @@ from include.search.service import MAX_QUERY_CHARS, UnknownEpisodeError
 
 log = logging.getLogger(__name__)
 
-PROGRAMS = ("/search", "/episodes/", "/events", "/healthz", "/readyz", "/openapi.json")
+PROGRAMS = ("/search", "/suggest", "/episodes/", "/events", "/healthz", "/readyz", "/metrics", "/openapi.json")
 """What programs ask for: what goes wrong there is told in JSON, elsewhere as a page."""
 TOLD = {
     401: ("A token is needed", "Send it as Authorization: Bearer, or as the password of Basic."),

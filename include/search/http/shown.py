@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from babel import Locale
 from markupsafe import Markup, escape
 
+from include.search.folding import UNSPACED, fold
+
 SHORT, LONG = 160, 320
 """Characters of an excerpt: another sentence joins a shorter one; a longer one is cut."""
-_UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
-"""Letters of scripts that put no space between words: a part of such a text may be a word."""
-_WITHOUT_SPACES = re.compile(f"[{_UNSPACED}]")
-_WORD = re.compile(rf"[^\W{_UNSPACED}]+(?:['’][^\W{_UNSPACED}]+)*|[{_UNSPACED}]+")
+_WITHOUT_SPACES = re.compile(f"[{UNSPACED}]")
+_WORD = re.compile(rf"[^\W{UNSPACED}]+(?:['’][^\W{UNSPACED}]+)*|[{UNSPACED}]+")
 _ENDING = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|s|e)$")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])\s*|\s*\n+\s*|\s+[-–—_=*]{2,}\s+")
 _FILLING = (
@@ -97,8 +97,7 @@ def _asked(query: str) -> tuple[frozenset[str], tuple[str, ...]]:
 
 def _key(word: str) -> str:
     """What forms of a word have in common, as the index has it or nearly so: case, accents and English endings."""
-    folded = "".join(sign for sign in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(sign))
-    return _ENDING.sub("", re.sub(r"['’]\w?$", "", folded))
+    return _ENDING.sub("", re.sub(r"['’]\w?$", "", fold(word)))
 
 
 def length(seconds: int | None) -> str:

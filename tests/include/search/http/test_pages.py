@@ -31,6 +31,7 @@ def attribute(tree: LexborHTMLParser, selector: str, name: str) -> str:
 
 
 def test_the_first_page_says_what_to_do_and_names_shows(client: httpx.Client) -> None:
+    client.get("/suggest", params={"q": "a"}).raise_for_status()  # by then titles are read
     tree = page(client)
     assert texts(tree, "h1") == ["Find an episode by what it is about"]
     assert "money" in texts(tree, ".examples a")
@@ -125,10 +126,49 @@ def everything(client: httpx.Client) -> Iterator[str]:
         yield client.get("/", params={"q": text * 100}).text
 
 
+def test_a_word_with_a_slip_is_asked_back(client: httpx.Client) -> None:
+    tree = page(client, q="slep in bed", language="English")
+    assert texts(tree, ".meant") == ["Did you mean sleep in bed?"]
+    assert attribute(tree, ".meant a", "href") == "/?language=English&q=sleep+in+bed"
+    assert not page(client, q="sleep in bed").css(".meant")
+    # In no title, but in descriptions, as what is live has them now.
+    assert not page(client, q="spade").css(".meant")
+
+
+def test_the_largest_shows_are_offered_as_somebody_types(client: httpx.Client) -> None:
+    for tree in (page(client), page(client, q="rocket")):
+        assert attribute(tree, "#q", "list") == attribute(tree, "datalist", "id")
+        assert "money" in {node.attributes["value"] for node in tree.css("datalist option")}
+
+
+def test_an_answer_can_be_limited_to_one_episode_of_each_show(client: httpx.Client) -> None:
+    tree = page(client, q="rocket")
+    (link,) = [one.attributes["href"] for one in tree.css(".narrow a") if one.text().strip() == "one episode"]
+    limited = page(client, str(link))
+    assert texts(limited, ".narrow strong")[:1] == ["one episode"]
+    assert "of 15" in texts(tree, "h1")[0]
+    assert "of 11" in texts(limited, "h1")[0], "of as many shows"
+    assert attribute(limited, ".search input[name=per_show]", "value") == "1"
+
+
 def test_text_is_never_markup(client: httpx.Client) -> None:
     allowed = {"autofocus", "action", "alt", "aria-current", "aria-hidden", "aria-label", "aria-labelledby"}
     allowed |= {"autocomplete", "charset", "class", "content", "controls", "datetime", "dir", "enterkeyhint", "for"}
-    allowed |= {"height", "href", "id", "lang", "max", "maxlength", "method", "min", "name", "preload", "rel", "role"}
+    allowed |= {
+        "height",
+        "href",
+        "id",
+        "lang",
+        "list",
+        "max",
+        "maxlength",
+        "method",
+        "min",
+        "name",
+        "preload",
+        "rel",
+        "role",
+    }
     allowed |= {"src", "start", "type", "value", "width"}
     seen = ""
     for text in everything(client):

@@ -79,6 +79,29 @@ def test_filters(client: httpx.Client, wanted: dict[str, Any], expected: set[str
     assert set(ids(search(client, k=15, **wanted))) == expected
 
 
+def test_so_many_of_each_show(client: httpx.Client) -> None:
+    everything = search(client, k=15, per_show=0)["results"]
+    one_each = search(client, k=15, per_show=1)["results"]
+    assert len(one_each) == len({one["show_id"] for one in everything}) < 15
+    assert one_each[0]["id"] == everything[0]["id"]
+    assert len(search(client, k=15, per_show=1, show="space")["results"]) == 2, "of one show all"
+    assert search(client, k=15, per_show="")["results"] == search(client, k=15)["results"]
+
+
+def test_titles_are_suggested_as_somebody_types(client: httpx.Client, harmful: Path) -> None:
+    answer = client.get("/suggest", params={"q": "RoCk"})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "snapshot": require_live(ArtifactStore(harmful / "artifacts")).snapshot_id,
+        "query": "RoCk",
+        "suggestions": [{"text": "rocket", "kind": "episode", "id": "e0031"}],
+    }
+    assert len(client.get("/suggest", params={"q": "s", "k": 1}).json()["suggestions"]) == 1
+    assert client.get("/suggest", params={"q": "?"}).json()["suggestions"] == []
+    for wrong in ({}, {"q": "x" * 201}, {"q": "a", "k": 0}, {"q": "a", "k": 51}, {"query": "a"}):
+        assert client.get("/suggest", params=wrong).status_code == 422
+
+
 def test_a_form_sends_empty_fields_which_are_no_filters(client: httpx.Client) -> None:
     empty = dict.fromkeys(("language", "show", "since", "until", "shortest", "longest"), "")
     assert search(client, **empty) == search(client)
@@ -154,10 +177,12 @@ def test_the_description_of_the_api_has_its_answers_and_examples(client: httpx.C
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {
         "/search",
+        "/suggest",
         "/episodes/{episode_id}",
         "/episodes/{episode_id}/similar",
         "/healthz",
         "/readyz",
+        "/metrics",
     }
     answers = described["paths"]["/search"]["get"]["responses"]
     assert answers["422"]["content"] == {
