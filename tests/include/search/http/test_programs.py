@@ -98,7 +98,14 @@ def test_titles_are_suggested_as_somebody_types(client: httpx.Client, harmful: P
     }
     assert len(client.get("/suggest", params={"q": "s", "k": 1}).json()["suggestions"]) == 1
     assert client.get("/suggest", params={"q": "?"}).json()["suggestions"] == []
-    for wrong in ({}, {"q": "x" * 201}, {"q": "a", "k": 0}, {"q": "a", "k": 51}, {"query": "a"}):
+    mistakes: list[dict[str, str | int]] = [
+        {},
+        {"q": "x" * 201},
+        {"q": "a", "k": 0},
+        {"q": "a", "k": 51},
+        {"query": "a"},
+    ]
+    for wrong in mistakes:
         assert client.get("/suggest", params=wrong).status_code == 422
 
 
