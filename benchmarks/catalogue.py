@@ -104,10 +104,9 @@ def make_snapshot(store: ArtifactStore, dataset: Path, work_root: Path, *, versi
         source_version=name,
         unchanged=lambda: source.fetch(version),
         work_root=work_root,
-        shards=SETTINGS.shards,
-        processes=SETTINGS.processes,
-        max_file_bytes=SETTINGS.max_file_bytes,
-        max_text_chars=SETTINGS.max_text_chars,
+        shards=SETTINGS.episodes.shards,
+        processes=SETTINGS.devices.threads,
+        max_file_bytes=SETTINGS.episodes.max_file_bytes,
     )
 
 

@@ -39,7 +39,7 @@ ORIGINS = ("title", "key_phrase", "lead")
 SEED = 20171201
 TEST_QUERIES = 300
 SHOWN = ("recall@1", "recall@30", "mrr@30")
-WEIGHT = SETTINGS.hybrid_weight
+WEIGHT = SETTINGS.search.hybrid_weight
 
 
 @dataclass(frozen=True)

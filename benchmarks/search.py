@@ -97,7 +97,7 @@ def build(home: Path, dataset: Path, model: str) -> tuple[SearchService, dict[st
         metrics={},
         report=None,
     )
-    service = SearchService(store, lambda live: index, weight=SETTINGS.hybrid_weight)
+    service = SearchService(store, lambda live: index, weight=SETTINGS.search.hybrid_weight)
     return service, {
         "episodes": len(episodes),
         "index_mib": round(sum(file.stat().st_size for file in (home / "index").rglob("*")) / 2**20),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from include.storage import ArtifactStore
 
 PROJECT = Path(__file__).resolve().parents[1]
-LIMITS: dict[str, Any] = SETTINGS.model_dump(include={"max_quarantined_share", "max_shrink", "max_growth"})
+LIMITS: dict[str, Any] = SETTINGS.quality.model_dump()
 RUN = "benchmark"
 STORE, WORK = "artifacts", "work"
 VERSION, NEW = "version.json", "new.json"
@@ -82,9 +82,7 @@ def validate_episodes(dataset: Path, target: Path) -> Outcome:
 
     store = ArtifactStore(target / STORE)
     previous = snapshot.latest(store)
-    check = ingestion.episodes(
-        store, _noted(target / NEW), previous=previous, max_text_chars=SETTINGS.max_text_chars, **LIMITS
-    )
+    check = ingestion.episodes(store, _noted(target / NEW), previous=previous, **LIMITS)
     return _validate(check, target)
 
 
@@ -103,8 +101,7 @@ def _profiles(store: ArtifactStore, snapshot_id: str) -> Check:
         snapshot_id,
         run_name=RUN,
         accepted=False,
-        window=SETTINGS.drift_window,
-        limits=drift.Limits(**SETTINGS.model_dump(include=drift.LIMITS)),
+        limits=drift.Limits(max_shrink=SETTINGS.quality.max_shrink),
     )
 
 
@@ -114,7 +111,9 @@ def _validate_raw(dataset: Path, target: Path, file: File) -> Outcome:
     from include.storage import ArtifactStore
 
     previous = snapshot.latest(ArtifactStore(target / STORE))
-    check = ingestion.raw_file(dataset, file, previous=previous, max_file_bytes=SETTINGS.max_file_bytes, **LIMITS)
+    check = ingestion.raw_file(
+        dataset, file, previous=previous, max_file_bytes=SETTINGS.episodes.max_file_bytes, **LIMITS
+    )
     return _validate(check, target)
 
 

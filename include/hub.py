@@ -23,17 +23,15 @@ class HubModelError(PermanentError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A model of the hub, and the settings that name it.
+    """A model of the hub, and the setting that names it.
 
     :param revision: branch, tag or commit (default: main).
     :param setting: name of the setting with the model.
-    :param revision_setting: name of the one with the revision; empty where there is none.
     """
 
     model: str
     revision: str | None = None
     setting: str = "PODSEARCH_BASE_MODEL"
-    revision_setting: str = ""
 
 
 def fetch(wanted: Wanted) -> Path:
@@ -66,8 +64,7 @@ def _meaning(error: Exception, wanted: Wanted) -> Exception:
     model = wanted.model
     for cause in _chain(error):
         if isinstance(cause, RevisionNotFoundError):
-            correct = f": set {wanted.revision_setting}." if wanted.revision_setting else "."
-            return HubModelError(f"{model} has no revision {wanted.revision!r}{correct}")
+            return HubModelError(f"{model} has no revision {wanted.revision!r}: correct {wanted.setting}.")
         if isinstance(cause, GatedRepoError):
             return HubModelError(
                 f"{model} is gated: ask for access on its page, and set HF_TOKEN to a token of that account."

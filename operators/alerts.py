@@ -360,11 +360,10 @@ def announcer() -> Announcer:
     from operators.channels import Channels
 
     settings = get_settings()
-    routes = {"critical": settings.alerts_critical, "warning": settings.alerts_warning}
+    routes = {"critical": settings.alerts.critical, "warning": settings.alerts.warning}
     return Announcer(
         FaultBook(_store()),
-        Channels(routes, recipients=settings.alert_emails).of,
-        remind_after=timedelta(days=settings.alert_reminder_days),
+        Channels(routes, recipients=settings.alerts.emails).of,
     )
 
 
@@ -453,4 +452,4 @@ def _base_url() -> str:
 
 
 def _store() -> ArtifactStore:
-    return ArtifactStore(get_settings().artifacts_root)
+    return ArtifactStore(get_settings().installation.artifacts_root)

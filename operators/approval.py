@@ -78,7 +78,7 @@ class ApproveDeletionsOperator(ApproveOperator):
 
         plan, allowed, live = (
             load_plan(self.store, self.plan_id),
-            self.settings.max_deleted_share,
+            self.settings.index.max_deleted_share,
             read_live(self.store),
         )
         with self.unless_overtaken():

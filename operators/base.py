@@ -40,7 +40,7 @@ class PodsearchOperator(BaseOperator):
 
     @cached_property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.settings.artifacts_root)
+        return ArtifactStore(self.settings.installation.artifacts_root)
 
     def skip_run(self, reason: str) -> NoReturn:
         """End the run here, green, because there is nothing to do; the log says why."""

@@ -54,15 +54,15 @@ class PlanComparisonOperator(PodsearchOperator):
                 "No model was trained yet: train_retriever starts this DAG again when it has one. "
                 "Trigger it by hand to index with the base model now."
             )
-        precision = settings.encoder_precision
+        precision = settings.index.encoder_precision
         base = ensure_precision(
-            self.store, ensure_base(self.store, settings.base_model, "cpu").version, precision
+            self.store, ensure_base(self.store, settings.training.base_model, "cpu").version, precision
         ).version
         candidate = find_candidate(
             self.store,
             base=base,
             live=live,
-            tolerance=settings.gate_tolerance,
+            tolerance=settings.evaluation.gate_tolerance,
             precision=precision,
             refused_too=bool(overrules),
         )
@@ -81,10 +81,7 @@ class PlanComparisonOperator(PodsearchOperator):
             live=live,
             candidate=candidate,
             curated_path=settings.curated_queries_path,
-            catalogue_size=settings.evaluation_catalogue,
-            max_queries=settings.evaluation_queries,
-            seed=settings.seed,
-            hybrid_weight=settings.hybrid_weight,
+            hybrid_weight=settings.search.hybrid_weight,
         )
         self.log.info("Comparing %s.", comparison.roles)
         context["ti"].xcom_push(key="comparison_id", value=comparison.comparison_id)
@@ -139,8 +136,7 @@ class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
 
         _, evaluation = self.load_comparison()
         model = open_encoder(self.store, self.model_version, device.torch)
-        batch_size = self.settings.encode_batch_size
-        evaluate_model(self.store, evaluation, model, self.model_version, batch_size=batch_size)
+        evaluate_model(self.store, evaluation, model, self.model_version)
         return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
 
 
@@ -183,14 +179,14 @@ class GateOperator(ComparisonStepOperator, HITLOperator):
         with self.unless_overtaken():  # before a person is asked about what is past
             require_seen(read_live(self.store), self.live)
         comparison, _ = self.load_comparison()
-        decision = judge(self.store, comparison, tolerance=self.settings.gate_tolerance)
+        decision = judge(self.store, comparison, tolerance=self.settings.evaluation.gate_tolerance)
         if decision is None:
             return self.keep(comparison, decision)
         asked = context["params"]
         if verdict := asked.get("overrule_gate"):
             by = getattr(context["dag_run"], "triggering_user_name", None)
             decision = overrule(decision, verdict, reason=asked.get("overrule_reason") or "", by=by)
-        elif self.settings.gate_rule == "strict" and not decision.is_sure:
+        elif self.settings.evaluation.gate_rule == "strict" and not decision.is_sure:
             self.subject = f"Accept the new model {comparison.candidate}?"
             self.body = "\n".join(f"- {reason}" for reason in decision.reasons)
             self.log.info("%s Asking a person, in Airflow's pages:\n%s", self.subject, self.body)
@@ -204,7 +200,7 @@ class GateOperator(ComparisonStepOperator, HITLOperator):
 
         super().execute_complete(context, event)
         comparison, _ = self.load_comparison()
-        decision = judge(self.store, comparison, tolerance=self.settings.gate_tolerance)
+        decision = judge(self.store, comparison, tolerance=self.settings.evaluation.gate_tolerance)
         if decision is None:
             raise ValueError(f"The comparison {self.comparison_id} has no candidate any more.")
         by = responder(event)

@@ -105,11 +105,10 @@ class PrepareSnapshotOperator(SourceOperator):
             UPath(self.folder),
             source_version=self.source_version,
             unchanged=lambda: self.source.fetch(self.source_version),
-            work_root=settings.work_root,
-            shards=settings.shards,
-            processes=settings.processes,
-            max_file_bytes=settings.max_file_bytes,
-            max_text_chars=settings.max_text_chars,
+            work_root=settings.installation.work_root,
+            shards=settings.episodes.shards,
+            processes=settings.devices.threads,
+            max_file_bytes=settings.episodes.max_file_bytes,
         )
         self.log.info(
             "Snapshot %s: %d episodes of %d shows; quarantined: %s.",

@@ -59,10 +59,10 @@ class GpuOperator(PodsearchOperator):
         from include.devices.usage import measure
 
         settings = self.settings
-        wanted = settings.device if self.gpus else "cpu"
-        locks = settings.home / "devices"
+        wanted = settings.devices.device if self.gpus else "cpu"
+        locks = settings.installation.home / "devices"
         with (
-            borrow(wanted, gpus=self.gpus, threads=settings.threads, folder=locks) as device,
+            borrow(wanted, gpus=self.gpus, threads=settings.devices.threads, folder=locks) as device,
             measure(device) as self.usage,
         ):
             result = self.execute_on(device, context)
@@ -84,7 +84,7 @@ def _placed(gpus: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         return kwargs
     placed = {"pool": Pool.GPU.value, "pool_slots": gpus, "queue": Queue.GPU.value, **kwargs}
     config = dict(kwargs.get("executor_config") or {})
-    if "pod_override" not in config and _on_kubernetes() and get_settings().device != "cpu":
+    if "pod_override" not in config and _on_kubernetes() and get_settings().devices.device != "cpu":
         placed["executor_config"] = config | {"pod_override": _pod(gpus)}
     return placed
 

@@ -36,11 +36,9 @@ class PruneArtifactsOperator(PodsearchOperator):
         busy = [name for name in self.unless_running if context["ti"].get_dr_count(dag_id=name, states=["running"])]
         if busy and not dry_run:
             self.skip_run(f"Nothing is removed, because {' and '.join(busy)} is running. The next run will.")
-        settings = self.settings
-        days = Days(
-            snapshots=settings.keep_snapshot_days, work=settings.keep_work_days, reports=settings.keep_report_days
-        )
-        summary = prune(self.store, days, drift_window=settings.drift_window, dry_run=dry_run)
+        kept = self.settings.housekeeping
+        days = Days(snapshots=kept.keep_snapshot_days, work=kept.keep_work_days, reports=kept.keep_report_days)
+        summary = prune(self.store, days, dry_run=dry_run)
         summary.say()
         return summary.model_dump()
 
@@ -53,10 +51,10 @@ class PruneMachineOperator(PodsearchOperator):
 
         folder = conf.get("logging", "base_log_folder", fallback="")
         summary = prune_machine(
-            self.settings.work_root,
+            self.settings.installation.work_root,
             Path(folder) if folder else None,
-            work_days=self.settings.keep_work_days,
-            log_days=self.settings.keep_log_days,
+            work_days=self.settings.housekeeping.keep_work_days,
+            log_days=self.settings.housekeeping.keep_log_days,
             dry_run=context["params"][DRY_RUN],
         )
         summary.say()

@@ -56,7 +56,7 @@ class Tag(StrEnum):
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "podsearch",
     "retries": 2,
-    "retry_delay": timedelta(seconds=get_settings().retry_seconds),
+    "retry_delay": timedelta(seconds=get_settings().airflow.retry_seconds),
     "retry_policy": RetryByError(),
     "on_failure_callback": TaskFailed(),
 }
@@ -64,5 +64,5 @@ DEFAULT_ARGS: dict[str, Any] = {
 PATIENT: dict[str, Any] = {"retries": 8, "retry_exponential_backoff": 2, "max_retry_delay": timedelta(hours=1)}
 """Of tasks that ask other people's servers: with the usual delay, an outage of two hours is waited out."""
 
-INGEST_DEADLINE = end_within(get_settings().ingest_deadline_hours)
+INGEST_DEADLINE = end_within(get_settings().alerts.ingest_deadline_hours)
 """By when a run of ``ingest_episodes`` must have ended."""

@@ -49,7 +49,9 @@ class PineconeHook(BaseHook):
 
         settings = get_settings()
         connection = self._connection()
-        key = ((connection.password if connection else "") or settings.pinecone_api_key.get_secret_value()).strip()
+        key = (
+            (connection.password if connection else "") or settings.index.pinecone_api_key.get_secret_value()
+        ).strip()
         if not key:
             raise PermanentError(
                 f"Neither the connection {self.pinecone_conn_id} nor PODSEARCH_PINECONE_API_KEY has an API key of "
@@ -59,16 +61,16 @@ class PineconeHook(BaseHook):
         extra = connection.extra_dejson if connection else {}
         return Credentials(
             key,
-            host=(connection.host if connection else "") or settings.pinecone_host,
-            cloud=extra.get("cloud") or settings.pinecone_cloud,
-            region=extra.get("region") or settings.pinecone_region,
+            host=(connection.host if connection else "") or settings.index.pinecone_host,
+            cloud=extra.get("cloud") or Credentials.cloud,
+            region=extra.get("region") or Credentials.region,
         )
 
     def get_conn(self) -> EpisodeIndex:
         """The index of the settings; nothing is asked of Pinecone yet."""
-        from include.index.contract import open_index
+        from include.index.pinecone.index import PineconeIndex
 
-        return open_index(get_settings().model_copy(update={"index": "pinecone"}), credentials=self.get_credentials())
+        return PineconeIndex(get_settings().index.pinecone_index, self.get_credentials())
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask Pinecone once, for the namespaces of the index."""
@@ -76,7 +78,7 @@ class PineconeHook(BaseHook):
             names = self.get_conn().namespaces()
         except Exception as error:
             return False, str(error)
-        return True, f"{get_settings().pinecone_index} has {len(names)} namespaces."
+        return True, f"{get_settings().index.pinecone_index} has {len(names)} namespaces."
 
     def _connection(self) -> Connection | None:
         try:
@@ -93,6 +95,6 @@ def open_index(settings: Settings, *, live: LivePointer | None = None) -> Episod
     """
     from include.index import contract
 
-    pinecone = (live.backend if live else settings.index) == "pinecone"
-    credentials = PineconeHook(settings.pinecone_connection).get_credentials() if pinecone else None
+    pinecone = (live.backend if live else settings.index.backend) == "pinecone"
+    credentials = PineconeHook(settings.index.pinecone_connection).get_credentials() if pinecone else None
     return contract.open_index(settings, live=live, credentials=credentials)

@@ -104,10 +104,9 @@ class ValidateRawOperator(ValidateOperator):
             UPath(self.folder),
             self.file,
             previous=self.previous(context),
-            max_file_bytes=settings.max_file_bytes,
-            max_quarantined_share=settings.max_quarantined_share,
-            max_shrink=settings.max_shrink,
-            max_growth=settings.max_growth,
+            max_file_bytes=settings.episodes.max_file_bytes,
+            max_quarantined_share=settings.quality.max_quarantined_share,
+            max_shrink=settings.quality.max_shrink,
         )
         return self.check(frame, suite)
 
@@ -143,10 +142,8 @@ class ValidateEpisodesOperator(ValidateSnapshotOperator):
             self.store,
             self.snapshot_id,
             previous=self.previous(context),
-            max_text_chars=settings.max_text_chars,
-            max_quarantined_share=settings.max_quarantined_share,
-            max_shrink=settings.max_shrink,
-            max_growth=settings.max_growth,
+            max_quarantined_share=settings.quality.max_quarantined_share,
+            max_shrink=settings.quality.max_shrink,
         )
         return self.check(frame, suite)
 
@@ -167,7 +164,6 @@ class ValidateDriftOperator(ValidateSnapshotOperator):
             self.snapshot_id,
             run_name=self.run_name,
             accepted=self.accepts_drift(context),
-            window=self.settings.drift_window,
-            limits=drift.Limits(**self.settings.model_dump(include=drift.LIMITS)),
+            limits=drift.Limits(max_shrink=self.settings.quality.max_shrink),
         )
         return self.check(frame, suite)

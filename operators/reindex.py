@@ -156,8 +156,7 @@ class EncodeShardOperator(GpuReindexStepOperator):
         from include.retriever.encoders.opening import open_encoder
 
         model = open_encoder(self.store, plan.model_version, device.torch)
-        batch_size = self.settings.encode_batch_size
-        return encode_shard(self.store, plan, self.shard, self.texts, model, batch_size=batch_size)
+        return encode_shard(self.store, plan, self.shard, self.texts, model)
 
 
 class UpsertShardOperator(ReindexStepOperator):
@@ -216,10 +215,9 @@ class VerifyIndexOperator(GpuReindexStepOperator):
         if queries:
             chosen = queries[:: max(1, len(queries) // MAX_QUERIES)][:MAX_QUERIES]
             model = open_encoder(self.store, plan.model_version, device.torch)
-            vectors = model.encode(chosen, batch_size=self.settings.encode_batch_size, kind="query")
-            least = self.settings.min_index_recall
+            vectors = model.encode(chosen, kind="query")
             verification.queries = len(chosen)
-            verification.recall = require_recall(self.store, index, plan, vectors, least=least)
+            verification.recall = require_recall(self.store, index, plan, vectors)
         return verification.model_dump()
 
 
@@ -252,7 +250,7 @@ class PublishReportOperator(ReindexStepOperator):
             comparison=comparison,
             evaluation=evaluation,
             live=read_live(self.store),
-            backend=self.settings.index,
+            backend=self.settings.index.backend,
             verification=Verification.model_validate(self.verification),
             timings=read_seconds(self.store, plan.plan_id),
         )
@@ -289,7 +287,7 @@ class ActivateOperator(ReindexStepOperator):
         comparison, _ = load_comparison(self.store, self.comparison_id)
         pointer = activate(
             self.store,
-            backend=self.settings.index,
+            backend=self.settings.index.backend,
             index=self.settings.index_name,
             namespace=plan.namespace,
             model_version=plan.model_version,
@@ -318,6 +316,6 @@ class RetireOperator(PodsearchOperator):
         if left := self.store.clear_unfinished():
             self.log.info("Removed unfinished files of killed tasks: %d.", left)
         return {
-            "namespaces": retire(self.store, index, keep=self.settings.keep_namespaces),
-            "models": retire_models(self.store, index, keep=self.settings.keep_models),
+            "namespaces": retire(self.store, index, keep=self.settings.index.keep_namespaces),
+            "models": retire_models(self.store, index, keep=self.settings.training.keep_models),
         }

@@ -19,40 +19,36 @@ class SourceOperator(PodsearchOperator):
 
     @cached_property
     def source(self) -> Source:
-        return _SOURCES[self.settings.source](self.settings, self.store)
+        return _SOURCES[self.settings.episodes.source](self.settings, self.store)
 
 
 def _directory(settings: Settings, store: ArtifactStore) -> Source:
     from include.episodes.sources.directory import DirectorySource
 
-    return DirectorySource(settings.required_dataset_dir)
+    return DirectorySource(settings.episodes.required_dataset_dir)
 
 
 def _kaggle(settings: Settings, store: ArtifactStore) -> Source:
     from include.episodes.sources.kaggle import KaggleSource
 
     return KaggleSource(
-        settings.kaggle_dataset,
-        pinned=settings.kaggle_version,
-        connect=KaggleHook(settings.kaggle_connection).get_conn,
+        settings.episodes.kaggle_dataset,
+        pinned=settings.episodes.kaggle_version,
+        connect=KaggleHook(settings.episodes.kaggle_connection).get_conn,
         store=store,
-        work=settings.work_root,
-        max_file_bytes=settings.max_file_bytes,
+        work=settings.installation.work_root,
+        max_file_bytes=settings.episodes.max_file_bytes,
     )
 
 
 def _feeds(settings: Settings, store: ArtifactStore) -> Source:
-    from include.episodes.sources.feeds.client import Limits
     from include.episodes.sources.feeds.source import FeedsSource
 
     return FeedsSource(
         store,
-        settings.required_feeds,
-        limits=Limits(
-            connections=settings.feeds_connections, seconds=settings.feeds_seconds, max_bytes=settings.feeds_max_bytes
-        ),
-        allow_private=settings.feeds_allow_private,
-        contact=settings.feeds_contact,
+        settings.episodes.required_feeds,
+        allow_private=settings.episodes.feeds_allow_private,
+        contact=settings.episodes.feeds_contact,
     )
 
 

@@ -36,34 +36,31 @@ class PlanTrainingOperator(PodsearchOperator):
     def execute(self, context: Context) -> list[dict[str, int]]:
         from include.episodes import snapshot
         from include.feedback.pairs import recorded_pairs
+        from include.queries.contract import generator_of
+        from include.retriever.recipe import read_recipe
         from include.retriever.registry import trainings
         from include.retriever.training.plan import plan_training, why_due
 
-        settings, recipe = self.settings, self.settings.recipe
+        settings, training = self.settings, self.settings.training
+        recipe = read_recipe(training.recipe)
         seen = trainings(self.store)
         reason = "it was asked for" if str(self.force) == "True" else None
         if snapshot.latest(self.store) is None:
             self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
         reason = reason or why_due(
             self.store,
-            base_model=settings.base_model,
+            base_model=training.base_model,
             recipe=recipe,
-            retrain_after_days=settings.retrain_after_days,
+            retrain_after_days=training.retrain_after_days,
         )
         if reason is None:
             self.skip_run("The newest model will do; trigger the DAG with `force` to train all the same.")
         plan = plan_training(
             self.store,
-            generator=settings.generator,
-            queries_per_episode=settings.queries_per_episode,
-            query_shard_episodes=settings.query_shard_episodes,
-            max_episodes=settings.max_training_episodes,
-            round_trip=settings.round_trip,
-            search_logs=settings.search_logs,
-            recorded=recorded_pairs(self.store) if settings.record_searches_days else None,
-            train_share=settings.train_share,
-            eval_share=settings.eval_share,
-            base_model=settings.base_model,
+            generator=generator_of(settings.queries),
+            search_logs=settings.queries.search_logs,
+            recorded=recorded_pairs(self.store) if settings.search.record_days else None,
+            base_model=training.base_model,
             recipe=recipe,
         )
         self.log.info("Training %s on snapshot %s: %s.", plan.training_id, plan.snapshot_id, reason)
@@ -123,9 +120,8 @@ class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
         generator = create_generator(
             self.plan.generator,
             device=device.torch,
-            threads=settings.threads,
-            batch_size=settings.generator_batch_size,
-            cache=settings.work_root / "generators",
+            threads=settings.devices.threads,
+            cache=settings.installation.work_root / "generators",
         )
         return generate_queries(self.store, self.plan, self.shard, generator)
 
@@ -136,7 +132,7 @@ class BuildPairsOperator(TrainingStepOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from include.retriever.training.pairing import write_pairs
 
-        english_only = self.settings.generator_english_only
+        english_only = self.settings.queries.generator_english_only
         summary = write_pairs(self.store, self.plan, curated=self.curated(), english_only=english_only)
         return summary.model_dump(exclude={"samples"})
 
@@ -166,7 +162,7 @@ class ValidateQueriesOperator(TrainingStepOperator, ValidateOperator):
             dropped=sum(summary.dropped.values()),
             curated=self.curated(),
         )
-        return self.check(frame, suites.queries(max_dropped_share=self.settings.max_dropped_share))
+        return self.check(frame, suites.queries())
 
 
 class RoundTripOperator(GpuOperator, TrainingStepOperator):
@@ -178,8 +174,8 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
     def before_lease(self, context: Context) -> dict[str, int] | None:
         from include.retriever.training.pairing import read_summary
 
-        if not self.plan.round_trip:
-            self.log.info("Every query is trained on (PODSEARCH_ROUND_TRIP=0).")
+        if not self.plan.recipe.round_trip:
+            self.log.info("Every query is trained on (the recipe has no round_trip).")
             return {"asked": 0, "dropped": 0}
         return read_summary(self.store, self.training_id).round_trip
 
@@ -194,8 +190,6 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
             self.plan,
             open_encoder(self.store, base.version, device.torch),
             model_version=base.version,
-            catalogue_size=self.settings.evaluation_catalogue,
-            batch_size=self.settings.encode_batch_size,
         )
 
 
@@ -219,11 +213,11 @@ class FineTuneOperator(GpuOperator, TrainingStepOperator):
         hardware = Hardware(
             device=device.kind,
             gpus=max(1, len(device.gpus)),
-            mini_batch_size=settings.mini_batch_size,
-            gradient_checkpointing=settings.gradient_checkpointing,
-            threads=settings.threads,
+            threads=settings.devices.threads,
         )
-        manifest = train(self.store, self.plan, hardware=hardware, work_root=settings.work_root, usage=self.usage)
+        manifest = train(
+            self.store, self.plan, hardware=hardware, work_root=settings.installation.work_root, usage=self.usage
+        )
         return manifest.telling_metrics
 
 
@@ -249,7 +243,7 @@ class RegisterModelOperator(TrainingStepOperator):
                 self.store,
                 self.plan,
                 device_usage=self.device_usage,
-                work_root=self.settings.work_root,
+                work_root=self.settings.installation.work_root,
                 seen=self.trainings,
             )
         self.announce(
@@ -266,9 +260,9 @@ class RegisterModelOperator(TrainingStepOperator):
 
 def generator_gpus() -> int:
     """How many GPUs a task takes that writes queries: one for a model, none for the episodes' own words."""
-    return 0 if get_settings().query_generator == "extractive" else 1
+    return 0 if get_settings().queries.generator == "extractive" else 1
 
 
 def training_gpus() -> int:
     """How many GPUs fine-tuning takes."""
-    return get_settings().training_gpus
+    return get_settings().devices.training_gpus

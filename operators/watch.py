@@ -24,7 +24,7 @@ class CheckFreshnessOperator(PodsearchOperator):
         age = age_of_snapshot(self.store, datetime.now(UTC))
         if age is None:
             return None
-        days = self.settings.freshness_days
+        days = self.settings.alerts.freshness_days
         report_freshness(age, timedelta(days=days) if days else None)
         return round(age.total_seconds() / 3600, 1)
 
@@ -39,7 +39,7 @@ class CheckLagOperator(PodsearchOperator):
         from include.alerts.facts import lag_of_index
 
         lag = lag_of_index(self.store)
-        report_lag(lag, timedelta(hours=self.settings.index_lag_hours))
+        report_lag(lag, timedelta(hours=self.settings.alerts.index_lag_hours))
         return round((datetime.now(UTC) - lag.since).total_seconds() / 3600, 1) if lag else None
 
 

@@ -53,7 +53,7 @@ class PodsearchPages(AirflowPlugin):
         from include.storage import ArtifactStore
 
         app = create_app(
-            lambda: ArtifactStore(get_settings().artifacts_root),
+            lambda: ArtifactStore(get_settings().installation.artifacts_root),
             may_read_quality=may_read("ingest_episodes"),
             may_read_reports=may_read("reindex_episodes"),
         )

@@ -107,7 +107,7 @@ def test_a_query_is_searched_for_as_it_is(echo: Path, query: str, given: str) ->
 
 
 def test_no_other_variable_is_run_either(echo: Path, tmp_path: Path) -> None:
-    done = make("down", f"PODSEARCH_QUERY_PROMPT=$(shell touch '{tmp_path}/stolen')", home=echo)
+    done = make("down", f"PODSEARCH_BASE_MODEL=$(shell touch '{tmp_path}/stolen')", home=echo)
     assert done.stdout.splitlines()[1:] == ["-m", "deploy.local", "down"]
     assert not (tmp_path / "stolen").exists()
 

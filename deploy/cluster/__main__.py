@@ -26,7 +26,7 @@ class SetUpError(PermanentError):
 def main() -> int:
     """Make all of it; 0 if it is there."""
     try:
-        require_conditional_writes(get_settings().artifacts_root)
+        require_conditional_writes(get_settings().installation.artifacts_root)
         airflow("db", "migrate")
         make_admin(os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""))
         make_pools(int(os.environ.get("GPU_SLOTS") or 1))

@@ -143,13 +143,13 @@ def down() -> int:
 def _claim(settings: Settings) -> None:
     """:raises SettingsError: the home cannot be podsearch's."""
     try:
-        claim(settings.home)
+        claim(settings.installation.home)
     except ValueError as error:
         raise SettingsError(f"{VARIABLE}: {error}") from None
 
 
 def _airflow(settings: Settings) -> Airflow:
-    return Airflow(airflow_home(settings.home), airflow_environment(settings))
+    return Airflow(airflow_home(settings.installation.home), airflow_environment(settings))
 
 
 def _checks(airflow: Airflow) -> Callable[[], None]:
@@ -193,7 +193,7 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
     check = _checks(airflow)
     api.wait_until_up(check)
     for pool, (slots, description) in POOLS.items():
-        if pool == Pool.GPU and settings.device != "cpu":
+        if pool == Pool.GPU and settings.devices.device != "cpu":
             slots = max(slots, len(visible_gpus()))
         api.ensure_pool(pool, slots, description)
     api.wait_for_dags(DAGS, check)
@@ -206,18 +206,19 @@ def _left_undone(settings: Settings) -> str | None:
     """The DAG that should run although nothing starts it; training starts re-indexing by itself."""
     from include.episodes import snapshot
     from include.index.live import read_live
+    from include.retriever.recipe import read_recipe
     from include.retriever.training.plan import why_due
     from include.storage import ArtifactStore
 
-    store = ArtifactStore(settings.artifacts_root)
+    store = ArtifactStore(settings.installation.artifacts_root)
     live, latest = read_live(store), snapshot.latest(store)
     if latest is None:
         return None
     if why_due(
         store,
-        base_model=settings.base_model,
-        recipe=settings.recipe,
-        retrain_after_days=settings.retrain_after_days,
+        base_model=settings.training.base_model,
+        recipe=read_recipe(settings.training.recipe),
+        retrain_after_days=settings.training.retrain_after_days,
     ):
         return "train_retriever"
     return "reindex_episodes" if live is None or live.snapshot_id != latest.snapshot_id else None

@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
-from dotenv import dotenv_values
 
 from include.errors import PermanentError
 from include.settings import PROJECT, Settings
+from include.settings.base import DotEnv
 
 PARALLELISM = 4
 """Tasks at once: enough to keep two cores busy, and few enough for a laptop's memory."""
@@ -37,28 +37,28 @@ def airflow_home(home: Path) -> Path:
 
 def logs_folder(settings: Settings) -> Path:
     """Where the logs of tasks are."""
-    return airflow_home(settings.home) / "logs"
+    return airflow_home(settings.installation.home) / "logs"
 
 
 def base_url(settings: Settings) -> str:
     """Where Airflow answers on this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # of all, the nearest
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.airflow.host, settings.airflow.host)  # noqa: S104  # of all, the nearest
+    return f"http://[{host}]:{settings.airflow.port}" if ":" in host else f"http://{host}:{settings.airflow.port}"
 
 
 def links_url(settings: Settings) -> str:
     """What links to Airflow's pages begin with: who follows one may sit at another machine."""
-    return settings.base_url.rstrip("/") or base_url(settings)
+    return settings.airflow.base_url.rstrip("/") or base_url(settings)
 
 
 def passwords_file(settings: Settings) -> Path:
     """Where Airflow keeps the generated password of the user ``admin``."""
-    return airflow_home(settings.home) / "passwords.json"
+    return airflow_home(settings.installation.home) / "passwords.json"
 
 
 def airflow_environment(settings: Settings) -> dict[str, str]:
     """All that Airflow's processes need; podsearch's own settings are handed on as they are."""
-    home = airflow_home(settings.home)
+    home = airflow_home(settings.installation.home)
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)  # Airflow writes the password of its admin, readable by all, into a file and a log
     keys = _secrets(home / "secrets.json")
@@ -94,8 +94,8 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-        "AIRFLOW__API__HOST": settings.host,
-        "AIRFLOW__API__PORT": str(settings.port),
+        "AIRFLOW__API__HOST": settings.airflow.host,
+        "AIRFLOW__API__PORT": str(settings.airflow.port),
         "AIRFLOW__API__BASE_URL": links_url(settings),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": keys["api_secret_key"],
@@ -117,22 +117,20 @@ def require_free_port(settings: Settings) -> None:
 
     :raises PortInUseError: it cannot; the message says what to set.
     """
-    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+    with socket.socket(socket.AF_INET6 if ":" in settings.airflow.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((settings.airflow.host, settings.airflow.port))
         except OSError as error:
             raise PortInUseError(
-                f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}). "
+                f"Port {settings.airflow.port} on {settings.airflow.host} cannot be used ({error.strerror}). "
                 "Stop what uses it, or choose another with PODSEARCH_PORT, e.g. PODSEARCH_PORT=8090 make run."
             ) from error
 
 
 def _connections() -> dict[str, str]:
     """The Airflow connections that .env has, beside podsearch's settings."""
-    file = Settings.model_config.get("env_file")
-    values = dotenv_values(file) if isinstance(file, Path) else {}
-    return {name: value for name, value in values.items() if name.startswith("AIRFLOW_CONN_") and value}
+    return {name: value for name, value in DotEnv.values().items() if name.startswith("AIRFLOW_CONN_") and value}
 
 
 def _secrets(file: Path) -> dict[str, str]:

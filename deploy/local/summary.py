@@ -26,7 +26,7 @@ SHOWN_HITS = 3
 
 def show_summary(settings: Settings, console: Console) -> None:
     """Print the state of the installation."""
-    store = ArtifactStore(settings.artifacts_root)
+    store = ArtifactStore(settings.installation.artifacts_root)
     _show_ingested(store, console)
     _show_trained(store, console)
     live = read_live(store)

@@ -13,6 +13,9 @@ from include.alerts.message import Event, compose
 
 log = logging.getLogger(__name__)
 
+REMIND_AFTER = timedelta(days=7)
+"""How long a channel hears nothing of a fault that lasts."""
+
 
 class Announcer:
     """Announces faults and their end. No method raises: an alert must never break what it reports on.
@@ -23,7 +26,11 @@ class Announcer:
     """
 
     def __init__(
-        self, book: FaultBook, channels: Callable[[Severity], Sequence[Channel]], *, remind_after: timedelta
+        self,
+        book: FaultBook,
+        channels: Callable[[Severity], Sequence[Channel]],
+        *,
+        remind_after: timedelta = REMIND_AFTER,
     ) -> None:
         self._book = book
         self._channels = channels

@@ -27,7 +27,6 @@ def make_snapshot(
     shards: int,
     processes: int,
     max_file_bytes: int,
-    max_text_chars: int,
 ) -> snapshot.Manifest:
     """Read, join and clean a dataset, and write it as a snapshot.
 
@@ -40,7 +39,6 @@ def make_snapshot(
     :param shards: number of parts of the snapshot.
     :param processes: that clean; 0 for one each core that this process may use.
     :param max_file_bytes: most bytes that one file may hold, unpacked.
-    :param max_text_chars: length at which a description is cut.
     :raises DatasetError: a file cannot be read as a whole.
     :raises RetryLaterError: another process prepares a dataset on this machine.
     """
@@ -58,7 +56,6 @@ def make_snapshot(
             shards=shards,
             processes=processes,
             max_file_bytes=max_file_bytes,
-            max_text_chars=max_text_chars,
         ) as prepared,
     ):
         unchanged()

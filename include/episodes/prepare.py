@@ -29,7 +29,7 @@ from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
 from include.episodes.raw import COLUMNS, batches
 from include.episodes.runs import Run
-from include.episodes.schema import IN_HTML, WARNINGS
+from include.episodes.schema import IN_HTML, MAX_TEXT_CHARS, WARNINGS
 from include.episodes.seen import SeenIds
 from include.episodes.sources.contract import Folder
 from include.episodes.sources.files import find_source
@@ -73,7 +73,13 @@ class Prepared:
 
 
 def prepare(
-    folder: Folder, *, work: Path, shards: int, processes: int, max_file_bytes: int, max_text_chars: int
+    folder: Folder,
+    *,
+    work: Path,
+    shards: int,
+    processes: int,
+    max_file_bytes: int,
+    max_text_chars: int = MAX_TEXT_CHARS,
 ) -> Prepared:
     """Read, join and clean a dataset.
 

@@ -27,6 +27,8 @@ EPISODES = pa.schema(
     ]
 )
 
+MAX_TEXT_CHARS = 20_000
+"""A description longer than this after cleaning is cut."""
 AROUND = " .!?…"
 """What may stand around a field without making it say something else."""
 FULL_STOPS = ".!?…:;。！？"

@@ -167,7 +167,7 @@ class _Process:
         code = self._child.wait()
         return WorkerError(
             f"A process that cleans episodes ended with exit status {code} before its work was done: if the machine "
-            "has run out of memory, set PODSEARCH_PROCESSES to 1."
+            "has run out of memory, set PODSEARCH_THREADS to 1."
         )
 
 

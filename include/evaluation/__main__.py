@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compare(first: str, second: str, *, everything: bool) -> int:
-    store = ArtifactStore(get_settings().artifacts_root)
+    store = ArtifactStore(get_settings().installation.artifacts_root)
     console = Console()
     for part in tables(compare_models(store, first, second), everything=everything):
         console.print(part)

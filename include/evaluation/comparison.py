@@ -20,6 +20,11 @@ from include.storage import ArtifactStore, digest
 log = logging.getLogger(__name__)
 
 FOLDER = "comparisons"
+CATALOGUE = 20_000
+"""Most episodes that evaluation searches."""
+QUERIES = 500
+"""Most test queries that it asks."""
+SEED = 20171201
 DECISIONS = "decisions"
 
 
@@ -97,10 +102,10 @@ def plan_comparison(
     live: LivePointer | None,
     candidate: str | None,
     curated_path: Path | None,
-    catalogue_size: int,
-    max_queries: int,
-    seed: int,
     hybrid_weight: float,
+    catalogue_size: int = CATALOGUE,
+    max_queries: int = QUERIES,
+    seed: int = SEED,
 ) -> ModelComparison:
     """Fix what is compared on the latest snapshot.
 

@@ -131,7 +131,7 @@ def evaluate_model(
     model: Encoder | SentenceTransformer,
     model_version: str,
     *,
-    batch_size: int,
+    batch_size: int = 0,
 ) -> list[ModelEvaluation]:
     """Measure one model on every query set, by exact search beside words, and keep the results of each query."""
     if is_evaluated(store, plan.evaluation_id, model_version):

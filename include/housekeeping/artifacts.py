@@ -23,7 +23,7 @@ from include.evaluation import comparison, publish, run
 from include.housekeeping.needs import Needs
 from include.housekeeping.summary import Summary
 from include.index import live, live_page, plan
-from include.quality import pages, profile, result, trend
+from include.quality import drift, pages, profile, result, trend
 from include.retriever import encode, registry
 from include.retriever.training import plan as training
 from include.storage import MANIFEST, ArtifactStore, StoredFile
@@ -76,18 +76,15 @@ class Artifact:
         return sum(file.bytes for file in self.files)
 
 
-def prune(
-    store: ArtifactStore, days: Days, *, drift_window: int, dry_run: bool, now: datetime | None = None
-) -> Summary:
+def prune(store: ArtifactStore, days: Days, *, dry_run: bool, now: datetime | None = None) -> Summary:
     """Remove what nobody needs any more. Nothing is removed before something is live.
 
-    :param drift_window: of how many published snapshots drift reads the profiles.
     :param dry_run: only say what would be removed.
     :raises PermanentError: nobody knows what is live.
     """
     now = now or datetime.now(UTC)
     summary = Summary(dry_run=dry_run)
-    for artifact in expired(store, days, drift_window=drift_window, now=now):
+    for artifact in expired(store, days, now=now):
         if dry_run or _remove(store, artifact):
             summary.add(artifact.kind, artifact.bytes)
     if not dry_run and (cleared := store.clear_unfinished()):
@@ -95,12 +92,12 @@ def prune(
     return summary
 
 
-def expired(store: ArtifactStore, days: Days, *, drift_window: int, now: datetime) -> Iterator[Artifact]:
+def expired(store: ArtifactStore, days: Days, *, now: datetime) -> Iterator[Artifact]:
     """What :func:`prune` removes, a kind after the other."""
     needs = Needs(store)
     if not needs.anything_live:
         return
-    profiles = needs.profiles(max(drift_window, trend.WINDOW) + 1)  # they leave out the one that is held against them
+    profiles = needs.profiles(max(drift.WINDOW, trend.WINDOW) + 1)  # they leave out the one that is held against them
     for kind in _kinds(store, needs, days):
         for artifact in _artifacts(kind, store.files(*kind.folder)):
             if artifact.modified >= now - timedelta(days=kind.days) or artifact.path[-1] in kind.needed:

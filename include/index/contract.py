@@ -233,17 +233,15 @@ def open_index(
     :param credentials: of Pinecone (default: the settings').
     :raises PermanentError: Pinecone's key is needed, and nobody gave it.
     """
-    if (live.backend if live else settings.index) == "pinecone":
+    if (live.backend if live else settings.index.backend) == "pinecone":
         from include.index.pinecone.credentials import Credentials
         from include.index.pinecone.index import PineconeIndex
 
         credentials = credentials or Credentials(
-            settings.pinecone_api_key.get_secret_value(),
-            host=settings.pinecone_host,
-            cloud=settings.pinecone_cloud,
-            region=settings.pinecone_region,
+            settings.index.pinecone_api_key.get_secret_value(),
+            host=settings.index.pinecone_host,
         )
-        return PineconeIndex(live.index if live else settings.pinecone_index, credentials)
+        return PineconeIndex(live.index if live else settings.index.pinecone_index, credentials)
     from include.index.lancedb import LanceIndex
 
     return LanceIndex(settings.index_root)

@@ -16,6 +16,8 @@ from include.storage import ArtifactStore
 log = logging.getLogger(__name__)
 
 K = 30
+LEAST = 0.9
+"""Share of exact search's answers that the index must give before it goes live."""
 MAX_QUERIES = 200
 
 
@@ -35,7 +37,9 @@ def index_recall(store: ArtifactStore, index: EpisodeIndex, plan: Plan, queries:
     return float(np.mean(shares))
 
 
-def require_recall(store: ArtifactStore, index: EpisodeIndex, plan: Plan, queries: Vectors, *, least: float) -> float:
+def require_recall(
+    store: ArtifactStore, index: EpisodeIndex, plan: Plan, queries: Vectors, *, least: float = LEAST
+) -> float:
     """The index's recall.
 
     :raises VerificationError: it is below ``least``.
@@ -44,8 +48,7 @@ def require_recall(store: ArtifactStore, index: EpisodeIndex, plan: Plan, querie
     log.info("The index gives %.3f of exact search's first %d answers.", recall, K)
     if recall < least:
         raise VerificationError(
-            f"The index gives {recall:.3f} of exact search's first {K} answers, less than {least:.3f} "
-            "(PODSEARCH_MIN_INDEX_RECALL)."
+            f"The index gives {recall:.3f} of exact search's first {K} answers, less than {least:.3f}."
         )
     return recall
 

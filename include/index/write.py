@@ -115,7 +115,7 @@ def encode_shard(
     texts: Mapping[str, str],
     model: Encoder | SentenceTransformer,
     *,
-    batch_size: int,
+    batch_size: int = 0,
 ) -> int:
     """Encode texts of a shard into the cache; how many."""
     return EmbeddingCache(store, plan.model_version, shard_part(shard)).encode_missing(

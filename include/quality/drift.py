@@ -1,15 +1,15 @@
 """Is a new snapshot still the catalogue it was? Its profile, held against those of the last published snapshots.
 
 What is usual is the median of a figure over the last snapshots, so that one odd snapshot among them does not move it.
-How far a figure may be from it is set in the settings. Two rules keep small catalogues from crying wolf: a share has
-drifted only when at least ``drift_min_episodes`` episodes account for the change, and lengths are compared only from
+How far a figure may be from it, :class:`Limits` say. Two rules keep small catalogues from crying wolf: a share has
+drifted only when at least ``min_episodes`` episodes account for the change, and lengths are compared only from
 that many episodes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
@@ -23,6 +23,8 @@ from include.quality.profile import LANGUAGE, NEWEST, NULLABLE, REASON, Figures,
 
 COMPARED = "earlier snapshots"
 WITHDRAWN = "withdrawn episodes"
+WINDOW = 5
+"""Published snapshots whose median is what is usual."""
 MAIN_LANGUAGE = 10.0
 """Percent of the episodes from which a language is one that the catalogue must not lose."""
 RARE_LANGUAGE = 1.0
@@ -32,17 +34,20 @@ CRITICAL, WARNING, INFO = FailureSeverity.CRITICAL, FailureSeverity.WARNING, Fai
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How far a catalogue may move from what is usual: the settings of the same names, where each is described."""
+    """How far a catalogue may move from what is usual."""
 
     max_shrink: float
-    max_language_loss: float
-    max_repeated_growth: float
-    drift_share_tolerance: float
-    drift_length_tolerance: float
-    drift_min_episodes: int
-
-
-LIMITS = {field.name for field in fields(Limits)}
+    """Part of the episodes that it may lose before a run stops."""
+    max_language_loss: float = 0.5
+    """Part of its usual share that a language may lose; more is a warning, and stops a run for a main language."""
+    max_repeated_growth: float = 0.25
+    """How much the share of episodes that repeat another's text may exceed what is usual before a run stops."""
+    share_tolerance: float = 0.07
+    """How far a share (of a language, of repeated texts, ...) may be from what is usual before a warning."""
+    length_tolerance: float = 0.3
+    """How far the length of descriptions may be from what is usual, as a part of it, before a warning."""
+    min_episodes: int = 100
+    """A change that concerns fewer episodes is no drift: it keeps small catalogues from crying wolf."""
 
 
 def frame(profile: Profile, history: Sequence[Profile], *, withdrawn: float | None) -> pd.DataFrame:
@@ -91,13 +96,13 @@ class _Drift:
 
     def __init__(self, profile: Profile, history: Sequence[Profile], limits: Limits) -> None:
         self.limits = limits
-        self.large_enough = profile.episodes >= max(limits.drift_min_episodes, 1)
+        self.large_enough = profile.episodes >= max(limits.min_episodes, 1)
         past, self.new = _aligned(history, profile)
         self.usual = {name: _median(past, name) for name in past[-1] if name != NEWEST}
         self.newest = past[-1].get(NEWEST)
-        self.least_change = 100 * limits.drift_min_episodes / max(profile.episodes, 1)
-        """What ``drift_min_episodes`` are of the new catalogue, in percent."""
-        self.margin = max(100 * limits.drift_share_tolerance, self.least_change)
+        self.least_change = 100 * limits.min_episodes / max(profile.episodes, 1)
+        """What ``min_episodes`` are of the new catalogue, in percent."""
+        self.margin = max(100 * limits.share_tolerance, self.least_change)
         self.basis = f"from the last {len(history)} snapshots" if len(history) > 1 else "from the last snapshot"
 
     def ids(self) -> Expectation:
@@ -110,7 +115,7 @@ class _Drift:
         """The catalogue does not wither over several snapshots that each lost little, nor lose its newest episodes."""
         for name, severity in (("episodes", CRITICAL), ("shows", WARNING)):
             usual = self.usual[name]
-            least = min(usual * (1 - self.limits.max_shrink), usual - self.limits.drift_min_episodes)
+            least = min(usual * (1 - self.limits.max_shrink), usual - self.limits.min_episodes)
             yield self._expect(name, f"Number of {name}", severity, least=max(round(least), 0), unit="")
         if self.newest is not None:
             yield self._expect(NEWEST, "Date of the newest episode", WARNING, least=self.newest, unit="")
@@ -132,7 +137,7 @@ class _Drift:
         for kind in ("median", "mean"):
             name = f"description length, {kind}"
             if self.large_enough and name in self.usual:
-                usual, margin = self.usual[name], self.usual[name] * self.limits.drift_length_tolerance
+                usual, margin = self.usual[name], self.usual[name] * self.limits.length_tolerance
                 what = f"Length of descriptions, {kind}"
                 yield self._expect(name, what, WARNING, least=usual - margin, most=usual + margin, unit="characters")
         for name, usual in self._usual_of("descriptions in HTML"):

@@ -36,7 +36,6 @@ def raw_file(
     max_file_bytes: int,
     max_quarantined_share: float,
     max_shrink: float,
-    max_growth: float,
 ) -> Check:
     """A file of the dataset as it was delivered, against what the last snapshot was made from.
 
@@ -57,7 +56,6 @@ def raw_file(
         previous_rows=previous.counts.get(f"{file}_read") if previous else None,
         max_quarantined_share=max_quarantined_share,
         max_shrink=max_shrink,
-        max_growth=max_growth,
     )
     return frame, suite
 
@@ -67,15 +65,12 @@ def episodes(
     snapshot_id: str,
     *,
     previous: Manifest | None,
-    max_text_chars: int,
     max_quarantined_share: float,
     max_shrink: float,
-    max_growth: float,
 ) -> Check:
     """The episodes of a snapshot, and their number against that of the last one.
 
     :param previous: the last snapshot, if it is to be held against one.
-    :param max_text_chars: length at which descriptions were cut.
     """
     files = snapshot.read_quarantine(store, snapshot_id, columns=["file"])["file"]
     quarantined = pc.sum(pc.equal(files, "episodes")).as_py() or 0
@@ -85,28 +80,23 @@ def episodes(
         previous_rows=previous.episodes if previous else None,
         max_quarantined_share=max_quarantined_share,
         max_shrink=max_shrink,
-        max_growth=max_growth,
-        max_text_chars=max_text_chars,
     )
     return frames.prepared_episodes(snapshot.reader(store, snapshot_id)), suite
 
 
-def profiles(
-    store: ArtifactStore, snapshot_id: str, *, run_name: str, accepted: bool, window: int, limits: drift.Limits
-) -> Check:
+def profiles(store: ArtifactStore, snapshot_id: str, *, run_name: str, accepted: bool, limits: drift.Limits) -> Check:
     """The profile of a snapshot, which is stored beside it, against those of the last published ones.
 
     The trend is drawn beside the Data Docs of the run.
 
     :param run_name: names the folder of the results.
     :param accepted: whether a person has said that the catalogue may be unlike those before.
-    :param window: how many published snapshots it is held against, at most.
     """
     new = profile.record(store, snapshot_id, starts_history=accepted)
     past = profile.published(store, window=trend.WINDOW - 1, before=snapshot_id)
     page = trend.render(past, candidate=new, home="index.html")
     store.write_bytes(page.encode(), FOLDER, run_name, DOCS, trend.PAGE)
-    history = [] if accepted else profile.history(store, window=window, before=snapshot_id)
+    history = [] if accepted else profile.history(store, window=drift.WINDOW, before=snapshot_id)
     if not history:
         log.info("Drift was accepted." if accepted else "No snapshot was published before.")
     frame = drift.frame(new, history, withdrawn=profile.withdrawn(store, snapshot_id))

@@ -35,7 +35,7 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 
 from include.episodes.quarantine import USABLE_ID
 from include.episodes.raw import COLUMNS
-from include.episodes.schema import EPISODES
+from include.episodes.schema import EPISODES, MAX_TEXT_CHARS
 from include.episodes.times import EARLIEST, LATEST
 from include.quality import checks
 from include.quality.result import QUERIES
@@ -127,7 +127,7 @@ def episodes(
     rows_read: int,
     max_quarantined_share: float,
     max_shrink: float,
-    max_text_chars: int,
+    max_text_chars: int = MAX_TEXT_CHARS,
     max_growth: float = 3.0,
     previous_rows: int | None = None,
 ) -> ExpectationSuite:
@@ -211,7 +211,7 @@ def episodes(
     )
 
 
-def queries(*, max_dropped_share: float, least_covered_share: float = 0.2) -> ExpectationSuite:
+def queries(*, max_dropped_share: float = 0.8, least_covered_share: float = 0.2) -> ExpectationSuite:
     """Suite of :func:`include.quality.frames.queries`: what a model is to be trained on.
 
     What the filter and the split guarantee is critical: if it does not hold, the code is wrong, and a model that was

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, Field
 
 from include.episodes.schema import compose_text
+from include.settings.groups import Queries
 
 DOC2QUERY = "doc2query"
 MULTILINGUAL = "doc2query_multilingual"
@@ -81,6 +82,28 @@ class GeneratorSpec(BaseModel, frozen=True):
     """A longer text is cut."""
     max_output_tokens: int = Field(default=64, ge=1)
     """A longer query is cut."""
+
+
+def generator_of(settings: Queries) -> GeneratorSpec:
+    """The generator that the settings name."""
+    model, revision = _at_revision(settings.generator_model)
+    multilingual, multilingual_revision = _at_revision(settings.generator_multilingual_model)
+    return GeneratorSpec(
+        name=settings.generator,
+        model=model,
+        revision=revision,
+        multilingual_model=multilingual,
+        multilingual_revision=multilingual_revision,
+        engine=settings.generator_engine,
+    )
+
+
+def _at_revision(model: str) -> tuple[str, str | None]:
+    """A model and its revision, of ``id@revision``; a folder may have an ``@`` in its name."""
+    if Path(model).expanduser().exists():
+        return model, None
+    name, _, revision = model.partition("@")
+    return name, revision or None
 
 
 class QueryGenerator(Protocol):

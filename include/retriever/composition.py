@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"(?:https?://|www\.)[!-~]+|[\w.+-]+@[!-~]+", re.ASCII)
 """Of signs that addresses have: what follows one without a space, in Chinese say, is none of it."""
 
 
-def encode_documents(encoder: Encoder, texts: Sequence[str], *, batch_size: int) -> Vectors:
+def encode_documents(encoder: Encoder, texts: Sequence[str], *, batch_size: int = 0) -> Vectors:
     """L2-normalised vectors of episodes, shape (n, dimension), float32.
 
     :param texts: as :func:`include.episodes.schema.compose_text` makes them.

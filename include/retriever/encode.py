@@ -40,7 +40,7 @@ _SMALL_PREFIX = "small-"
 
 
 def encode(
-    model: Encoder | SentenceTransformer, texts: Sequence[str], *, batch_size: int, kind: Kind = "document"
+    model: Encoder | SentenceTransformer, texts: Sequence[str], *, batch_size: int = 0, kind: Kind = "document"
 ) -> Vectors:
     """L2-normalised vectors of some texts, shape (n, dimension), float32.
 
@@ -91,7 +91,9 @@ class EmbeddingCache:
         self._write(pa.table({"content_hash": pa.array(hashes), "vector": values}), digest(*hashes))
         self._merge()
 
-    def encode_missing(self, texts: Mapping[str, str], model: Encoder | SentenceTransformer, *, batch_size: int) -> int:
+    def encode_missing(
+        self, texts: Mapping[str, str], model: Encoder | SentenceTransformer, *, batch_size: int = 0
+    ) -> int:
         """Encode what has no vector yet, longest texts first, and log the progress.
 
         :param texts: text by content hash.

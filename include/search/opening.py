@@ -34,9 +34,9 @@ def open_search(
     :raises NothingLiveError: nothing is live yet; said before a model is loaded.
     """
     return SearchService(
-        ArtifactStore(settings.artifacts_root),
+        ArtifactStore(settings.installation.artifacts_root),
         lambda live: open_index(settings, live=live),
-        weight=settings.hybrid_weight,
-        per_show=settings.results_per_show if per_show is None else per_show,
+        weight=settings.search.hybrid_weight,
+        per_show=settings.search.results_per_show if per_show is None else per_show,
         engine=engine,
     )

@@ -28,5 +28,5 @@ def test_every_run_tells_of_lost_tasks_and_of_the_end_of_a_fault(dag_bag: DagBag
 def test_ingestion_has_a_deadline(ingest: DAG) -> None:
     deadlines: Any = ingest.deadline
     (deadline,) = deadlines
-    assert deadline.interval == 3600 * get_settings().ingest_deadline_hours
+    assert deadline.interval == 3600 * get_settings().alerts.ingest_deadline_hours
     assert deadline.callback.path == f"{DeadlineMissed.__module__}.{DeadlineMissed.__qualname__}"

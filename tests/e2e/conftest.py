@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from deploy.local.api import AirflowApi, ApiError
-from include.settings import PROJECT, SAMPLE_DIR, Settings
+from include.settings import PROJECT, SAMPLE_DIR, Settings, groups
 from tests.models import build_distiluse
 from tests.t5 import build_t5
 
@@ -38,7 +39,11 @@ class Installation:
 
     @property
     def settings(self) -> Settings:
-        return Settings(home=self.home, dataset_dir=self.dataset, port=int(self.environment["PODSEARCH_PORT"]))
+        return Settings(
+            installation=groups.Installation(home=self.home),
+            episodes=groups.Episodes(dataset_dir=self.dataset),
+            airflow=groups.Airflow(port=int(self.environment["PODSEARCH_PORT"])),
+        )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -62,9 +67,10 @@ class Installation:
         return process.returncode, output
 
 
-def install(root: Path, *, base_model: str, **settings: str) -> Installation:
+def install(root: Path, *, base_model: str, recipe: dict[str, int] | None = None, **settings: str) -> Installation:
     """An installation that nothing was run in yet.
 
+    :param recipe: entries of the recipe beside the tests' own.
     :param settings: other settings than the tests' own, by name.
     """
     with socket.socket() as probe:
@@ -81,13 +87,20 @@ def install(root: Path, *, base_model: str, **settings: str) -> Installation:
         "PODSEARCH_DATASET_DIR": str(dataset),
         "PODSEARCH_BASE_MODEL": base_model,
         "PODSEARCH_SHARDS": "2",
-        "PODSEARCH_BATCH_SIZE": "16",
+        "PODSEARCH_RECIPE": str(write_recipe(root, **(recipe or {}))),
         "PODSEARCH_RETRY_SECONDS": "1",
         # The tiny model knows nothing: it is not to be judged, only moved through the pipeline.
         "PODSEARCH_GATE_TOLERANCE": "1",
         **{f"PODSEARCH_{name.upper()}": value for name, value in settings.items()},
     }
     return Installation(root / "home", dataset, environment)
+
+
+def write_recipe(folder: Path, **entries: int) -> Path:
+    """A recipe for a small catalogue."""
+    path = folder / "recipe.toml"
+    path.write_text("".join(f"{name} = {value}\n" for name, value in ({"batch_size": 16} | entries).items()))
+    return path
 
 
 def sample_episodes() -> list[dict[str, str]]:
@@ -162,7 +175,7 @@ class Killer(threading.Thread):
 
 
 @pytest.fixture(scope="session")
-def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Settings that have the models of production, of the same classes and tiny: a T5 v1.1 that writes the queries, and
     a retriever of distiluse's shape."""
     folder = tmp_path_factory.mktemp("models")
@@ -172,14 +185,13 @@ def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         "generator_model": str(build_t5(folder / "t5")),
         # So tiny a model does not survive being rounded to eight bits.
         "generator_engine": "torch",
-        "query_shard_episodes": "40",
         # Long enough to be killed in the middle.
-        "epochs": "3",
+        "recipe": {"query_shard_episodes": 40, "epochs": 3},
     }
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, str]) -> Iterator[Installation]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, Any]) -> Iterator[Installation]:
     """An installation whose Airflow is left running (`make up`) while tests use it."""
     installation = install(tmp_path_factory.mktemp("undisturbed"), **production_models)
     code, output = installation.call("deploy.local", "up")
@@ -189,7 +201,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dic
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, production_models: dict[str, str]) -> Iterator[Installation]:
+def fresh(tmp_path: Path, production_models: dict[str, Any]) -> Iterator[Installation]:
     installation = install(tmp_path, **production_models)
     yield installation
     installation.call("deploy.local", "down")

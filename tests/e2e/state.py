@@ -33,7 +33,7 @@ class State:
 
 
 def read_state(settings: Settings) -> State:
-    store = ArtifactStore(settings.artifacts_root)
+    store = ArtifactStore(settings.installation.artifacts_root)
     pointer = require_live(store)
     index = open_index(settings)
     latest = snapshot.latest(store)

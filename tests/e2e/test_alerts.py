@@ -92,7 +92,7 @@ def wait_for(look: Callable[[], T], done: Callable[[T], bool], seconds: float = 
 
 def faults(airflow: Installation) -> dict[str, Fault]:
     """What is in the book, by kind."""
-    found = FaultBook(ArtifactStore(airflow.settings.artifacts_root)).all()
+    found = FaultBook(ArtifactStore(airflow.settings.installation.artifacts_root)).all()
     return {fault.alert.kind.value: fault for fault in found}
 
 

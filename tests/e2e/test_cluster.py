@@ -15,8 +15,9 @@ import pytest
 
 from deploy.local.api import AirflowApi, Run
 from include.settings import PROJECT, Settings
+from include.settings.groups import Airflow, Installation
 from tests.e2e.cluster import Cluster, missing
-from tests.e2e.conftest import sample_episodes, write_dataset
+from tests.e2e.conftest import sample_episodes, write_dataset, write_recipe
 from tests.e2e.state import State
 from tests.models import build_distiluse
 
@@ -37,7 +38,8 @@ class ClusterApi(AirflowApi):
     """Airflow's API, for a user of a cluster."""
 
     def __init__(self, cluster: Cluster, user: str, password: str) -> None:
-        super().__init__(Settings(home=cluster.root / "state" / "home", port=cluster.ports["api-server"]))
+        home, port = cluster.root / "state" / "home", cluster.ports["api-server"]
+        super().__init__(Settings(installation=Installation(home=home), airflow=Airflow(port=port)))
         self._user = user, password
 
     def login(self) -> tuple[str, str]:
@@ -67,7 +69,7 @@ def settings(root: Path) -> dict[str, str]:
         "PODSEARCH_BASE_MODEL": str(build_distiluse(root / "distiluse")),
         "PODSEARCH_QUERY_GENERATOR": "extractive",
         "PODSEARCH_SHARDS": "2",
-        "PODSEARCH_BATCH_SIZE": "16",
+        "PODSEARCH_RECIPE": str(write_recipe(root)),
         "PODSEARCH_RETRY_SECONDS": "1",
         "PODSEARCH_GATE_TOLERANCE": "1",
     }

@@ -27,9 +27,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     installation = install(tmp_path_factory.mktemp("housekeeping"), base_model="no-model")
     claim(installation.home)
     make_live(installation.home)
-    store = ArtifactStore(installation.settings.artifacts_root)
+    store = ArtifactStore(installation.settings.installation.artifacts_root)
     store.write_bytes(b"pairs", "training", "given-up", "pairs.parquet")
-    (installation.settings.work_root / "given-up").mkdir(parents=True)
+    (installation.settings.installation.work_root / "given-up").mkdir(parents=True)
     for path in installation.home.rglob("*"):
         os.utime(path, (time.time() - 400 * 24 * 3600,) * 2)
     code, output = installation.call("deploy.local", "up")
@@ -57,7 +57,7 @@ class Person(AirflowApi):
 
 
 def test_what_would_be_removed_is_removed_and_search_goes_on(airflow: Installation) -> None:
-    store, person = ArtifactStore(airflow.settings.artifacts_root), Person(airflow.settings)
+    store, person = ArtifactStore(airflow.settings.installation.artifacts_root), Person(airflow.settings)
     person.wait_until_up(lambda: None)
     live = require_live(store)
     would = person.housekeeping(dry_run=True)
@@ -68,7 +68,7 @@ def test_what_would_be_removed_is_removed_and_search_goes_on(airflow: Installati
     removed = person.housekeeping(dry_run=False)
     assert removed["prune_artifacts"]["kinds"] == would["prune_artifacts"]["kinds"]
     assert store.names("training") == []
-    assert not (airflow.settings.work_root / "given-up").exists()
+    assert not (airflow.settings.installation.work_root / "given-up").exists()
     assert require_live(store) == live
 
     code, output = airflow.call("include.search", "winter", "--mode", "lexical")

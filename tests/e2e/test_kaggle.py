@@ -113,7 +113,7 @@ def kill_what_has_stalled(airflow: Installation, kaggle: KaggleStandIn) -> None:
 
 
 def latest(airflow: Installation) -> snapshot.Manifest:
-    found = snapshot.latest(ArtifactStore(airflow.settings.artifacts_root))
+    found = snapshot.latest(ArtifactStore(airflow.settings.installation.artifacts_root))
     assert found is not None
     return found
 

@@ -203,7 +203,7 @@ class Story:
 
     @property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.installation.settings.artifacts_root)
+        return ArtifactStore(self.installation.settings.installation.artifacts_root)
 
     @property
     def state(self) -> tuple[object, ...]:
@@ -232,18 +232,17 @@ class Story:
     def publish(self) -> None:
         """Do what ingest_episodes does with the dataset."""
         settings = self.installation.settings
-        source = DirectorySource(settings.required_dataset_dir)
+        source = DirectorySource(settings.episodes.required_dataset_dir)
         version = source.latest_version()
         manifest = make_snapshot(
             self.store,
             source.fetch(version),
             source_version=version,
             unchanged=lambda: source.fetch(version),
-            work_root=settings.work_root,
+            work_root=settings.installation.work_root,
             shards=1,
             processes=1,
-            max_file_bytes=settings.max_file_bytes,
-            max_text_chars=settings.max_text_chars,
+            max_file_bytes=settings.episodes.max_file_bytes,
         )
         snapshot.publish(self.store, manifest.snapshot_id, source_version=version)
 
@@ -270,7 +269,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         base_model=str(build_distiluse(root / "distiluse")),
         query_generator="extractive",
         shards="1",
-        epochs="40",  # long enough to be marked in the middle, and for the task to hear of it
+        recipe={"epochs": 40},  # long enough to be marked in the middle, and for the task to hear of it
     )
     if installed.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Every task would compile all that it imports, and take twice as long.
@@ -296,7 +295,7 @@ def story(installation: Installation, tmp_path_factory: pytest.TempPathFactory) 
     person.mark_task(training, "fine_tune", "failed")
     until(lambda: not works(fine_tune), 30)
     until(lambda: person.is_finished(training))
-    registered = trainings(ArtifactStore(installation.settings.artifacts_root))
+    registered = trainings(ArtifactStore(installation.settings.installation.artifacts_root))
     person.clear(training, "fine_tune", downstream=True)
     person.rest(*CLEARED)
 

@@ -49,7 +49,7 @@ def test_a_first_run_ends_with_a_verified_index_of_the_trained_model(first_run: 
 
 def test_the_report_is_one_page_with_the_figures(first_run: tuple[str, State], undisturbed: Installation) -> None:
     _, state = first_run
-    store = ArtifactStore(undisturbed.settings.artifacts_root)
+    store = ArtifactStore(undisturbed.settings.installation.artifacts_root)
     assert state.pointer.report is not None
     page = store.read_bytes(state.pointer.report).decode()
     assert state.pointer.model_version in page
@@ -84,7 +84,7 @@ def test_a_killed_run_ends_in_the_same_state(first_run: tuple[str, State], fresh
 
 
 def test_bad_data_stops_before_anything_is_published(first_run: tuple[str, State], undisturbed: Installation) -> None:
-    store = ArtifactStore(undisturbed.settings.artifacts_root)
+    store = ArtifactStore(undisturbed.settings.installation.artifacts_root)
     before = snapshot.latest(store)
     (undisturbed.dataset / "episodes.csv").write_text("<!doctype html><html><body>Log in to go on</body></html>")
     code, output = undisturbed.call("deploy.local", "run")

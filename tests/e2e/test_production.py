@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,7 +21,7 @@ from deploy.local.__main__ import DAGS
 from deploy.local.api import AirflowApi, Run, TaskInstance
 from deploy.local.follow import Follower
 from include.index.plan import FOLDER as REINDEX
-from include.settings import Settings
+from include.settings import Settings, groups
 from include.storage import ArtifactStore
 from tests.e2e.conftest import Installation, install, sample_episodes, write_dataset
 from tests.e2e.state import State, read_state
@@ -42,16 +43,17 @@ class Production:
     def settings(self) -> Settings:
         """As the installation's processes have them, for a look at what they left behind."""
         return Settings(
-            profile="production",
-            home=self.installation.home,
-            port=int(self.installation.environment["PODSEARCH_PORT"]),
-            pinecone_host=self.pinecone.host,
-            pinecone_api_key=self.pinecone.key,
+            installation=groups.Installation(home=self.installation.home),
+            episodes=groups.Episodes(source="kaggle"),
+            index=groups.Index(
+                backend="pinecone", pinecone_host=self.pinecone.host, pinecone_api_key=self.pinecone.key
+            ),
+            airflow=groups.Airflow(port=int(self.installation.environment["PODSEARCH_PORT"])),
         )
 
     @property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.settings.artifacts_root)
+        return ArtifactStore(self.settings.installation.artifacts_root)
 
     def run(self) -> str:
         """`make run`; what it prints."""
@@ -64,7 +66,7 @@ class Production:
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, str]) -> Iterator[Production]:
+def production(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, Any]) -> Iterator[Production]:
     root = tmp_path_factory.mktemp("production")
     with ExitStack() as stack:
         kaggle = stack.enter_context(KaggleStandIn().serve())

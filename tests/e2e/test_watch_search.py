@@ -69,11 +69,13 @@ def watch(airflow: Installation) -> dict[str, str | None]:
 
 
 def open_faults(airflow: Installation) -> set[str]:
-    return {fault.alert.kind.value for fault in FaultBook(ArtifactStore(airflow.settings.artifacts_root)).all()}
+    return {
+        fault.alert.kind.value for fault in FaultBook(ArtifactStore(airflow.settings.installation.artifacts_root)).all()
+    }
 
 
 def test_search_is_watched(airflow: Installation, webhook: WebhookStandIn) -> None:
-    store = ArtifactStore(airflow.settings.artifacts_root)
+    store = ArtifactStore(airflow.settings.installation.artifacts_root)
     index, live = LanceIndex(airflow.settings.index_root), require_live(store)
     assert set(watch(airflow).values()) == {"success"}
     assert (open_faults(airflow), webhook.calls) == (set(), []), "quiet while all is well"
@@ -104,7 +106,7 @@ def test_search_is_watched(airflow: Installation, webhook: WebhookStandIn) -> No
 
 
 def test_search_that_cannot_answer_fails_a_task_and_no_other(airflow: Installation, webhook: WebhookStandIn) -> None:
-    store = ArtifactStore(airflow.settings.artifacts_root)
+    store = ArtifactStore(airflow.settings.installation.artifacts_root)
     webhook.calls.clear()
     live = require_live(store)
     write_live(store, live.model_copy(update={"namespace": "gone"}))

@@ -6,6 +6,7 @@ import pytest
 
 from include.home import DEFAULT, MARKER, claim, find_home
 from include.settings import Settings
+from include.settings.base import DotEnv
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +15,7 @@ def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("PODSEARCH_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     file = tmp_path / ".env"
-    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    monkeypatch.setattr(DotEnv, "file", file)
     return file
 
 
@@ -40,13 +41,13 @@ def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 )
 def test_make_reads_dotenv_as_the_settings_do(dotenv: Path, line: str) -> None:
     dotenv.write_bytes(f"{line}\n".encode())
-    assert find_home(dotenv) == Settings().home
+    assert find_home(dotenv) == Settings().installation.home
 
 
 def test_the_environment_goes_before_dotenv(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dotenv.write_text("PODSEARCH_HOME=/nowhere/x\n")
     monkeypatch.setenv("PODSEARCH_HOME", "~/y")
-    assert find_home(dotenv) == Settings().home == Path("~/y").expanduser()
+    assert find_home(dotenv) == Settings().installation.home == Path("~/y").expanduser()
 
 
 @pytest.mark.parametrize("value", ["${HOME}/x", '"/tmp/\\\\x"'])
@@ -57,7 +58,7 @@ def test_what_only_more_than_plain_python_understands_is_refused(dotenv: Path, v
 
 
 def test_without_a_word_it_is_in_the_project(dotenv: Path) -> None:
-    assert find_home(dotenv) == Settings().home == DEFAULT
+    assert find_home(dotenv) == Settings().installation.home == DEFAULT
 
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
+from deploy.configuration import FILES
 from include import settings as settings_module
-from include.settings import PROJECT, SAMPLE_DIR, Settings, SettingsError, get_settings
+from include.settings import GROUPS, PROJECT, SAMPLE_DIR, Settings, SettingsError, get_settings
+from include.settings.base import DotEnv, variables
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +18,7 @@ def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in [name for name in os.environ if name.startswith("PODSEARCH_")]:
         monkeypatch.delenv(name)
     file = tmp_path / ".env"
-    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    monkeypatch.setattr(DotEnv, "file", file)
     settings_module.get_settings.cache_clear()
     return file
 
@@ -30,8 +33,12 @@ def error_of(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
 
 def test_nothing_needs_to_be_set() -> None:
     settings = get_settings()
-    assert (settings.profile, settings.dataset_dir, settings.base_model) == ("local", SAMPLE_DIR, "all-MiniLM-L6-v2")
-    assert settings.artifacts_root == str(PROJECT / ".podsearch" / "artifacts")
+    assert (settings.installation.profile, settings.episodes.dataset_dir, settings.training.base_model) == (
+        "local",
+        SAMPLE_DIR,
+        "all-MiniLM-L6-v2",
+    )
+    assert settings.installation.artifacts_root == str(PROJECT / ".podsearch" / "artifacts")
     assert settings.index_root == str(PROJECT / ".podsearch" / "artifacts" / "index")
     assert settings.curated_queries_path == SAMPLE_DIR / "curated_queries.csv"
 
@@ -39,11 +46,11 @@ def test_nothing_needs_to_be_set() -> None:
 def test_a_profile_is_a_set_of_defaults_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PODSEARCH_PROFILE", "production")
     monkeypatch.setenv("PODSEARCH_DATASET_DIR", str(tmp_path))
-    assert get_settings().device == "cuda"
+    assert get_settings().devices.device == "cuda"
     monkeypatch.setenv("PODSEARCH_DEVICE", "cpu")
     get_settings.cache_clear()
     settings = get_settings()
-    assert (settings.device, settings.base_model) == ("cpu", "distiluse-base-multilingual-cased-v2")
+    assert (settings.devices.device, settings.training.base_model) == ("cpu", "distiluse-base-multilingual-cased-v2")
 
 
 def test_the_environment_goes_before_dotenv_and_dotenv_before_the_profile(
@@ -54,8 +61,8 @@ def test_the_environment_goes_before_dotenv_and_dotenv_before_the_profile(
     )
     monkeypatch.setenv("PODSEARCH_SHARDS", "9")
     settings = get_settings()
-    assert (settings.shards, settings.device) == (9, "auto")
-    assert settings.base_model == "distiluse-base-multilingual-cased-v2"
+    assert (settings.episodes.shards, settings.devices.device) == (9, "auto")
+    assert settings.training.base_model == "distiluse-base-multilingual-cased-v2"
 
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch, dotenv: Path) -> None:
@@ -64,7 +71,11 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(f"PODSEARCH_{name}", "")
     dotenv.write_text("PODSEARCH_SHARDS=7\nPODSEARCH_CURATED_QUERIES=\n")
     settings = get_settings()
-    assert (settings.profile, settings.dataset_dir, settings.shards) == ("local", SAMPLE_DIR, 7)
+    assert (settings.installation.profile, settings.episodes.dataset_dir, settings.episodes.shards) == (
+        "local",
+        SAMPLE_DIR,
+        7,
+    )
 
 
 def test_relative_paths_start_at_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -73,10 +84,10 @@ def test_relative_paths_start_at_the_project(monkeypatch: pytest.MonkeyPatch, tm
     for name in ("HOME", "ARTIFACTS", "INDEX_LOCATION", "DATASET_DIR", "CURATED_QUERIES"):
         monkeypatch.setenv(f"PODSEARCH_{name}", f"data/{name.lower()}")
     settings = get_settings()
-    assert settings.home == PROJECT / "data" / "home"
-    assert settings.artifacts_root == str(PROJECT / "data" / "artifacts")
+    assert settings.installation.home == PROJECT / "data" / "home"
+    assert settings.installation.artifacts_root == str(PROJECT / "data" / "artifacts")
     assert settings.index_root == str(PROJECT / "data" / "index_location")
-    assert settings.dataset_dir == PROJECT / "data" / "dataset_dir"
+    assert settings.episodes.dataset_dir == PROJECT / "data" / "dataset_dir"
     assert settings.curated_queries_path == PROJECT / "data" / "curated_queries"
 
 
@@ -85,20 +96,27 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PODSEARCH_HOME", "~/podsearch")
     monkeypatch.setenv("PODSEARCH_ARTIFACTS", "~/artifacts")
     settings = get_settings()
-    assert (settings.home, settings.artifacts_root) == (tmp_path / "podsearch", str(tmp_path / "artifacts"))
+    assert (settings.installation.home, settings.installation.artifacts_root) == (
+        tmp_path / "podsearch",
+        str(tmp_path / "artifacts"),
+    )
 
 
 def test_urls_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODSEARCH_ARTIFACTS", "s3://bucket/podsearch/")
     settings = get_settings()
-    assert settings.artifacts_root == "s3://bucket/podsearch/"
+    assert settings.installation.artifacts_root == "s3://bucket/podsearch/"
     assert settings.index_root == "s3://bucket/podsearch/index"
 
 
 def test_production_reads_from_kaggle_and_needs_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODSEARCH_PROFILE", "production")
     settings = get_settings()
-    assert (settings.source, settings.dataset_dir, settings.kaggle_version) == ("kaggle", None, None)
+    assert (settings.episodes.source, settings.episodes.dataset_dir, settings.episodes.kaggle_version) == (
+        "kaggle",
+        None,
+        None,
+    )
     assert settings.curated_queries_path is None
 
 
@@ -108,7 +126,7 @@ def test_production_searches_pinecone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODSEARCH_PINECONE_API_KEY", "pcsk_secret")
     get_settings.cache_clear()
     settings = get_settings()
-    assert (settings.index, settings.index_name, settings.pinecone_host) == (
+    assert (settings.index.backend, settings.index_name, settings.index.pinecone_host) == (
         "pinecone",
         "podsearch",
         "https://api.pinecone.io",
@@ -147,16 +165,11 @@ def test_every_mistake_is_one_line_that_names_its_variable(monkeypatch: pytest.M
     assert "hunter2" not in message, "values stay out of messages: one of them may be a secret"
 
 
-def test_settings_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    message = error_of(monkeypatch, PODSEARCH_TRAIN_SHARE="0.9", PODSEARCH_EVAL_SHARE="0.1")
-    assert message.startswith("PODSEARCH_TRAIN_SHARE and PODSEARCH_EVAL_SHARE leave nothing to test on")
-
-
 def test_a_list_of_feeds_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "PODSEARCH_FEEDS" in error_of(monkeypatch, PODSEARCH_SOURCE="feeds")
     monkeypatch.setenv("PODSEARCH_FEEDS", "lists/feeds.opml")
     get_settings.cache_clear()
-    assert get_settings().required_feeds == PROJECT / "lists" / "feeds.opml"
+    assert get_settings().episodes.required_feeds == PROJECT / "lists" / "feeds.opml"
 
 
 def test_the_contact_of_feeds_cannot_add_to_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +190,7 @@ def test_settings_are_read_once_and_never_changed() -> None:
     settings = get_settings()
     assert get_settings() is settings
     with pytest.raises(ValueError, match="frozen"):
-        settings.shards = 3  # type: ignore[misc]
+        settings.episodes.shards = 3  # type: ignore[misc]
 
 
 def test_a_dataset_without_curated_queries_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -187,6 +200,15 @@ def test_a_dataset_without_curated_queries_has_none(monkeypatch: pytest.MonkeyPa
     assert get_settings().curated_queries_path == tmp_path / "curated_queries.csv"
 
 
+def fields() -> dict[str, FieldInfo]:
+    return {name: info for group in GROUPS.values() for name, info in variables(group).items()}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_what_people_read_is_made_of_the_descriptions(file: Path) -> None:
+    assert file.read_text(encoding="utf-8") == FILES[file](), "run python -m deploy.configuration"
+
+
 def test_the_example_file_shows_every_setting_with_its_default(dotenv: Path) -> None:
     """What a user copies to .env and uncomments must change nothing by itself."""
     shown = dict(
@@ -194,10 +216,22 @@ def test_the_example_file_shows_every_setting_with_its_default(dotenv: Path) -> 
         for line in (PROJECT / ".env.example").read_text().splitlines()
         if line.removeprefix("# ").startswith("PODSEARCH_")
     )
-    assert set(shown) == {f"PODSEARCH_{name.upper()}" for name in Settings.model_fields}
+    assert set(shown) == set(fields())
     defaults = get_settings()
     dotenv.write_text("\n".join(f"{name}={value}" for name, value in shown.items() if "<" not in value))
     assert Settings() == defaults
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, info in fields().items() if not info.description] == []
+
+
+def test_there_are_no_more_settings_than_a_person_can_look_through() -> None:
+    assert len(fields()) <= 60
+
+
+def numbers() -> dict[str, FieldInfo]:
+    return {name: info for name, info in fields().items() if info.annotation in (int, float, int | None, float | None)}
 
 
 def test_every_number_has_finite_bounds() -> None:
@@ -208,26 +242,14 @@ def test_every_number_has_finite_bounds() -> None:
             f"{sign}=" in text for sign in ("Le(le", "Lt(lt")
         )
 
-    numbers = {
-        name: field
-        for name, field in Settings.model_fields.items()
-        if field.annotation in (int, float, int | None, float | None)
-    }
-    assert len(numbers) > 40
-    assert [name for name, field in numbers.items() if not bounds(repr(field.metadata) + repr(field))] == []
+    assert len(numbers()) > 15
+    assert [name for name, info in numbers().items() if not bounds(repr(info.metadata) + repr(info))] == []
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e308", "9" * 5_000])
 def test_no_number_is_without_end(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    names = [
-        name
-        for name, field in Settings.model_fields.items()
-        if field.annotation in (int, float, int | None, float | None)
-    ]
-    message = error_of(monkeypatch, **{f"PODSEARCH_{name.upper()}": value for name in names})
-    assert sorted(line.split(":")[0] for line in message.splitlines()) == sorted(
-        f"PODSEARCH_{name.upper()}" for name in names
-    )
+    message = error_of(monkeypatch, **dict.fromkeys(numbers(), value))
+    assert sorted(line.split(":")[0] for line in message.splitlines()) == sorted(numbers())
 
 
 @pytest.mark.parametrize(
@@ -252,7 +274,7 @@ def test_every_variable_that_the_tests_and_make_use_is_known(monkeypatch: pytest
     for name in ("TEST_DATASETS", "HOME", "PORT", "FEEDS"):
         assert f"PODSEARCH_{name}" in settings_module.KNOWN
     monkeypatch.setenv("PODSEARCH_TEST_DATASETS", "/data")
-    assert get_settings().shards == 4
+    assert get_settings().episodes.shards == 4
 
 
 @pytest.mark.parametrize("name", ["HOME", "ARTIFACTS", "DATASET_DIR"])
@@ -304,7 +326,7 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting(
 ) -> None:
     """Each pod has these of every Service of its namespace: podsearch-web, or podsearch."""
     monkeypatch.setenv(name, value)
-    assert (get_settings().port, get_settings().search_port) == (8080, 8090)
+    assert (get_settings().airflow.port, get_settings().search.port) == (8080, 8090)
 
 
 @pytest.mark.parametrize("name", ["PODSEARCH_WEB_PORT", "PODSEARCH_SERVICE", "PODSEARCH_WEB_SERVICE_HOSTS"])

@@ -19,6 +19,7 @@ from include.episodes.ingest import make_snapshot
 from include.episodes.raw import COLUMNS
 from include.index.live import activate
 from include.index.plan import namespace_of
+from include.retriever.recipe import read_recipe
 from include.retriever.registry import ModelManifest, register
 from include.settings import Settings, get_settings
 from include.storage import ArtifactStore, digest
@@ -79,7 +80,7 @@ class Installation:
 
     @property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.settings.artifacts_root)
+        return ArtifactStore(self.settings.installation.artifacts_root)
 
     def write_dataset(self, episodes: int = 6) -> None:
         shows = [
@@ -109,11 +110,10 @@ class Installation:
             self.dataset,
             source_version=source_version,
             unchanged=lambda: None,
-            work_root=self.settings.work_root,
+            work_root=self.settings.installation.work_root,
             shards=2,
             processes=1,
             max_file_bytes=2**20,
-            max_text_chars=1_000,
         ).snapshot_id
 
     def publish_snapshot(self, source_version: str = "v1") -> str:
@@ -125,18 +125,18 @@ class Installation:
         manifest = {
             "version": version,
             "kind": "fine-tuned",
-            "base_model": self.settings.base_model,
+            "base_model": self.settings.training.base_model,
             "dimension": 4,
             "max_seq_length": 16,
             "registered_at": datetime.now(UTC),
-            "recipe": self.settings.recipe.model_dump(),
+            "recipe": read_recipe(self.settings.training.recipe).model_dump(),
         }
         return register(self.store, folder, ModelManifest(**(manifest | values)))
 
     def register_base(self, folder: Path) -> str:
         """Have the base model of the settings in the registry, as if it had been loaded once."""
         self.register_model(folder, "base", kind="base", recipe={})
-        self.store.write_json({"version": "base"}, "models", f"base-{digest(self.settings.base_model)}.json")
+        self.store.write_json({"version": "base"}, "models", f"base-{digest(self.settings.training.base_model)}.json")
         return "base"
 
     def go_live(self, model_version: str, snapshot_id: str) -> None:

@@ -363,7 +363,7 @@ def test_secrets_of_connections_are_masked_in_what_is_told_and_kept(
 
 
 def store_is_broken(installation: Installation) -> None:
-    root = Path(installation.settings.artifacts_root)
+    root = Path(installation.settings.installation.artifacts_root)
     root.parent.mkdir(parents=True, exist_ok=True)
     root.write_text("no folder")
 

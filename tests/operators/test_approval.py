@@ -42,7 +42,7 @@ class Write(PodsearchOperator):
     def execute(self, context):
         self.store.write_json(True, "written.json")
 
-live = live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
+live = live_entry(read_live(ArtifactStore(get_settings().installation.artifacts_root)))
 
 with DAG("asking", schedule=None, params={"plan_id": "none"}):
     ask = ApproveDeletionsOperator(task_id="approve_deletions", plan_id="{{ params.plan_id }}", live=live)
@@ -62,7 +62,7 @@ params = {
     "overrule_gate": Param(None, type=["null", "string"]),
     "overrule_reason": "",
 }
-live = live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
+live = live_entry(read_live(ArtifactStore(get_settings().installation.artifacts_root)))
 
 with DAG("gating", schedule=None, params=params):
     GateOperator(task_id="gate", comparison_id="{{ params.comparison_id }}", live=live)

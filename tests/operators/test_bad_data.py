@@ -85,7 +85,7 @@ def use(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 
 
 def store() -> ArtifactStore:
-    return ArtifactStore(get_settings().artifacts_root)
+    return ArtifactStore(get_settings().installation.artifacts_root)
 
 
 @pytest.fixture(scope="module")

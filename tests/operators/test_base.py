@@ -29,7 +29,7 @@ def test_an_operator_can_be_made_where_no_settings_are(monkeypatch: pytest.Monke
 def test_settings_and_store_are_those_of_the_process(installation: Installation) -> None:
     operator = PodsearchOperator(task_id="task")
     assert operator.settings is get_settings()
-    assert str(operator.store.root) == installation.settings.artifacts_root
+    assert str(operator.store.root) == installation.settings.installation.artifacts_root
 
 
 def test_skipping_says_why_in_the_log(skips: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

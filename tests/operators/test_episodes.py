@@ -196,7 +196,7 @@ def test_preparing_writes_a_whole_snapshot_that_nobody_reads_yet(
     snapshot_id = prepare(installation, fingerprint(installation.dataset)).execute(context)  # type: ignore[arg-type]
 
     manifest = snapshot.load(installation.store, snapshot_id)
-    assert (manifest.episodes, manifest.shows, manifest.shards) == (6, 2, installation.settings.shards)
+    assert (manifest.episodes, manifest.shows, manifest.shards) == (6, 2, installation.settings.episodes.shards)
     assert manifest.source_version == fingerprint(installation.dataset)
     assert len(snapshot.read(installation.store, snapshot_id)) == 6
     assert len(snapshot.read_quarantine(installation.store, snapshot_id)) == 0
@@ -215,11 +215,11 @@ def test_preparing_takes_as_many_processes_as_the_settings_say_and_leaves_no_wor
 
     monkeypatch.setattr(prepare_module, "Workers", Counted)
     monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
-    monkeypatch.setenv("PODSEARCH_PROCESSES", "3")
+    monkeypatch.setenv("PODSEARCH_THREADS", "3")
     get_settings.cache_clear()
     prepare(installation, fingerprint(installation.dataset)).execute(context)  # type: ignore[arg-type]
 
-    work = installation.settings.work_root / WORK
+    work = installation.settings.installation.work_root / WORK
     assert started == [(3, work)]
     assert not work.exists()
 

@@ -104,7 +104,7 @@ def test_a_task_with_nothing_to_do_waits_for_no_gpu(
 ) -> None:
     device("cuda")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with lease(["0"], count=1, folder=installation.settings.home / "devices", patience_seconds=0):
+    with lease(["0"], count=1, folder=installation.settings.installation.home / "devices", patience_seconds=0):
         assert Compute(task_id="compute", finished=0).execute(context) == 0  # type: ignore[arg-type]
     assert context.ti.pushed == {"device_usage": {}}
 

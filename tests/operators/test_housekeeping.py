@@ -45,7 +45,7 @@ def old(installation: Installation, tmp_path: Path) -> Installation:
     installation.register_model(tmp_path / "model", "m1")
     installation.go_live("m1", installation.publish_snapshot())
     installation.store.write_bytes(b"pairs", "training", "given-up", "pairs.parquet")
-    make_old(Path(installation.settings.artifacts_root))
+    make_old(Path(installation.settings.installation.artifacts_root))
     return installation
 
 
@@ -86,10 +86,13 @@ def test_old_work_and_logs_leave_the_machine(
     old: Installation, context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
-    for file in (old.settings.work_root / "t1" / "weights", tmp_path / "logs" / "dag_id=a" / "attempt=1.log"):
+    for file in (
+        old.settings.installation.work_root / "t1" / "weights",
+        tmp_path / "logs" / "dag_id=a" / "attempt=1.log",
+    ):
         file.parent.mkdir(parents=True)
         file.write_bytes(b"12345")
         make_old(file.parent.parent)
     found = PruneMachineOperator(task_id="prune_machine").execute(context)
     assert found["kinds"] == {"unfinished work": {"items": 1, "bytes": 5}, "logs": {"items": 1, "bytes": 5}}
-    assert [path.name for path in old.settings.work_root.iterdir()] == ["prepare.lock"]
+    assert [path.name for path in old.settings.installation.work_root.iterdir()] == ["prepare.lock"]

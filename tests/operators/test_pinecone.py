@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,6 +17,7 @@ from include.index.contract import open_index as open_outside
 from include.index.lancedb import LanceIndex
 from include.index.live import LivePointer
 from include.settings import get_settings
+from include.settings.groups import Index
 from operators.pinecone import PineconeHook, open_index
 from tests.include.index.contract import DIMENSION, axis, ids_of, records
 from tests.operators.conftest import Installation
@@ -65,10 +67,9 @@ def test_without_a_connection_the_settings_have_the_key(
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("PODSEARCH_PINECONE_API_KEY", pinecone.key)
     monkeypatch.setenv("PODSEARCH_PINECONE_HOST", pinecone.host)
-    monkeypatch.setenv("PODSEARCH_PINECONE_REGION", "us-west-2")
     get_settings.cache_clear()
     open_index(get_settings()).create("ns", DIMENSION)
-    assert pinecone.indexes["podsearch-8-words"].deployment["region"] == "us-west-2"
+    assert pinecone.indexes["podsearch-8-words"].deployment["region"] == "us-east-1"
     assert open_outside(get_settings()).namespaces() == ["ns"]
     assert pinecone.key not in repr(get_settings())
 
@@ -128,7 +129,7 @@ def test_search_asks_the_backend_that_is_live(pinecone: PineconeStandIn) -> None
     """The setting may name another one already, before the first re-index has filled it."""
     embedded = live("lancedb", "elsewhere")
     assert isinstance(open_outside(get_settings(), live=embedded), LanceIndex)
-    settings = get_settings().model_copy(update={"pinecone_api_key": SecretStr("key")})
+    settings = replace(get_settings(), index=Index(pinecone_api_key=SecretStr("key")))
     assert open_outside(settings, live=live("pinecone", "before")).name == "before", "so may its name"
 
 

@@ -60,7 +60,7 @@ def write(folder: Path, name: str, rows: Rows) -> None:
 
 
 def store() -> ArtifactStore:
-    return ArtifactStore(get_settings().artifacts_root)
+    return ArtifactStore(get_settings().installation.artifacts_root)
 
 
 def write_snapshot(folder: Path, version: str = "v1") -> str:
@@ -70,16 +70,15 @@ def write_snapshot(folder: Path, version: str = "v1") -> str:
         folder,
         source_version=version,
         unchanged=lambda: None,
-        work_root=settings.work_root,
+        work_root=settings.installation.work_root,
         shards=2,
         processes=1,
-        max_file_bytes=settings.max_file_bytes,
-        max_text_chars=settings.max_text_chars,
+        max_file_bytes=settings.episodes.max_file_bytes,
     ).snapshot_id
 
 
 def validate_raw(file: Any, **params: Any) -> dict[str, Any]:
-    folder = str(get_settings().required_dataset_dir)
+    folder = str(get_settings().episodes.required_dataset_dir)
     operator = ValidateRawOperator(task_id="validate", folder=folder, file=file, run_name="run")
     return operator.execute({"params": params})
 
@@ -189,12 +188,10 @@ def test_what_differs_between_runs_can_be_templated(operator: type, fields: set[
 
 
 @pytest.fixture
-def changed(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def changed(dataset: Path) -> str:
     """A snapshot after a published one, of which it has the episodes, in another language."""
-    monkeypatch.setenv("PODSEARCH_DRIFT_MIN_EPISODES", "10")
-    get_settings.cache_clear()
     write(dataset, "podcasts", podcasts())
-    write(dataset, "episodes", episodes())
+    write(dataset, "episodes", episodes(200))
     first = write_snapshot(dataset)
     validate_drift(first)
     snapshot.publish(store(), first)
@@ -263,12 +260,17 @@ def test_whoever_accepts_drift_accepts_a_smaller_catalogue_in_every_check(datase
     assert validate_drift(shrunk, accept_drift=True)["success"]
 
 
-def test_the_checks_hold_what_the_settings_say(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PODSEARCH_MAX_LANGUAGE_LOSS", "1")
-    get_settings.cache_clear()
-    result = validate_drift(changed)
-    assert (result["critical"], result["warnings"]) == (0, 2)
+def test_the_checks_hold_what_the_settings_say(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(dataset, "podcasts", podcasts())
+    write(dataset, "episodes", episodes(400))
+    first = write_snapshot(dataset)
+    validate_drift(first)
+    snapshot.publish(store(), first)
+    write(dataset, "episodes", episodes(200))
+    shrunk = write_snapshot(dataset, "v2")
+    with pytest.raises(QualityError, match="Number of episodes"):
+        validate_drift(shrunk)
 
-    monkeypatch.setenv("PODSEARCH_DRIFT_SHARE_TOLERANCE", "1")
+    monkeypatch.setenv("PODSEARCH_MAX_SHRINK", "0.6")
     get_settings.cache_clear()
-    assert validate_drift(changed)["warnings"] == 0
+    assert validate_drift(shrunk)["critical"] == 0

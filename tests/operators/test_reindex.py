@@ -123,7 +123,7 @@ def plan_tuned(context: FakeContext) -> list[dict[str, int]]:
 
 
 def live_now() -> str:
-    return live_entry(read_live(ArtifactStore(get_settings().artifacts_root)))
+    return live_entry(read_live(ArtifactStore(get_settings().installation.artifacts_root)))
 
 
 def test_a_plan_is_mapped_over_shards_with_work_and_shows_what_it_costs(

@@ -80,7 +80,7 @@ def test_the_index_is_that_of_the_pointer_and_not_of_the_settings(
         register(store, "m0", age=3)
         reindex(store, index, "m0")
         reindex(store, LanceIndex(get_settings().index_root), "m2")
-        assert (get_settings().index, get_settings().pinecone_index) == ("lancedb", "podsearch")
+        assert (get_settings().index.backend, get_settings().index.pinecone_index) == ("lancedb", "podsearch")
         rollback = plan(context)
         assert (rollback["target"]["index"], rollback["rows"]) == ("before", 9)
         RollBackOperator(task_id="roll_back", rollback=rollback, answer=ANSWER).execute(context)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from include.quality.result import QualityError
+from include.retriever.recipe import read_recipe
 from include.retriever.registry import load_manifest, newest_trained
 from include.retriever.training.pairing import read_summary
 from include.retriever.training.plan import load_plan
@@ -52,7 +53,7 @@ def test_the_first_training_is_due_and_mapped_over_the_shards_that_have_episodes
     assert shards
     assert planned.snapshot_id == snapshot_id
     assert planned.base_model == installation.base_model
-    assert planned.recipe == installation.settings.recipe
+    assert planned.recipe == read_recipe(installation.settings.training.recipe)
 
 
 @pytest.mark.parametrize(("days", "used"), [(0, False), (30, True)])

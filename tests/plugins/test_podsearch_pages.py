@@ -47,7 +47,7 @@ class AuthManager:
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setenv("PODSEARCH_HOME", str(tmp_path))
     get_settings.cache_clear()
-    ArtifactStore(get_settings().artifacts_root).write_bytes(b"report", "reports", "r1", "index.html")
+    ArtifactStore(get_settings().installation.artifacts_root).write_bytes(b"report", "reports", "r1", "index.html")
     monkeypatch.setattr("airflow.api_fastapi.core_api.security.get_auth_manager", AuthManager)
     monkeypatch.setattr("airflow.models.dag.DagModel.get_team_name", lambda dag_id: None)
     server = FastAPI()

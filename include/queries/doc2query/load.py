@@ -50,7 +50,6 @@ def locate(model: str, revision: str | None) -> ModelSource:
         model,
         revision or SAFETENSORS_REVISIONS.get(model),
         setting="PODSEARCH_GENERATOR_MODEL",
-        revision_setting="PODSEARCH_GENERATOR_REVISION",
     )
     try:
         folder = fetch(wanted)
@@ -59,7 +58,7 @@ def locate(model: str, revision: str | None) -> ModelSource:
     if not any(folder.glob("*.safetensors")):
         raise GeneratorModelError(
             f"{model} ({wanted.revision or 'main'}) has no safetensors, and pickled weights are not loaded, for they "
-            "can run any code. Name a revision that has them in PODSEARCH_GENERATOR_REVISION (often refs/pr/1), or "
+            f"can run any code. Name a revision that has them (often PODSEARCH_GENERATOR_MODEL={model}@refs/pr/1), or "
             "convert the model once, where you trust it, with save_pretrained(), and set PODSEARCH_GENERATOR_MODEL to "
             "the folder."
         )

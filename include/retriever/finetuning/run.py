@@ -112,11 +112,11 @@ def fine_tune(
 
 def _check(train: pa.Table, recipe: Recipe, hardware: Hardware) -> None:
     if len(train) < 2:
-        raise TrainingError(f"{len(train)} training pairs: ingest more episodes, or raise PODSEARCH_TRAIN_SHARE.")
+        raise TrainingError(f"{len(train)} training pairs: ingest more episodes, or raise the recipe's train_share.")
     if recipe.batch_size % hardware.gpus:
         raise TrainingError(
             f"A batch of {recipe.batch_size} pairs cannot be shared out evenly among {hardware.gpus} GPUs: set "
-            f"PODSEARCH_BATCH_SIZE to a multiple of {hardware.gpus}, or take another number of GPUs."
+            f"the recipe's batch_size to a multiple of {hardware.gpus}, or take another number of GPUs."
         )
 
 

@@ -32,6 +32,8 @@ PAIRS_FILE = "pairs.parquet"
 KEPT_FILE = "pairs-kept.parquet"
 """What the round trip leaves of the pairs."""
 SUMMARY_FILE = "pairs.json"
+CATALOGUE = 20_000
+"""Episodes that the round trip searches, those of the pairs among them."""
 
 
 class PairsSummary(BaseModel):
@@ -76,8 +78,8 @@ def write_pairs(
     pairs = build_pairs(
         [*passages, *played],
         [*kept, *([] for _ in played)],
-        train_share=plan.train_share,
-        eval_share=plan.eval_share,
+        train_share=plan.recipe.train_share,
+        eval_share=plan.recipe.eval_share,
         held_out={key for ids in curated.values() for key in ids},
         logs=logs,
     )
@@ -117,7 +119,7 @@ def held_out(
 
 def read_training_pairs(store: ArtifactStore, plan: TrainingPlan) -> pa.Table:
     """The pairs that a model is trained and measured on while it is trained."""
-    if not plan.round_trip:
+    if not plan.recipe.round_trip:
         return read_pairs(store, plan.training_id)
     return as_pairs(store.read_table(FOLDER, plan.training_id, KEPT_FILE))
 
@@ -132,8 +134,8 @@ def make_round_trip(
     model: Encoder,
     *,
     model_version: str,
-    catalogue_size: int,
-    batch_size: int,
+    catalogue_size: int = CATALOGUE,
+    batch_size: int = 0,
 ) -> dict[str, int]:
     """Leave out the training queries whose episode the base model does not find; the rest is trained on.
 
@@ -156,7 +158,7 @@ def make_round_trip(
         pairs,
         Catalogue(ids, hashes, np.concatenate(vectors)),
         partial(model.encode, batch_size=batch_size),
-        k=plan.round_trip,
+        k=plan.recipe.round_trip,
         encode_queries=partial(model.encode, batch_size=batch_size, kind="query"),
     )
     store.write_table(pairs.filter(pa.array(result.keep)), FOLDER, plan.training_id, KEPT_FILE)

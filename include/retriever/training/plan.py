@@ -17,7 +17,7 @@ from include.retriever.registry import newest_trained
 from include.storage import ArtifactStore, digest
 
 FOLDER = "training"
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 """Raise it when a step changes what it writes, so that an unchanged plan is trained anew."""
 MAX_QUERY_SHARDS = 1_000
 """Airflow maps a task over so many at most (``[core] max_map_length`` is 1,024)."""
@@ -52,17 +52,12 @@ class TrainingPlan(BaseModel):
     snapshot_id: str
     query_shards: list[QueryShard]
     generator: GeneratorSpec
-    queries_per_episode: int
     sampled_share: float
     """Share of the catalogue that queries are written for."""
-    round_trip: int
-    """Queries train only if the base model finds their episode among so many; 0: all do."""
     search_logs: str | None
     """SHA-256 of the search logs, which lie beside the plan; None without."""
     recorded: str | None = None
     """The same of what the search service has recorded."""
-    train_share: float
-    eval_share: float
     base_model: str
     recipe: Recipe
 
@@ -94,20 +89,13 @@ def plan_training(
     store: ArtifactStore,
     *,
     generator: GeneratorSpec,
-    queries_per_episode: int,
-    query_shard_episodes: int,
-    max_episodes: int,
-    round_trip: int,
     search_logs: Path | None,
     recorded: RecordedPairs | None,
-    train_share: float,
-    eval_share: float,
     base_model: str,
     recipe: Recipe,
 ) -> TrainingPlan:
     """Name a training on the latest snapshot.
 
-    :param query_shard_episodes: about how many episodes one task writes queries for.
     :param search_logs: kept as it is now beside the plan, so that every task reads the same.
     :param recorded: what the search service has recorded; it is kept likewise.
     :raises FileNotFoundError: no snapshot was published, or there are no such logs.
@@ -116,7 +104,7 @@ def plan_training(
     if latest is None:
         raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
     described = latest.episodes - latest.counts.get("without_description", 0)
-    share = min(1.0, max_episodes / max(described, 1))
+    share = min(1.0, recipe.max_episodes / max(described, 1))
     files = {LOGS_FILE: search_logs.read_bytes()} if search_logs else {}
     if recorded and any(recorded):
         files |= {RECORDED_FILE: as_csv(recorded.training), HELD_OUT_FILE: as_csv(recorded.held_out)}
@@ -124,15 +112,11 @@ def plan_training(
         training_id="",
         version=PLAN_VERSION,
         snapshot_id=latest.snapshot_id,
-        query_shards=_query_shards(latest, share, query_shard_episodes),
+        query_shards=_query_shards(latest, share, recipe.query_shard_episodes),
         generator=generator,
-        queries_per_episode=queries_per_episode,
         sampled_share=share,
-        round_trip=round_trip,
         search_logs=_sha256(files, LOGS_FILE),
         recorded=_sha256(files, RECORDED_FILE, HELD_OUT_FILE),
-        train_share=train_share,
-        eval_share=eval_share,
         base_model=base_model,
         recipe=recipe,
     )

@@ -82,7 +82,7 @@ def _chunk(
     file = (*_unfinished(target), f"{digest(*(passage.episode_id for passage in passages))}.parquet")
     if store.exists(*file):
         return store.read_table(*file)
-    generated = generator.generate(passages, plan.queries_per_episode, plan.recipe.seed)
+    generated = generator.generate(passages, plan.recipe.queries_per_episode, plan.recipe.seed)
     rows = [
         {"episode_id": passage.episode_id, "query": query.text, "origin": query.origin, "positive": query.positive}
         for passage, own in zip(passages, generated, strict=True)

@@ -46,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         settings = get_settings()
-        host, port = options.host or settings.search_host, options.port or settings.search_port
-        require_safe(host, read_token(settings.search_token_file))
+        host, port = options.host or settings.search.host, options.port or settings.search.port
+        require_safe(host, read_token(settings.search.token_file))
     except PermanentError as error:
         print(error, file=sys.stderr)
         return 1

@@ -120,11 +120,11 @@ def from_settings() -> ASGIApp:
     from include.storage import ArtifactStore
 
     settings = get_settings()
-    days = settings.record_searches_days
+    days = settings.search.record_days
     return create_app(
         lambda: open_search(settings),
-        token=read_token(settings.search_token_file),
-        recorder=Recorder(ArtifactStore(settings.artifacts_root), days) if days else None,
+        token=read_token(settings.search.token_file),
+        recorder=Recorder(ArtifactStore(settings.installation.artifacts_root), days) if days else None,
     )
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from deploy.local.environment import airflow_home, passwords_file
 from include.home import claim
 from include.settings import Settings
+from include.settings.groups import Airflow, Installation
 from tests.standins.airflow_api import AirflowStandIn
 
 
@@ -46,8 +47,8 @@ def airflow_standin() -> AirflowStandIn:
 def settings(tmp_path: Path, airflow_standin: AirflowStandIn) -> Iterator[Settings]:
     """Settings whose Airflow is the stand-in."""
     with airflow_standin.serve() as port:
-        settings = Settings(home=tmp_path / "home", port=port)
-        claim(settings.home)
-        airflow_home(settings.home).mkdir()
+        settings = Settings(installation=Installation(home=tmp_path / "home"), airflow=Airflow(port=port))
+        claim(settings.installation.home)
+        airflow_home(settings.installation.home).mkdir()
         passwords_file(settings).write_text(json.dumps({"admin": airflow_standin.password}))
         yield settings

@@ -7,23 +7,31 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.local.environment import PortInUseError, airflow_environment, airflow_home, base_url, require_free_port
 from include.errors import PermanentError
 from include.settings import PROJECT, Settings
+from include.settings.base import DotEnv
+from include.settings.groups import Airflow, Installation
 from tests.standins.airflow_api import AirflowStandIn
+
+
+def at(home: Path, **values: Any) -> Settings:
+    """The settings of an installation whose Airflow has some values."""
+    return Settings(installation=Installation(home=home), airflow=Airflow(**values))
 
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", port=8099)
+    return at(tmp_path / "home", port=8099)
 
 
 def test_secrets_are_their_owners_alone_and_stay_as_they_are(plain: Settings) -> None:
     first = airflow_environment(plain)
-    file = airflow_home(plain.home) / "secrets.json"
+    file = airflow_home(plain.installation.home) / "secrets.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     second = airflow_environment(plain)
     keys = ["AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"]
@@ -35,11 +43,11 @@ def test_secrets_are_their_owners_alone_and_stay_as_they_are(plain: Settings) ->
 def test_what_airflow_writes_can_be_read_by_nobody_else(plain: Settings) -> None:
     """It puts the password of its admin into files that are open to all."""
     airflow_environment(plain)
-    assert stat.S_IMODE(airflow_home(plain.home).stat().st_mode) == 0o700
+    assert stat.S_IMODE(airflow_home(plain.installation.home).stat().st_mode) == 0o700
 
 
 def test_two_installations_share_no_secret(tmp_path: Path) -> None:
-    one, other = (airflow_environment(Settings(home=tmp_path / name)) for name in ("one", "other"))
+    one, other = (airflow_environment(at(tmp_path / name)) for name in ("one", "other"))
     assert one["AIRFLOW__CORE__FERNET_KEY"] != other["AIRFLOW__CORE__FERNET_KEY"]
 
 
@@ -56,21 +64,21 @@ def test_every_path_is_in_the_home_or_in_the_project(plain: Settings, monkeypatc
     paths = {name: value for name, value in environment.items() if name.startswith("AIRFLOW") and value.startswith("/")}
     assert "AIRFLOW_HOME" in paths
     for name, path in paths.items():
-        assert Path(path).is_relative_to(plain.home) or Path(path).is_relative_to(PROJECT), name
+        assert Path(path).is_relative_to(plain.installation.home) or Path(path).is_relative_to(PROJECT), name
 
 
 def test_airflow_agrees_with_the_environment(plain: Settings) -> None:
     """Names of settings change between its versions, and it takes no notice of those it does not know."""
     asked = {
-        ("database", "sql_alchemy_conn"): f"sqlite:///{airflow_home(plain.home)}/airflow.db",
+        ("database", "sql_alchemy_conn"): f"sqlite:///{airflow_home(plain.installation.home)}/airflow.db",
         ("api", "port"): "8099",
-        ("api", "host"): plain.host,
+        ("api", "host"): plain.airflow.host,
         ("core", "executor"): "LocalExecutor",
         ("core", "execution_api_server_url"): "http://127.0.0.1:8099/execution/",
         ("core", "dags_folder"): str(PROJECT / "dags"),
         ("core", "load_examples"): "False",
-        ("logging", "base_log_folder"): str(airflow_home(plain.home) / "logs"),
-        ("core", "simple_auth_manager_passwords_file"): str(airflow_home(plain.home) / "passwords.json"),
+        ("logging", "base_log_folder"): str(airflow_home(plain.installation.home) / "logs"),
+        ("core", "simple_auth_manager_passwords_file"): str(airflow_home(plain.installation.home) / "passwords.json"),
         ("dag_processor", "refresh_interval"): "30",
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
     }
@@ -109,7 +117,7 @@ def test_connections_in_dotenv_reach_airflow_and_the_environment_goes_before(
         """AIRFLOW_CONN_KAGGLE_DEFAULT='{"conn_type": "kaggle", "password": "a#b$c"}'\n"""
         "AIRFLOW_CONN_OTHER=kaggle://:old@\nAIRFLOW_CONN_EMPTY=\n"
     )
-    monkeypatch.setitem(Settings.model_config, "env_file", file)
+    monkeypatch.setattr(DotEnv, "file", file)
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", "kaggle://:new@")
     environment = airflow_environment(plain)
     assert json.loads(environment["AIRFLOW_CONN_KAGGLE_DEFAULT"]) == {"conn_type": "kaggle", "password": "a#b$c"}
@@ -139,8 +147,8 @@ def test_a_port_in_use_is_named_with_the_setting_that_changes_it() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        settings = Settings(port=taken.getsockname()[1])
-        with pytest.raises(PortInUseError, match=rf"Port {settings.port} on 127.0.0.1 .*PODSEARCH_PORT"):
+        settings = Settings(airflow=Airflow(port=taken.getsockname()[1]))
+        with pytest.raises(PortInUseError, match=rf"Port {settings.airflow.port} on 127.0.0.1 .*PODSEARCH_PORT"):
             require_free_port(settings)
     require_free_port(settings)
 
@@ -153,7 +161,7 @@ def test_the_environment_of_this_process_stays_as_it_is(plain: Settings) -> None
 
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8099"), ("::", "http://[::1]:8099")])
 def test_links_never_name_the_address_of_all_interfaces(tmp_path: Path, host: str, url: str) -> None:
-    environment = airflow_environment(Settings(home=tmp_path / "home", port=8099, host=host))
+    environment = airflow_environment(at(tmp_path / "home", port=8099, host=host))
     assert environment["AIRFLOW__API__HOST"] == host
     assert environment["AIRFLOW__API__BASE_URL"] == url
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == f"{url}/execution/"
@@ -162,7 +170,7 @@ def test_links_never_name_the_address_of_all_interfaces(tmp_path: Path, host: st
 @pytest.mark.parametrize("address", ["https://airflow.example.org", "https://airflow.example.org/"])
 def test_links_may_be_followed_from_other_machines(tmp_path: Path, address: str) -> None:
     """The address of this machine says nothing elsewhere; what runs here goes on to use it."""
-    environment = airflow_environment(Settings(home=tmp_path / "home", port=8099, host="0.0.0.0", base_url=address))
+    environment = airflow_environment(at(tmp_path / "home", port=8099, host="0.0.0.0", base_url=address))
     assert environment["AIRFLOW__API__BASE_URL"] == "https://airflow.example.org"
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8099/execution/"
 
@@ -170,14 +178,14 @@ def test_links_may_be_followed_from_other_machines(tmp_path: Path, address: str)
 @pytest.mark.parametrize("address", ["airflow.example.org", "ftp://airflow", "https://user:key@airflow", "https://a/b"])
 def test_links_need_an_address(tmp_path: Path, address: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
-        Settings(home=tmp_path / "home", base_url=address)
+        at(tmp_path / "home", base_url=address)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\x00"])
 def test_damaged_keys_are_named_and_not_made_anew(plain: Settings, content: str) -> None:
     """Without the old key, saved connections cannot be read."""
     airflow_environment(plain)
-    file = airflow_home(plain.home) / "secrets.json"
+    file = airflow_home(plain.installation.home) / "secrets.json"
     file.write_text(content)
     with pytest.raises(PermanentError, match=rf"{file} is damaged: restore it, or remove it"):
         airflow_environment(plain)

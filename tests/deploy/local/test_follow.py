@@ -141,7 +141,9 @@ def test_a_run_that_waits_for_a_person_says_so_and_where_to_answer(
 
     airflow_standin.moments = [*[moment("awaiting_input")] * 3, moment("running"), moment("success", "success")]
     assert [run.state for run in follow(follower)] == ["success"]
-    page = f"http://{settings.host}:{settings.port}/dags/ingest_episodes/runs/r1/tasks/approve_deletions"
+    page = (
+        f"http://{settings.airflow.host}:{settings.airflow.port}/dags/ingest_episodes/runs/r1/tasks/approve_deletions"
+    )
     assert terminal.lines == [
         "▶ ingest_episodes",
         "  ? ingest_episodes · approve_deletions awaiting_input",

@@ -22,6 +22,7 @@ from deploy.local.environment import airflow_environment, airflow_home, password
 from deploy.local.processes import Airflow
 from include.errors import PermanentError
 from include.settings import PROJECT, Settings, get_settings
+from include.settings.groups import Installation
 from operators.names import POOLS, Pool
 from tests.standins.airflow_api import AirflowStandIn, Moment, task
 
@@ -48,8 +49,8 @@ def command(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def main(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
     """The command line, on the settings of the test."""
-    monkeypatch.setenv("PODSEARCH_HOME", str(settings.home))
-    monkeypatch.setenv("PODSEARCH_PORT", str(settings.port))
+    monkeypatch.setenv("PODSEARCH_HOME", str(settings.installation.home))
+    monkeypatch.setenv("PODSEARCH_PORT", str(settings.airflow.port))
     monkeypatch.setattr("deploy.local.follow.POLL_SECONDS", 0.001)
     monkeypatch.setattr("deploy.local.api.BACKOFF_SECONDS", 0.001)
     get_settings.cache_clear()
@@ -64,7 +65,7 @@ def running(settings: Settings, command: list[str], monkeypatch: pytest.MonkeyPa
     """An Airflow that another command has left running."""
     monkeypatch.setattr(processes, "_airflow", lambda: command)
     monkeypatch.setattr(processes, "GRACE_SECONDS", 2)
-    airflow = Airflow(airflow_home(settings.home), airflow_environment(settings))
+    airflow = Airflow(airflow_home(settings.installation.home), airflow_environment(settings))
     airflow.start(outlive_parent=True)
     yield airflow
     airflow.stop()
@@ -214,7 +215,11 @@ def test_a_run_that_fails_shows_why(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs = (
-        airflow_home(settings.home) / "logs" / "dag_id=ingest_episodes" / f"run_id={INGEST[1]}" / "task_id=check_source"
+        airflow_home(settings.installation.home)
+        / "logs"
+        / "dag_id=ingest_episodes"
+        / f"run_id={INGEST[1]}"
+        / "task_id=check_source"
     )
     logs.mkdir(parents=True)
     (logs / "attempt=1.log").write_text(json.dumps({"event": "there is no [bold]file[/bold]"}))
@@ -287,7 +292,7 @@ def test_an_interrupted_start_leaves_nothing_running(
     assert len(started) == 8, "four components with a child each"
     assert [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
     assert not (home / "airflow" / "processes.json").exists()
-    assert not passwords_file(Settings(home=home)).exists()
+    assert not passwords_file(Settings(installation=Installation(home=home))).exists()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

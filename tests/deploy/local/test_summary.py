@@ -17,6 +17,7 @@ from include.index.contract import Metadata, Records, open_index
 from include.index.live import activate
 from include.retriever.registry import ModelManifest, register
 from include.settings import Settings
+from include.settings.groups import Installation
 from include.storage import ArtifactStore
 from tests.deploy.local.conftest import Terminal
 from tests.include.episodes.catalogue import write_snapshot
@@ -28,12 +29,12 @@ MARKUP = "Sleep [red]well[/] [/bold]"
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
+    return Settings(installation=Installation(home=tmp_path / "home"))
 
 
 @pytest.fixture
 def store(plain: Settings) -> ArtifactStore:
-    return ArtifactStore(plain.artifacts_root)
+    return ArtifactStore(plain.installation.artifacts_root)
 
 
 def publish_snapshot(store: ArtifactStore) -> str:

@@ -20,7 +20,7 @@ from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import prepare_in_memory
 from tests.include.episodes.conftest import WriteDataset, episode, show
 
-OPTIONS: dict[str, Any] = {"source_version": "v1", "max_file_bytes": 2**30, "max_text_chars": 500}
+OPTIONS: dict[str, Any] = {"source_version": "v1", "max_file_bytes": 2**30}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_snapshot_has_all_that_preparation_makes_of_the_dataset(
     monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
     manifest = make(store, dataset, tmp_path / "work", processes=processes)
 
-    whole = prepare_in_memory(dataset, max_text_chars=500)
+    whole = prepare_in_memory(dataset)
     assert (manifest.episodes, manifest.shows, manifest.shards) == (200, 9, 3)
     assert manifest.counts == whole.counts
     assert manifest.quarantined == whole.quarantined

@@ -85,7 +85,7 @@ def test_what_is_printed_does_not_get_among_the_answers() -> None:
 def test_a_process_that_dies_is_reported_with_what_to_do() -> None:
     with (
         Workers(Counter, {"start": 0}, count=2) as workers,
-        pytest.raises(WorkerError, match=r"exit status 9 .* PODSEARCH_PROCESSES"),
+        pytest.raises(WorkerError, match=r"exit status 9 .* PODSEARCH_THREADS"),
     ):
         workers.broadcast("die")
 

@@ -28,7 +28,6 @@ from tests.include.index.workshop import Fuse, Killed, MortalStore, content, reg
 
 DAYS = Days(snapshots=30, work=20, reports=300)
 ROWS = [episode(number) for number in range(6)]
-WINDOW = 5
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def snapshots(tmp_path: Path, installation: tuple[Path, list[str]]) -> list[str]
 
 def prune_after(store: ArtifactStore, days: float, *, dry_run: bool = False) -> Summary:
     """Prune as if what is there now had been written so many days ago."""
-    return prune(store, DAYS, drift_window=WINDOW, dry_run=dry_run, now=datetime.now(UTC) + timedelta(days=days))
+    return prune(store, DAYS, dry_run=dry_run, now=datetime.now(UTC) + timedelta(days=days))
 
 
 def whole(store: ArtifactStore, published: list[str]) -> list[int]:

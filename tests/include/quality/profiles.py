@@ -10,14 +10,7 @@ from include.quality.drift import Limits
 from include.quality.profile import FILE, NULLABLE, Profile
 from include.storage import ArtifactStore
 
-LIMITS = Limits(
-    max_shrink=0.2,
-    max_language_loss=0.5,
-    max_repeated_growth=0.25,
-    drift_share_tolerance=0.07,
-    drift_length_tolerance=0.3,
-    drift_min_episodes=100,
-)
+LIMITS = Limits(max_shrink=0.2)
 
 
 def profile(**changes: Any) -> Profile:

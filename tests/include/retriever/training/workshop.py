@@ -17,7 +17,7 @@ from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import write_snapshot
 from tests.models import TOPICS
 
-RECIPE = Recipe(batch_size=16, learning_rate=1e-3, seed=5)
+RECIPE = Recipe(batch_size=16, learning_rate=1e-3, seed=5, train_share=0.6, eval_share=0.1)
 
 
 def publish_snapshot(
@@ -58,20 +58,19 @@ def publish_snapshot(
 
 
 def plan(store: ArtifactStore, **changes: Any) -> TrainingPlan:
+    """A training of the workshop's recipe.
+
+    :param changes: arguments of :func:`plan_training`, or entries of the recipe.
+    """
+    recipe = {name: value for name, value in changes.items() if name in Recipe.model_fields}
     values: dict[str, Any] = {
         "generator": GeneratorSpec(),
-        "queries_per_episode": 3,
-        "query_shard_episodes": 1000,
-        "max_episodes": 5000,
-        "round_trip": 0,
         "search_logs": None,
         "recorded": None,
-        "train_share": 0.6,
-        "eval_share": 0.1,
         "base_model": "tiny",
-        "recipe": RECIPE,
+        "recipe": RECIPE.model_copy(update=recipe),
     }
-    return plan_training(store, **(values | changes))
+    return plan_training(store, **(values | {name: changes[name] for name in changes.keys() - recipe.keys()}))
 
 
 def generate_all(store: ArtifactStore, planned: TrainingPlan) -> int:

@@ -1,0 +1,101 @@
+"""What a group of settings is, and where its values come from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from include.errors import PermanentError
+from include.home import PROJECT
+
+PREFIX = "PODSEARCH_"
+SAMPLE_DIR = PROJECT / "include" / "sample"
+
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    "local": {
+        "episodes": {"source": "directory", "dataset_dir": SAMPLE_DIR},
+        "training": {
+            "base_model": "all-MiniLM-L6-v2",
+            "recipe": PROJECT / "include" / "retriever" / "recipes" / "local.toml",
+        },
+        "devices": {"device": "auto"},
+    },
+    "production": {
+        "episodes": {"source": "kaggle"},
+        "queries": {"generator": "doc2query"},
+        "training": {"base_model": "distiluse-base-multilingual-cased-v2"},
+        "devices": {"device": "cuda"},
+        "index": {"backend": "pinecone"},
+    },
+}
+"""What each profile sets of each group; every other source goes before it."""
+
+
+class SettingsError(PermanentError, ValueError):
+    """The settings do not fit together; the message says what to set."""
+
+
+class DotEnv:
+    """Where ``.env`` lies."""
+
+    file: Path = PROJECT / ".env"
+
+    @classmethod
+    def values(cls) -> dict[str, str | None]:
+        """What it sets."""
+        return dotenv_values(cls.file)
+
+
+class Group(BaseSettings):
+    """The settings of one room, read when it is made: ``PODSEARCH_<FIELD>``, or the name that a field gives.
+
+    The environment goes before ``.env``, and both before the profile. An empty variable is one that is not set.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the chosen profile behind every other source."""
+        dotenv = DotEnvSettingsSource(settings_cls, env_file=DotEnv.file)
+        defaults = PROFILES.get(profile(), {}).get(cls.__name__.lower(), {})
+        return (init_settings, env_settings, dotenv, InitSettingsSource(settings_cls, defaults))
+
+
+def profile() -> str:
+    """The name of the chosen profile, as it is written: it may be none of them."""
+    written = {
+        name.upper(): value for values in (DotEnv.values(), os.environ) for name, value in values.items() if value
+    }
+    return written.get(f"{PREFIX}PROFILE", "local")
+
+
+def variables(group: type[Group]) -> dict[str, FieldInfo]:
+    """The fields of a group by the names of the variables that set them."""
+    prefix = group.model_config["env_prefix"]
+    return {str(info.validation_alias or f"{prefix}{name.upper()}"): info for name, info in group.model_fields.items()}
