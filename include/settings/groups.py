@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import NoDecode
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from include.home import DEFAULT, absolute, checked
 from include.settings.base import Group, SettingsError
@@ -196,15 +196,18 @@ class Index(Group):
 class Search(Group):
     """How searches are answered, and where."""
 
-    hybrid_weight: float = Field(default=0.4, ge=0, le=1)
+    model_config = SettingsConfigDict(env_prefix="PODSEARCH_SEARCH_")
+
+    hybrid_weight: float = Field(default=0.4, ge=0, le=1, validation_alias="PODSEARCH_HYBRID_WEIGHT")
     """Share of meaning (vectors) in what search answers, beside words that fit well; words that fit badly have less
     say. 1: meaning alone."""
-    results_per_show: int = Field(default=0, ge=0, le=100)
+    results_per_show: int = Field(default=0, ge=0, le=100, validation_alias="PODSEARCH_RESULTS_PER_SHOW")
     """Results of one show in an answer, at most, unless one show is asked for (0: any number)."""
-    host: str = Field(default="127.0.0.1", validation_alias="PODSEARCH_SEARCH_HOST")
+    host: str = "127.0.0.1"
     """Where the search page and its API are reached. Beyond this machine (such as 0.0.0.0) they need a token."""
-    port: Annotated[int, _port(8090)] = Field(default=8090, ge=1, le=65535, validation_alias="PODSEARCH_SEARCH_PORT")
-    token_file: File | None = Field(default=None, validation_alias="PODSEARCH_SEARCH_TOKEN_FILE")
+    port: Annotated[int, _port(8090)] = Field(default=8090, ge=1, le=65535)
+    """The port of both."""
+    token_file: File | None = None
     """The file with the token, of at least 16 characters, that whoever searches must have (default: nobody needs
     one)."""
     record_days: int = Field(default=0, ge=0, le=3_660, validation_alias="PODSEARCH_RECORD_SEARCHES_DAYS")
@@ -261,6 +264,7 @@ class Airflow(Group):
     host: str = "127.0.0.1"
     """Where its pages are reached."""
     port: Annotated[int, _port(8080)] = Field(default=8080, ge=1, le=65535)
+    """Their port."""
     base_url: str = Field(default="", max_length=300, pattern=r"^(https?://[^/@?#\s]+/?)?$")
     """What links to its pages begin with, such as those in alerts, if they are followed from other machines:
     http://airflow.example.org:8080 (default: as this machine reaches them)."""

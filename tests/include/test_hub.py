@@ -80,7 +80,7 @@ def test_what_a_person_must_mend_stops_the_task_and_says_what_to_set(hub: ModelH
     hub.models |= dict.fromkeys(("doc2query/gated", "doc2query/private"), hub.models[MODEL])
     hub.refuse = {"doc2query/gated": (403, "GatedRepo"), "doc2query/private": (401, "RepoNotFound")}
     cases = {
-        (MODEL, None): "PODSEARCH_GENERATOR_MODEL={MODEL}@",  # pickled weights only
+        (MODEL, None): f"PODSEARCH_GENERATOR_MODEL={MODEL}@",  # pickled weights only
         (MODEL, "no-such-branch"): "PODSEARCH_GENERATOR_MODEL",
         ("doc2query/no-such-model", None): "PODSEARCH_GENERATOR_MODEL",
         ("/no/such/folder/at/all", None): "PODSEARCH_GENERATOR_MODEL",

@@ -222,6 +222,18 @@ def test_the_example_file_shows_every_setting_with_its_default(dotenv: Path) -> 
     assert Settings() == defaults
 
 
+def test_a_variable_sets_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pydantic also reads a field of another name by its own: PODSEARCH_PORT set the port of search, too."""
+    monkeypatch.setenv("PODSEARCH_PORT", "8123")
+    assert (get_settings().airflow.port, get_settings().search.port) == (8123, 8090)
+    own = [
+        f"{group.model_config['env_prefix']}{name.upper()}" for group in GROUPS.values() for name in group.model_fields
+    ]
+    assert len(set(own)) == len(own)
+    others = set(own) - set(fields())
+    assert not others & set(fields())
+
+
 def test_every_setting_is_described() -> None:
     assert [name for name, info in fields().items() if not info.description] == []
 
