@@ -232,7 +232,7 @@ def test_a_person_can_accept_drift_and_later_snapshots_are_held_against_the_new_
 ) -> None:
     assert validate_drift(changed, accept_drift=True)["success"]
     snapshot.publish(store(), changed)
-    write(dataset, "episodes", episodes(60))
+    write(dataset, "episodes", episodes(210))
 
     later = write_snapshot(dataset, "v3")
 
