@@ -82,7 +82,7 @@ class CheckListeningOperator(PodsearchOperator):
     def execute(self, context: Context) -> dict[str, float | None] | None:
         from include.feedback import events, figures
 
-        now, keep = datetime.now(UTC), self.settings.record_searches_days
+        now, keep = datetime.now(UTC), self.settings.search.record_days
         days = figures.update(self.store, now=now) if keep else []
         if removed := events.remove_old(self.store, keep, now=now):
             self.log.info("Removed what was recorded on %s.", ", ".join(map(str, removed)))
