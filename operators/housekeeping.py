@@ -36,8 +36,12 @@ class PruneArtifactsOperator(PodsearchOperator):
         busy = [name for name in self.unless_running if context["ti"].get_dr_count(dag_id=name, states=["running"])]
         if busy and not dry_run:
             self.skip_run(f"Nothing is removed, because {' and '.join(busy)} is running. The next run will.")
-        kept = self.settings.housekeeping
-        days = Days(snapshots=kept.keep_snapshot_days, work=kept.keep_work_days, reports=kept.keep_report_days)
+        housekeeping = self.settings.housekeeping
+        days = Days(
+            snapshots=housekeeping.keep_snapshot_days,
+            work=housekeeping.keep_work_days,
+            reports=housekeeping.keep_report_days,
+        )
         summary = prune(self.store, days, dry_run=dry_run)
         summary.say()
         return summary.model_dump()
