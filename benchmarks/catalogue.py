@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 from include.settings import Settings
 
 if TYPE_CHECKING:

@@ -88,8 +88,8 @@ def ours(folder: Path, pairs: pa.Table, arguments: argparse.Namespace) -> Senten
     from include.retriever.finetuning.hardware import Hardware
     from include.retriever.finetuning.loading import open_folder
     from include.retriever.finetuning.run import fine_tune
+    from include.retriever.manifest import ModelManifest
     from include.retriever.recipe import Recipe
-    from include.retriever.registry import ModelManifest
 
     base = ModelManifest(
         version="benchmark-base-1",

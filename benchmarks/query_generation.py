@@ -71,7 +71,8 @@ def article(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """Ours, with the settings' defaults and the engine that suits the device."""
-    from include.queries.contract import GeneratorSpec, create_generator
+    from include.queries.contract import GeneratorSpec
+    from include.queries.opening import create_generator
 
     generator = create_generator(
         GeneratorSpec(name="doc2query", model=str(arguments.model), engine=arguments.engine),

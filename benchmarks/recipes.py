@@ -161,7 +161,8 @@ class _Catalogue:
         from include.episodes.described import described
         from include.evaluation.queries import read_curated
         from include.queries.contract import Passage
-        from include.retriever.registry import ModelManifest, load_base
+        from include.retriever.manifest import ModelManifest
+        from include.retriever.registry import load_base
 
         self._work, self._temporary = work, temporary
         self.base = temporary / "base"

@@ -93,8 +93,8 @@ def open_index(settings: Settings, *, live: LivePointer | None = None) -> Episod
     :param live: opens what it names, for what is live may still be in another than the settings name by now
         (default: what the settings name).
     """
-    from include.index import contract
+    from include.index import opening
 
     pinecone = (live.backend if live else settings.index.backend) == "pinecone"
     credentials = PineconeHook(settings.index.pinecone_connection).get_credentials() if pinecone else None
-    return contract.open_index(settings, live=live, credentials=credentials)
+    return opening.open_index(settings, live=live, credentials=credentials)

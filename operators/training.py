@@ -36,7 +36,7 @@ class PlanTrainingOperator(PodsearchOperator):
     def execute(self, context: Context) -> list[dict[str, int]]:
         from include.episodes import snapshot
         from include.feedback.pairs import recorded_pairs
-        from include.queries.contract import generator_of
+        from include.queries.opening import generator_of
         from include.retriever.recipe import read_recipe
         from include.retriever.registry import trainings
         from include.retriever.training.plan import plan_training, why_due
@@ -113,7 +113,7 @@ class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
         return queries_written(self.store, self.plan, self.shard)
 
     def execute_on(self, device: Device, context: Context) -> int:
-        from include.queries.contract import create_generator
+        from include.queries.opening import create_generator
         from include.retriever.training.queries import generate_queries
 
         settings = self.settings

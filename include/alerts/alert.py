@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from include.storage import digest
+from include.text import shorten
 
 MAX_CHARS = 500
 MAX_DETAIL_CHARS = 2_000
@@ -50,12 +51,7 @@ class Kind(StrEnum):
     """A person went back from the live model."""
 
 
-def shorten(text: str, limit: int = MAX_CHARS) -> str:
-    """The text, cut so that it has ``limit`` characters at most."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-Short = Annotated[str, AfterValidator(shorten)]
+Short = Annotated[str, AfterValidator(lambda text: shorten(text, MAX_CHARS))]
 
 
 class Finding(BaseModel):

@@ -8,7 +8,6 @@ that a message says but for the alert's own links: each program has a syntax of 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,8 +16,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from include.alerts.alert import Severity, shorten
+from include.alerts.alert import Severity
 from include.alerts.book import Fault
+from include.text import clean, shorten
 
 SUBJECT_CHARS = 150
 TEXT_CHARS = 1_800
@@ -101,11 +101,6 @@ def in_words(duration: timedelta) -> str:
 
 def moment(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def clean(text: str) -> str:
-    """One line of visible characters: no line breaks, controls, or marks that turn or hide what follows."""
-    return " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in text).split())
 
 
 def inert(text: str) -> str:

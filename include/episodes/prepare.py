@@ -24,10 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.episodes.cleaning import Cleaner, Outcome
+from include.episodes.columns import COLUMNS
 from include.episodes.csv_reader import RAW_CHARS, Batch
 from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
-from include.episodes.raw import COLUMNS, batches
+from include.episodes.raw import batches
 from include.episodes.runs import Run
 from include.episodes.schema import IN_HTML, MAX_TEXT_CHARS, WARNINGS
 from include.episodes.seen import SeenIds

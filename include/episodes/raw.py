@@ -6,15 +6,11 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from include.episodes.columns import COLUMNS
 from include.episodes.csv_reader import Batch, read_batches
 from include.episodes.sources.contract import Folder
 from include.episodes.sources.files import find_source, open_source
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "podcasts": ("uuid", "title", "image", "description", "language", "categories", "website", "author", "itunes_id"),
-    "episodes": ("uuid", "title", "audio", "audio_length", "pub_date", "description", "podcast_uuid"),
-}
-"""The columns of ``<name>.csv`` that podsearch knows; a file may have more, in any order."""
 BATCH_ROWS = 8_192
 """Rows of an Arrow batch, at least: enough that what is done once a batch costs nothing, yet a few MiB only."""
 

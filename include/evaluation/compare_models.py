@@ -20,7 +20,8 @@ from include.evaluation.run import (
     load_results,
 )
 from include.index.live import read_live
-from include.retriever.registry import ModelManifest, newest_trained, registered
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import newest_trained, registered
 from include.storage import ArtifactStore
 
 NOTHING = "–"

@@ -10,7 +10,7 @@ from include.devices.usage import Usage
 from include.evaluation.formatting import seconds, size
 from include.queries.filtering import Dropped
 from include.queries.samples import QuerySample
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 from include.retriever.training.pairing import SUMMARY_FILE
 from include.retriever.training.plan import FOLDER
 from include.storage import ArtifactStore

@@ -10,13 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from include.alerts.alert import shorten
-from include.alerts.message import clean
 from include.episodes import snapshot
 from include.index.estimate import Cost
 from include.index.live import LivePointer
 from include.index.plan import Plan, load_change
 from include.storage import ArtifactStore
+from include.text import clean, shorten
 
 EXAMPLES = 10
 MAX_TITLE_CHARS = 80

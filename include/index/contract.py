@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from include.errors import PermanentError
-from include.settings import Settings
-
-if TYPE_CHECKING:
-    from include.index.live import LivePointer
-    from include.index.pinecone.credentials import Credentials
 
 Vectors = npt.NDArray[np.float32]
 
@@ -221,27 +216,3 @@ class NamespaceNotFoundError(RuntimeError):
 
     def __init__(self, namespace: str, index: str, *, setting: str = "PODSEARCH_INDEX_LOCATION") -> None:
         super().__init__(f"The index {index} has no namespace {namespace}. Is {setting} the one it was built with?")
-
-
-def open_index(
-    settings: Settings, *, live: LivePointer | None = None, credentials: Credentials | None = None
-) -> EpisodeIndex:
-    """An index. Call it inside a task: backends hold threads, which do not survive a fork.
-
-    :param live: opens what it names, for what is live may still be in another than the settings name by now
-        (default: what the settings name).
-    :param credentials: of Pinecone (default: the settings').
-    :raises PermanentError: Pinecone's key is needed, and nobody gave it.
-    """
-    if (live.backend if live else settings.index.backend) == "pinecone":
-        from include.index.pinecone.credentials import Credentials
-        from include.index.pinecone.index import PineconeIndex
-
-        credentials = credentials or Credentials(
-            settings.index.pinecone_api_key.get_secret_value(),
-            host=settings.index.pinecone_host,
-        )
-        return PineconeIndex(live.index if live else settings.index.pinecone_index, credentials)
-    from include.index.lancedb import LanceIndex
-
-    return LanceIndex(settings.index_root)

@@ -13,8 +13,9 @@ from include.index.contract import EpisodeIndex
 from include.index.live import read_live
 from include.index.plan import model_of
 from include.retriever.encode import FOLDER as EMBEDDINGS
+from include.retriever.manifest import ModelManifest
 from include.retriever.registry import FOLDER as MODELS
-from include.retriever.registry import ModelManifest, model_folder, registered
+from include.retriever.registry import model_folder, registered
 from include.retriever.training.plan import FOLDER as TRAINING
 from include.storage import ArtifactStore
 

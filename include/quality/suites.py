@@ -33,8 +33,8 @@ from great_expectations.expectations.core.expect_table_row_count_to_be_between i
 )
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from include.episodes.columns import COLUMNS
 from include.episodes.quarantine import USABLE_ID
-from include.episodes.raw import COLUMNS
 from include.episodes.schema import EPISODES, MAX_TEXT_CHARS
 from include.episodes.times import EARLIEST, LATEST
 from include.quality import checks

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from include.storage import ArtifactStore
 
 if TYPE_CHECKING:
-    from include.retriever.registry import ModelManifest
+    from include.retriever.manifest import ModelManifest
 
 FILE = "README.md"
 START = "<!-- podsearch -->"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from include.index import contract
+from include.index import opening
 from include.index.contract import EpisodeIndex
 from include.index.live import LivePointer
 from include.retriever.encoders.opening import Engine
@@ -24,7 +24,7 @@ def open_search(
     *,
     engine: Engine = "auto",
     per_show: int | None = None,
-    open_index: OpensIndex = contract.open_index,
+    open_index: OpensIndex = opening.open_index,
 ) -> SearchService:
     """The search service of an installation.
 

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from include.episodes import snapshot
-from include.index.contract import Metadata, open_index
+from include.index.contract import Metadata
 from include.index.live import LivePointer, require_live
+from include.index.opening import open_index
 from include.index.plan import read_journal
 from include.retriever.registry import load_manifest
 from include.retriever.training.pairing import read_pairs

@@ -15,12 +15,13 @@ from airflow.sdk import Asset, Context
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from include.episodes import snapshot
+from include.episodes.columns import COLUMNS
 from include.episodes.ingest import make_snapshot
-from include.episodes.raw import COLUMNS
 from include.index.live import activate
 from include.index.plan import namespace_of
+from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import read_recipe
-from include.retriever.registry import ModelManifest, register
+from include.retriever.registry import register
 from include.settings import Settings, get_settings
 from include.storage import ArtifactStore, digest
 from operators.episodes import (

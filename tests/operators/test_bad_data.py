@@ -22,7 +22,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from dags import ingest_episodes
 from include.episodes import snapshot
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 from include.errors import PermanentError
 from include.quality import pages
 from include.quality.result import DOCS, FOLDER, QualityError, load_all

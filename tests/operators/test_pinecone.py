@@ -13,9 +13,9 @@ from airflow.sdk._shared.secrets_masker import redact
 from pydantic import SecretStr
 
 from include.errors import PermanentError
-from include.index.contract import open_index as open_outside
 from include.index.lancedb import LanceIndex
 from include.index.live import LivePointer
+from include.index.opening import open_index as open_outside
 from include.settings import get_settings
 from include.settings.groups import Index
 from operators.pinecone import PineconeHook, open_index

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from include.episodes import snapshot
+from include.episodes.columns import COLUMNS
 from include.episodes.ingest import make_snapshot
-from include.episodes.raw import COLUMNS
 from include.errors import PermanentError
 from include.quality import profile
 from include.quality.result import QualityError

@@ -9,8 +9,8 @@ import pytest
 
 from include.devices.device import Device, DeviceError
 from include.evaluation.comparison import load_comparison
-from include.index.contract import open_index
 from include.index.live import NOTHING, live_entry, read_live
+from include.index.opening import open_index
 from include.index.plan import (
     Journal,
     begin_write,

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 from include.retriever.encoders.precision import Precision, split_precision, with_precision
-from include.retriever.registry import ModelManifest, load_manifest, model_folder, register
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import load_manifest, model_folder, register
 from include.storage import ArtifactStore
 
 

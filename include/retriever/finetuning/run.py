@@ -30,9 +30,10 @@ from include.retriever.finetuning.loading import open_folder
 from include.retriever.finetuning.losses import mini_batch_to_begin_with
 from include.retriever.finetuning.progress import evaluations, losses
 from include.retriever.finetuning.trainer import train_model
+from include.retriever.manifest import ModelManifest
 from include.retriever.pairs import count_by
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelManifest, dimension_of
+from include.retriever.registry import dimension_of
 from include.storage import ArtifactStore, digest
 
 log = logging.getLogger(__name__)

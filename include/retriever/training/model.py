@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.errors import OvertakenError
-from include.retriever.registry import ModelManifest, ensure_base, model_folder, register, trainings
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import ensure_base, model_folder, register, trainings
 from include.retriever.training.pairing import read_training_pairs
 from include.retriever.training.plan import FOLDER, TrainingPlan
 from include.retriever.training_data import describe

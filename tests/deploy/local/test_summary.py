@@ -13,9 +13,11 @@ from include.episodes.schema import EPISODES
 from include.evaluation.gate import Decision
 from include.evaluation.metrics import Interval, ModelEvaluation
 from include.evaluation.report import METRIC_NAMES, ReportData
-from include.index.contract import Metadata, Records, open_index
+from include.index.contract import Metadata, Records
 from include.index.live import activate
-from include.retriever.registry import ModelManifest, register
+from include.index.opening import open_index
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import register
 from include.settings import Settings
 from include.settings.groups import Installation
 from include.storage import ArtifactStore

@@ -8,7 +8,8 @@ from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
 from include.alerts.alert import Finding, Link
 from include.alerts.book import Fault
-from include.alerts.message import BREAK, SUBJECT_CHARS, TEXT_CHARS, Event, Message, clean, compose, in_words, inert
+from include.alerts.message import BREAK, SUBJECT_CHARS, TEXT_CHARS, Event, Message, compose, in_words, inert
+from include.text import clean
 from tests.include.alerts.faults import START, alert
 
 HOSTILE = (

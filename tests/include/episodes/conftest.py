@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 
 Rows = list[dict[str, str]]
 WriteDataset = Callable[..., Path]

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.episodes.cleaning import Cleaner
+from include.episodes.columns import COLUMNS
 from include.episodes.quarantine import Reason
-from include.episodes.raw import COLUMNS
 from include.episodes.schema import compose_text, content_hash
 
 FIELDS = (

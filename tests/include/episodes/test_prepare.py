@@ -13,8 +13,9 @@ import pytest
 
 from include.episodes import csv_reader, runs, snapshot
 from include.episodes import prepare as prepare_module
+from include.episodes.columns import COLUMNS
 from include.episodes.prepare import prepare
-from include.episodes.raw import COLUMNS, batches
+from include.episodes.raw import batches
 from include.episodes.schema import EPISODES, QUARANTINE, content_hash
 from include.episodes.sources.files import DatasetError, fingerprint
 from include.storage import ArtifactStore

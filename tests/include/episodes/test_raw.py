@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from include.episodes import raw as room
-from include.episodes.raw import COLUMNS, RawFile
+from include.episodes.columns import COLUMNS
+from include.episodes.raw import RawFile
 from include.episodes.sources.files import DatasetError
 from tests.include.episodes.conftest import WriteDataset, episode
 

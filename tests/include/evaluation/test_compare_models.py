@@ -11,7 +11,8 @@ from include.evaluation.compare_models import ModelDifference, UnknownModelError
 from include.evaluation.metrics import summarise
 from include.evaluation.run import FOLDER, EvaluationPlan
 from include.index.live import activate
-from include.retriever.registry import ModelManifest, model_folder
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import model_folder
 from include.storage import MANIFEST, ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 

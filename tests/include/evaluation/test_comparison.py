@@ -10,7 +10,8 @@ import pytest
 from include.evaluation.comparison import find_candidate
 from include.evaluation.gate import RULE, Decision, overrule
 from include.index.live import LivePointer, activate
-from include.retriever.registry import ModelManifest, register
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import register
 from include.storage import ArtifactStore
 from tests.include.index.workshop import write_live
 

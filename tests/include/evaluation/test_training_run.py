@@ -7,7 +7,7 @@ import pytest
 
 from include.evaluation.training_run import training_run
 from include.queries.samples import QuerySample
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 from include.storage import ArtifactStore
 
 MODEL = ModelManifest(

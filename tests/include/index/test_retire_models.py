@@ -11,7 +11,8 @@ from include.index.retire import retire
 from include.index.retire_models import retire_models
 from include.retriever.encode import FOLDER as EMBEDDINGS
 from include.retriever.encode import EmbeddingCache
-from include.retriever.registry import ModelManifest, load_manifest, model_folder, registered
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import load_manifest, model_folder, registered
 from include.storage import MANIFEST, ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import DIMENSION, Fuse, Killed, MortalStore, register, reindex

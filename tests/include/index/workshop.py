@@ -20,6 +20,7 @@ from include.index.plan import Plan, namespace_of, plan_reindex, read_journal, r
 from include.index.write import delete_withdrawn, prepare_namespace, texts_to_encode, upsert_shard, verify
 from include.retriever import registry
 from include.retriever.encode import EmbeddingCache, shard_part
+from include.retriever.manifest import ModelManifest
 from include.storage import MANIFEST, ArtifactStore
 from tests.include.episodes.catalogue import Row
 
@@ -86,7 +87,7 @@ def reindex(store: ArtifactStore, index: EpisodeIndex, model: str = MODEL, dimen
 
 def register(store: ArtifactStore, version: str, *, age: int = 0) -> None:
     """Put the manifest of a model into the registry, ``age`` days old."""
-    manifest = registry.ModelManifest(
+    manifest = ModelManifest(
         version=version,
         kind="fine-tuned",
         base_model="base",

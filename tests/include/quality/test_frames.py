@@ -9,7 +9,7 @@ import pytest
 from great_expectations import ExpectationSuite
 from great_expectations.expectations.core.expect_column_values_to_not_be_null import ExpectColumnValuesToNotBeNull
 
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 from include.episodes.schema import EPISODES
 from include.quality import frames, suites
 

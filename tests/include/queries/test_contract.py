@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from include.queries.contract import GeneratorSpec, create_generator
+from include.queries.contract import GeneratorSpec
+from include.queries.opening import create_generator
 from tests.include.queries.passages import passage
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from include.queries.contract import DOC2QUERY, MULTILINGUAL, GeneratorSpec, Passage, Query, create_generator
+from include.queries.contract import DOC2QUERY, MULTILINGUAL, GeneratorSpec, Passage, Query
 from include.queries.filtering import Dropped, filter_queries
+from include.queries.opening import create_generator
 from include.queries.routing import RoutedQueryGenerator
 from tests.t5 import build_t5
 

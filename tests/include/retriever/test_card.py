@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from include.retriever.card import FILE, license_of, write_card
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 
 BASE = "---\nlanguage: en\nlicense: mit\ntags:\n- podcasts\n---\n\n# Tiny\n\nA model.\n"
 

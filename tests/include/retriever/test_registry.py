@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from include.retriever import registry
+from include.retriever.manifest import ModelManifest
 from include.retriever.registry import (
     FOLDER,
     ModelError,
-    ModelManifest,
     ensure_base,
     load_base,
     load_manifest,

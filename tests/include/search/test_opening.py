@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from include.index.contract import EpisodeIndex, open_index
+from include.index.contract import EpisodeIndex
 from include.index.live import LivePointer, NothingLiveError
+from include.index.opening import open_index
 from include.search.opening import open_search
 from include.settings import Settings, get_settings
 

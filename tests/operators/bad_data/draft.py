@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 
 Row = dict[str, str] | bytes
 """A row by its columns, or a line of the file as it is."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 from include.episodes.sources.contract import Folder
 from include.episodes.sources.feeds.state import FeedState, read_catalogue
 from include.storage import MANIFEST, ArtifactStore, digest

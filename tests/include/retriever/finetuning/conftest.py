@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from include.retriever.registry import ModelManifest, ensure_base
+from include.retriever.manifest import ModelManifest
+from include.retriever.registry import ensure_base
 from include.storage import ArtifactStore
 from tests.include.retriever.finetuning.workshop import tune
 from tests.models import build_distiluse

@@ -11,8 +11,8 @@ import torch
 
 from include.retriever.finetuning import trainer as module
 from include.retriever.finetuning.checkpoints import last_checkpoint
+from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelManifest
 from tests.include.retriever.finetuning.workshop import assert_same_weights, tune, tune_and_die
 
 PICKY = Recipe(epochs=40, batch_size=16, learning_rate=5e-2, seed=3, patience=2, sorted_batches=4)

@@ -23,7 +23,7 @@ from include.retriever.finetuning import distributed as module
 from include.retriever.finetuning.distributed import WorkersError
 from include.retriever.finetuning.hardware import Hardware
 from include.retriever.finetuning.run import fine_tune
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 from tests.include.retriever.conftest import toy_pairs
 from tests.include.retriever.finetuning.workshop import PROJECT, RECIPE, assert_same_weights, tune
 
@@ -134,7 +134,7 @@ STARTER = """
 import sys
 from pathlib import Path
 from include.retriever.finetuning.hardware import Hardware
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 from tests.include.retriever.finetuning.workshop import tune
 work, model, base = sys.argv[1:]
 tune(Path(work), Path(model), ModelManifest.model_validate_json(base), hardware=Hardware(gpus=2, threads=2))

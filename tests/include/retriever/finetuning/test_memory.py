@@ -15,7 +15,7 @@ from transformers.models.bert.modeling_bert import BertAttention
 
 from include.devices.halving import halvings
 from include.retriever.finetuning.hardware import Hardware
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 from tests.include.retriever.finetuning.workshop import assert_same_weights, tune
 
 FORWARD = Transformer.forward

@@ -15,8 +15,9 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from include.retriever.finetuning.loading import load_cross_encoder, load_guide
 from include.retriever.finetuning.negatives import add_hard_negatives, add_labels
+from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelError, ModelManifest
+from include.retriever.registry import ModelError
 from tests.include.retriever.conftest import toy_pairs
 from tests.include.retriever.finetuning.workshop import RECIPE, assert_same_weights, tune, weights
 

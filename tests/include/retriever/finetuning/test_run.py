@@ -11,8 +11,8 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from include.retriever.finetuning import run as module
 from include.retriever.finetuning.hardware import Hardware
 from include.retriever.finetuning.run import TrainingError, model_version
+from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelManifest
 from tests.include.retriever.conftest import toy_pairs
 from tests.include.retriever.finetuning.workshop import RECIPE, assert_same_weights, tune
 

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from include.retriever.finetuning.hardware import Hardware
 from include.retriever.finetuning.run import fine_tune
+from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelManifest
 from tests.include.retriever.conftest import toy_pairs
 
 PROJECT = Path(__file__).parents[4]
@@ -69,7 +69,7 @@ from include.retriever.finetuning.hardware import Hardware
 from include.retriever.finetuning.progress import ProgressLog
 from include.retriever.finetuning.run import fine_tune
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 
 torch.set_num_threads(1)
 work, pairs, model, base, recipe, hardware, step = sys.argv[1:]

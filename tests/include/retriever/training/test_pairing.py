@@ -7,7 +7,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from include.feedback.pairs import Pair, RecordedPairs
-from include.queries.contract import create_generator
+from include.queries.opening import create_generator
 from include.retriever.encoders.torch_encoder import TorchEncoder
 from include.retriever.training.pairing import (
     held_out,

@@ -9,7 +9,7 @@ import pytest
 from include.episodes import snapshot
 from include.feedback.pairs import Pair, RecordedPairs
 from include.queries.contract import GeneratorSpec
-from include.retriever.registry import ModelManifest
+from include.retriever.manifest import ModelManifest
 from include.retriever.training import plan as module
 from include.retriever.training.plan import load_plan, why_due
 from include.retriever.training.queries import shard_passages

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from include.episodes import snapshot
 from include.episodes.schema import EPISODES, compose_text, content_hash
-from include.queries.contract import GeneratorSpec, create_generator
+from include.queries.contract import GeneratorSpec
+from include.queries.opening import create_generator
 from include.retriever.recipe import Recipe
 from include.retriever.training.plan import TrainingPlan, plan_training
 from include.retriever.training.queries import generate_queries

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 from include.episodes.sources.feeds import state as states
 from include.episodes.sources.feeds.addresses import Feed
 from include.episodes.sources.feeds.dataset import dataset_folder, version_of, write_dataset

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from include.episodes.raw import COLUMNS
+from include.episodes.columns import COLUMNS
 from include.episodes.sources.feeds.failure import FeedError, Reason
 from include.episodes.sources.feeds.ids import episode_id
 from include.episodes.sources.feeds.parse import MAX_TEXT, Parsed, parse_feed
