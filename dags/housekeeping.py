@@ -1,10 +1,10 @@
 """### Housekeeping
 
 Removes daily what nobody needs any more: snapshots that one no longer goes back to, downloads, evaluations, plans,
-reports and Data Docs that are older than `PODSEARCH_KEEP_…_DAYS`, what retired models left behind; and on its machine,
-unfinished work and logs. Never what is live or was before, what an index may hold, or what drift and the trend are
-drawn from. Triggered with "Dry run", it only says what it would remove; the log of each task, and its XCom, have the
-counts and bytes.
+reports and Data Docs that are older than `PODSEARCH_KEEP_…_DAYS`, what retired models left behind; what was recorded of
+searches for longer than listeners are told; and unfinished work and logs on its machine. Never what is live or was
+before, what an index may hold, or what drift and the trend are drawn from. Triggered with "Dry run", it only says what
+it would remove; the log of each task, and its XCom, have the counts and bytes.
 
 **Owner:** podsearch. **If it fails:** nothing else is affected; it goes on with the next run. While another DAG is
 running, nothing is removed from the artifact store: the task is skipped, and says so.
@@ -17,7 +17,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from operators.alerts import RunFailed, RunSucceeded
-from operators.housekeeping import DRY_RUN, PruneArtifactsOperator, PruneMachineOperator
+from operators.housekeeping import DRY_RUN, ForgetSearchesOperator, PruneArtifactsOperator, PruneMachineOperator
 from operators.names import DEFAULT_ARGS, Pool, Tag
 
 with DAG(
@@ -42,4 +42,5 @@ with DAG(
         unless_running=["ingest_episodes", "train_retriever", "reindex_episodes", "rollback_index"],
         pool=Pool.INDEX,
     )
+    ForgetSearchesOperator(task_id="forget_searches")
     PruneMachineOperator(task_id="prune_machine")

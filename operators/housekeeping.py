@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.configuration import conf
 
+from include.storage import ArtifactStore
 from operators.base import PodsearchOperator
 
 if TYPE_CHECKING:
@@ -47,19 +49,39 @@ class PruneArtifactsOperator(PodsearchOperator):
         return summary.model_dump()
 
 
+class ForgetSearchesOperator(PodsearchOperator):
+    """Removes what was recorded of searches for longer than listeners are told. Returns the days that were removed.
+
+    A dry run leaves it alone, and says nothing of it.
+    """
+
+    def execute(self, context: Context) -> list[str]:
+        from include.feedback.events import remove_old
+
+        if context["params"][DRY_RUN]:
+            return []
+        return [str(day) for day in remove_old(self.store, self.settings.search.record_days, now=datetime.now(UTC))]
+
+
 class PruneMachineOperator(PodsearchOperator):
-    """Removes unfinished work and old logs from the machine that it runs on. Returns how many items and bytes."""
+    """Removes unfinished work and old logs from the machine that it runs on, and old logs from the object store that
+    Airflow sends them to. Returns how many items and bytes.
+    """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from include.housekeeping.machine import prune_machine
+        from include.housekeeping.machine import prune_logs, prune_machine
 
+        dry_run, days = context["params"][DRY_RUN], self.settings.housekeeping.keep_log_days
         folder = conf.get("logging", "base_log_folder", fallback="")
         summary = prune_machine(
             self.settings.installation.work_root,
             Path(folder) if folder else None,
             work_days=self.settings.housekeeping.keep_work_days,
-            log_days=self.settings.housekeeping.keep_log_days,
-            dry_run=context["params"][DRY_RUN],
+            log_days=days,
+            dry_run=dry_run,
         )
+        remote = conf.get("logging", "remote_base_log_folder", fallback="")
+        if conf.getboolean("logging", "remote_logging", fallback=False) and remote.startswith("s3://"):
+            prune_logs(ArtifactStore(remote), summary, days=days)
         summary.say()
         return summary.model_dump()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from deploy import clean_database
 from include.storage import ArtifactStore
 
 COMPONENTS: dict[str, list[str]] = {
@@ -98,17 +99,27 @@ class Airflow:
 
         :raises ComponentError: Airflow could not.
         """
-        log = self.log_file("db-migrate")
+        self._run("db-migrate", ["db", "migrate"])
+
+    def clean_database(self, days: int) -> None:
+        """Remove what is older than so many days from the metadata database.
+
+        :raises ComponentError: Airflow could not.
+        """
+        self._run("db-clean", clean_database.arguments(days))
+
+    def _run(self, name: str, arguments: list[str]) -> None:
+        log = self.log_file(name)
         with log.open("wb") as output:
             done = subprocess.run(  # noqa: S603
-                [*_airflow(), "db", "migrate"],
+                [*_airflow(), *arguments],
                 env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
             )
         if done.returncode:
-            raise ComponentError(f"airflow db migrate failed:\n{tail(log)}")
+            raise ComponentError(f"airflow {name.replace('-', ' ')} failed:\n{tail(log)}")
 
     def start(self, *, outlive_parent: bool) -> None:
         """Start every component in a session of its own.

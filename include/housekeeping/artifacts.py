@@ -25,6 +25,7 @@ from include.housekeeping.summary import Summary
 from include.index import live, live_page, plan
 from include.quality import drift, pages, profile, result, trend
 from include.retriever import encode, registry
+from include.retriever.composition import COMPOSITION
 from include.retriever.training import plan as training
 from include.storage import MANIFEST, ArtifactStore, StoredFile
 
@@ -112,6 +113,7 @@ def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[Kind]:
     evaluations = needs.evaluations(store.files(run.FOLDER))
     decisions = {name for name in store.names(comparison.DECISIONS) if needs.decides(name)}
     notes = {name for name in store.names(registry.FOLDER) if name.endswith(".json")}
+    composed = f"composition{COMPOSITION}"
     return [
         Kind("snapshots", (snapshot.FOLDER,), days.snapshots, needs.snapshots | {snapshot.LATEST}),
         Kind("downloads", ("downloads", "feeds"), days.work, newest=1),
@@ -119,6 +121,7 @@ def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[Kind]:
         Kind("trainings", (training.FOLDER,), days.work, needs.trainings),
         Kind("unfinished models", (registry.FOLDER,), days.work, needs.versions | notes),
         Kind("embeddings of retired models", (encode.FOLDER,), days.work, needs.versions),
+        Kind("embeddings of an earlier composition", (encode.FOLDER,), days.work, {composed}, depth=2),
         Kind("evaluations", (run.FOLDER,), days.work, evaluations, newest=1),
         Kind("comparisons", (comparison.FOLDER,), days.work, newest=1),
         Kind("decisions on retired models", (comparison.DECISIONS,), days.work, decisions),

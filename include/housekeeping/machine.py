@@ -7,9 +7,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from include.housekeeping.summary import Summary
+from include.storage import ArtifactStore
 
 CACHES = frozenset({"generators"})
 """Folders among the unfinished work that are caches: what is in them follows from the settings, and does not grow."""
@@ -40,6 +42,19 @@ def prune_machine(work_root: Path, logs: Path | None, *, work_days: int, log_day
     if logs and not dry_run:
         _remove_empty(logs, before=now - DAY)
     return summary
+
+
+def prune_logs(store: ArtifactStore, summary: Summary, *, days: int) -> None:
+    """Remove old logs from an object store, and count them.
+
+    :param summary: of what was removed before; whether it is of a dry run is its to say.
+    """
+    before = datetime.now(UTC) - timedelta(days=days)
+    for file in store.files():
+        if file.modified < before:
+            summary.add("logs", file.bytes)
+            if not summary.dry_run:
+                store.remove(*file.path)
 
 
 def _entries(folder: Path) -> list[Path]:

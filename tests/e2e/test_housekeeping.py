@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from deploy.local.api import AirflowApi
+from deploy.local.environment import airflow_environment, airflow_home
+from deploy.local.processes import Airflow
 from include.home import claim
 from include.index.live import require_live
 from include.storage import ArtifactStore
@@ -71,5 +73,8 @@ def test_what_would_be_removed_is_removed_and_search_goes_on(airflow: Installati
     assert not (airflow.settings.installation.work_root / "given-up").exists()
     assert require_live(store) == live
 
+    settings = airflow.settings
+    Airflow(airflow_home(settings.installation.home), airflow_environment(settings)).clean_database(0)
+    assert person._call("GET", "/api/v2/dags/housekeeping/dagRuns")["total_entries"] == 0, "as if both were old"
     code, output = airflow.call("include.search", "winter", "--mode", "lexical")
     assert code == 0, output

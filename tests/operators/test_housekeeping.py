@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from include.feedback.events import days, folder
 from include.settings import get_settings
-from operators.housekeeping import PruneArtifactsOperator, PruneMachineOperator
+from operators.housekeeping import ForgetSearchesOperator, PruneArtifactsOperator, PruneMachineOperator
 from tests.operators.conftest import FakeContext, FakeTaskInstance, Installation
 
 
@@ -96,3 +98,19 @@ def test_old_work_and_logs_leave_the_machine(
     found = PruneMachineOperator(task_id="prune_machine").execute(context)
     assert found["kinds"] == {"unfinished work": {"items": 1, "bytes": 5}, "logs": {"items": 1, "bytes": 5}}
     assert [path.name for path in old.settings.installation.work_root.iterdir()] == ["prepare.lock"]
+
+
+def test_recorded_searches_are_kept_as_long_as_listeners_are_told(
+    installation: Installation, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = datetime.now(UTC).date()
+    for age in (0, 1, 2):
+        installation.store.write_bytes(b"", *folder(today - timedelta(days=age)), "events.parquet")
+    monkeypatch.setenv("PODSEARCH_RECORD_SEARCHES_DAYS", "2")
+    get_settings.cache_clear()
+    forget = ForgetSearchesOperator(task_id="forget_searches")
+    context.params["dry_run"] = True
+    assert forget.execute(context) == []
+    context.params["dry_run"] = False
+    assert forget.execute(context) == [str(today - timedelta(days=2))]
+    assert days(installation.store) == [today - timedelta(days=1), today]

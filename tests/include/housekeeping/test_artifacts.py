@@ -22,6 +22,7 @@ from include.index.plan import plan_reindex, read_journal
 from include.index.retire_models import retire_models
 from include.index.rollback import plan_rollback, roll_back
 from include.quality import pages, profile, trend
+from include.retriever.composition import COMPOSITION
 from include.storage import MANIFEST, ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import Fuse, Killed, MortalStore, content, register, reindex
@@ -193,7 +194,8 @@ def test_trainings_and_embeddings_stay_as_long_as_their_model(
         manifest = store.read_json("models", version, MANIFEST)
         store.write_json(manifest | {"training_id": f"t-{version}"}, "models", version, MANIFEST)
         store.write_bytes(b"pairs", "training", f"t-{version}", "pairs.parquet")
-        store.write_bytes(b"vectors", "embeddings", version, "shard-0000", "a.parquet")
+        part = (f"composition{COMPOSITION}", "shard-0000")
+        store.write_bytes(b"vectors", "embeddings", version, *part, "a.parquet")
         store.write_json({}, "decisions", f"{version}--m1.json")
     store.write_bytes(b"pairs", "training", "never-finished", "pairs.parquet")
     store.write_bytes(b"weights", "models", "never-registered", "model.safetensors")
@@ -206,6 +208,13 @@ def test_trainings_and_embeddings_stay_as_long_as_their_model(
     assert store.names("training") == ["t-m2"]
     assert store.names("embeddings") == ["m1", "m2"]
     assert store.names("decisions") == ["m2--m1.json"]
+
+
+def test_vectors_of_an_earlier_composition_go(store: ArtifactStore, snapshots: list[str]) -> None:
+    """No release reads them any more; those of the models that are there are kept for ever."""
+    store.write_bytes(b"vectors", "embeddings", "m2", "composition1", "shard-0000", "a.parquet")
+    prune_after(store, 3_000)
+    assert store.names("embeddings", "m2") == [f"composition{COMPOSITION}"]
 
 
 def test_the_newest_evaluation_of_two_models_tells_them_apart_for_ever(

@@ -4,8 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from include.housekeeping.machine import prune_machine
+from include.housekeeping.machine import prune_logs, prune_machine
 from include.housekeeping.summary import Removed, Summary
+from include.storage import ArtifactStore
 
 
 def write(file: Path, *, days: float) -> None:
@@ -63,3 +64,14 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_nothing_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert prune(tmp_path).kinds == {}
     assert prune_machine(tmp_path / "work", None, work_days=1, log_days=1, dry_run=False).kinds == {}
+
+
+def test_old_logs_leave_an_object_store(any_store: ArtifactStore) -> None:
+    any_store.write_bytes(b"12345", "dag_id=a", "attempt=1.log")
+    for days, dry_run, found in ((1, False, {}), (-1, True, {"logs": Removed(items=1, bytes=5)})):
+        summary = Summary(dry_run=dry_run)
+        prune_logs(any_store, summary, days=days)
+        assert summary.kinds == found
+        assert len(any_store.files()) == 1
+    prune_logs(any_store, Summary(dry_run=False), days=-1)
+    assert any_store.files() == []
