@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from include.index.contract import open_index
 from include.index.live import require_live
+from include.index.opening import open_index
 from include.index.plan import forget_lost, plan_reindex
 from include.index.write import texts_to_encode
 from include.search.opening import open_search
