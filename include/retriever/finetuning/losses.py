@@ -89,8 +89,6 @@ def mini_batch_to_begin_with(recipe: Recipe, hardware: Hardware) -> int:
     """Pairs a device embeds at a time, as long as its memory suffices; 0: its whole share of a batch."""
     if recipe.teacher:
         return 0
-    if hardware.mini_batch_size:
-        return hardware.mini_batch_size
     share = recipe.batch_size // hardware.gpus
     return CACHED_ON_CPU if hardware.device == "cpu" and share >= CACHED_FROM else 0
 

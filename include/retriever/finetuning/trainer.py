@@ -19,7 +19,6 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from torch.utils.data import get_worker_info
 from transformers import (
-    PreTrainedModel,
     PrinterCallback,
     TrainerCallback,
     TrainerControl,
@@ -75,8 +74,6 @@ def train_model(
     model.model_card_data.generate_widget_examples = False
     if recipe.query_prompt:
         model.prompts["query"] = recipe.query_prompt
-    if hardware.gradient_checkpointing:
-        _checkpoint_gradients(model)
     guide = load_guide(recipe.guide, base_folder, device) if recipe.guide else None
     full_length = model.max_seq_length
     model.max_seq_length = min(recipe.max_seq_length, full_length or recipe.max_seq_length)
@@ -199,13 +196,3 @@ class _Epochs(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.sampler.set_epoch(state.global_step // self.sampler.batches)
-
-
-def _checkpoint_gradients(model: SentenceTransformer) -> None:
-    """Have the model compute activations anew in the backward pass.
-
-    Not by the trainer's own argument: it asks the whole, which only knows how under a name that is going away.
-    """
-    for module in model.modules():
-        if isinstance(module, PreTrainedModel):
-            module.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 from sentence_transformers.sentence_transformer.modules import Transformer
-from transformers.models.bert.modeling_bert import BertAttention
 
 from include.devices.halving import halvings
-from include.retriever.finetuning.hardware import Hardware
+from include.retriever.finetuning import run as run_module
 from include.retriever.manifest import ModelManifest
 from tests.include.retriever.finetuning.workshop import assert_same_weights, tune
 
@@ -87,10 +86,10 @@ def test_before_the_first_checkpoint_it_begins_anew_with_the_base_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not with the weights of a few steps, which would then be made twice."""
-    hardware = Hardware(mini_batch_size=8)
     with memory_for(8, monkeypatch, after=2 * 5):
         tune(tmp_path / "interrupted", model_folder, base)
-    tune(tmp_path / "whole", model_folder, base, hardware=hardware)
+    monkeypatch.setattr(run_module, "mini_batch_to_begin_with", lambda *_: 8)
+    tune(tmp_path / "whole", model_folder, base)
     assert_same_weights(tmp_path / "interrupted", tmp_path / "whole")
 
 
@@ -99,26 +98,3 @@ def test_a_single_pair_that_does_not_fit_is_an_error(
 ) -> None:
     with memory_for(0, monkeypatch), pytest.raises(torch.OutOfMemoryError):
         tune(tmp_path, model_folder, base)
-
-
-def test_gradient_checkpointing_computes_twice_and_changes_nothing(
-    tmp_path: Path,
-    model_folder: Path,
-    base: ModelManifest,
-    undisturbed: tuple[Path, ModelManifest],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    forward = BertAttention.forward
-    calls: list[BertAttention] = []
-
-    def count(layer: BertAttention, *inputs: Any, **more: Any) -> Any:
-        calls.extend([layer] if layer.training else [])
-        return forward(layer, *inputs, **more)
-
-    monkeypatch.setattr(BertAttention, "forward", count)
-    manifest = tune(tmp_path, model_folder, base, hardware=Hardware(gradient_checkpointing=True))
-    pieces = 26 * 2 * 2 - 2 * 2  # two of each column in a step, and one in the small last step of an epoch
-    layers = 2
-    assert len(calls) == 2 * layers * pieces
-    assert_same_weights(tmp_path, undisturbed[0], atol=1e-4, rtol=1e-3)
-    assert manifest.metrics == undisturbed[1].metrics
