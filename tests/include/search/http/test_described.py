@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis
 import pytest
 import schemathesis
@@ -31,7 +33,7 @@ def test_every_answer_is_as_described(address: str, path: str) -> None:
 
     @hypothesis.given(case=operation.as_strategy())
     @hypothesis.settings(max_examples=40, deadline=None, derandomize=True, database=None)
-    def ask(case: Case) -> None:
+    def ask(case: Case[Any]) -> None:
         case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
     ask()
