@@ -25,10 +25,10 @@ help: ## List the targets
 run: ## Set up, then run the whole pipeline once and show what search answers
 	$(IN_VENV) -m deploy.local run
 
-up: ## Start Airflow and leave it running on its schedules
+up: ## Start Airflow and search, and leave them running
 	$(IN_VENV) -m deploy.local up
 
-down: ## Stop the Airflow that `make up` left running
+down: ## Stop what `make up` left running
 	$(IN_VENV) -m deploy.local down
 
 search: ## Search the live index: make search Q="eat better during the holidays"

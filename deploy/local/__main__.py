@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy.local.api import AirflowApi, ApiError
-from deploy.local.environment import airflow_environment, airflow_home, logs_folder, require_free_port
+from deploy.local.environment import airflow_environment, airflow_home, logs_folder, require_free_port, search_url
 from deploy.local.follow import Follower
-from deploy.local.processes import Airflow, ComponentError
+from deploy.local.processes import SEARCH, Airflow, ComponentError
 from include.devices.inventory import visible_gpus
 from include.errors import PermanentError
 from include.home import VARIABLE, claim, find_home
+from include.search.http.access import read_token, require_safe
 from include.settings import Settings, SettingsError, get_settings
 
 DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
@@ -58,15 +59,20 @@ interrupts = _Interrupts()
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if all went well."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
-    commands = {"run": run, "up": up}
     parser.add_argument(
-        "command", choices=[*commands, "down"], help="run the pipeline once; leave Airflow running; stop it"
+        "command",
+        choices=["run", "up", "down"],
+        help="run the pipeline once; leave Airflow and search running; stop them",
     )
-    chosen = parser.parse_args(arguments).command
+    parser.add_argument("--without-search", action="store_true", help="with up: leave Airflow alone running")
+    options = parser.parse_args(arguments)
     interrupts.watch()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        return commands[chosen](get_settings()) if chosen in commands else down()
+        if options.command == "down":
+            return down()
+        settings = get_settings()
+        return run(settings) if options.command == "run" else up(settings, search=not options.without_search)
     except (PermanentError, ComponentError, ApiError, OSError) as error:
         console.print(Text(str(error), style="red"))
         return 1
@@ -111,10 +117,14 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def up(settings: Settings) -> int:
-    """Start Airflow and leave it running on its schedules."""
+def up(settings: Settings, *, search: bool = True) -> int:
+    """Start Airflow and leave it running on its schedules, and search beside it."""
     _claim(settings)
     airflow = _airflow(settings)
+    search = search and SEARCH not in airflow.running()
+    if search:
+        require_safe(settings.search.host, read_token(settings.search.token_file))
+        require_free_port(settings.search.host, settings.search.port, "PODSEARCH_SEARCH_PORT")
     api = _connect(settings, airflow) if airflow.is_whole() else _start(settings, airflow, outlive_parent=True)
     user, password = api.login()
     console.print(
@@ -123,11 +133,17 @@ def up(settings: Settings) -> int:
         Text("  stop it with: make down"),
         sep="\n",
     )
+    if search:
+        console.print(Text("Starting search …", style="dim"))
+        airflow.start_search(settings.search.host, settings.search.port, interrupts.check)
+        console.print(Text(f"Search is served at {search_url(settings)}", style="bold"))
+    elif SEARCH in airflow.running():
+        console.print(Text(f"Search is served already: {airflow.log_file(SEARCH)}"))
     return 0
 
 
 def down() -> int:
-    """Stop the Airflow that `make up` left running, whatever is wrong with the settings or keys that it started with.
+    """Stop what `make up` left running, whatever is wrong with the settings or keys that it started with.
 
     :raises SettingsError: there can be no such home.
     """
@@ -166,7 +182,7 @@ def _start(settings: Settings, airflow: Airflow, *, outlive_parent: bool) -> Air
     """Bring Airflow up, or leave nothing running; what is left of one that was killed is stopped before."""
     with airflow.starting():
         airflow.stop()
-        require_free_port(settings)
+        require_free_port(settings.airflow.host, settings.airflow.port, "PODSEARCH_PORT")
         console.print(Text("Starting Airflow …", style="dim"))
         try:
             airflow.migrate()

@@ -27,7 +27,7 @@ DAG_BUNDLE = {"name": "dags-folder", "classpath": "airflow.dag_processing.bundle
 
 
 class PortInUseError(PermanentError):
-    """Another program listens where Airflow should."""
+    """Another program listens where Airflow or search should."""
 
 
 def airflow_home(home: Path) -> Path:
@@ -42,8 +42,22 @@ def logs_folder(settings: Settings) -> Path:
 
 def base_url(settings: Settings) -> str:
     """Where Airflow answers on this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.airflow.host, settings.airflow.host)  # noqa: S104  # of all, the nearest
-    return f"http://[{host}]:{settings.airflow.port}" if ":" in host else f"http://{host}:{settings.airflow.port}"
+    return _url(settings.airflow.host, settings.airflow.port)
+
+
+def search_url(settings: Settings) -> str:
+    """Where search answers on this machine."""
+    return _url(settings.search.host, settings.search.port)
+
+
+def _url(host: str, port: int) -> str:
+    host = nearest(host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def nearest(host: str) -> str:
+    """How this machine reaches a server of its own that listens on a host: of all its addresses, the nearest."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
 def links_url(settings: Settings) -> str:
@@ -112,19 +126,20 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
     return {**defaults, **_connections(), **os.environ, **fixed}
 
 
-def require_free_port(settings: Settings) -> None:
-    """Hold that Airflow can listen on its port.
+def require_free_port(host: str, port: int, variable: str) -> None:
+    """Hold that a server can listen on its port.
 
+    :param variable: which sets the port.
     :raises PortInUseError: it cannot; the message says what to set.
     """
-    with socket.socket(socket.AF_INET6 if ":" in settings.airflow.host else socket.AF_INET) as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.airflow.host, settings.airflow.port))
+            probe.bind((host, port))
         except OSError as error:
             raise PortInUseError(
-                f"Port {settings.airflow.port} on {settings.airflow.host} cannot be used ({error.strerror}). "
-                "Stop what uses it, or choose another with PODSEARCH_PORT, e.g. PODSEARCH_PORT=8090 make run."
+                f"Port {port} on {host} cannot be used ({error.strerror}). "
+                f"Stop what uses it, or choose another with {variable}."
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Airflow's processes: starting them, knowing which run, stopping them all."""
+"""Airflow's processes, and search beside them: starting them, knowing which run, stopping them all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from deploy import clean_database
+from deploy.local.environment import nearest
 from include.storage import ArtifactStore
 
 COMPONENTS: dict[str, list[str]] = {
@@ -25,9 +28,12 @@ COMPONENTS: dict[str, list[str]] = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
+SEARCH = "search"
+"""The search service, which is no part of Airflow: it may run beside it."""
 GRACE_SECONDS = 20
 CLOCK_SECONDS = 60
 """By how much the start of one process may seem to differ, as clocks are set; a recycled pid is older by far."""
+POLL_SECONDS = 0.2
 STATE = "processes.json"
 _PR_SET_PDEATHSIG = 1
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
@@ -126,31 +132,47 @@ class Airflow:
 
         :param outlive_parent: leave them running when this process ends; else they end with it, however it ends.
         """
-        components: dict[str, Component] = {}
         for name, arguments in COMPONENTS.items():
-            with self.log_file(name).open("wb") as output:
-                started = subprocess.Popen(  # noqa: S603
-                    [*_airflow(), *arguments],
-                    env=self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    preexec_fn=None if outlive_parent else _end_with_parent(),
-                )
-            self._started[name] = started
-            components[name] = Component(started.pid, psutil.Process(started.pid).create_time())
-            # After each, so that what was started can be stopped whatever happens to this process.
-            state = {"url": self.url, "components": {key: asdict(value) for key, value in components.items()}}
-            self._store.write_json(state, STATE)
+            self._start(name, [*_airflow(), *arguments], self.environment, outlive_parent=outlive_parent)
+
+    def start_search(self, host: str, port: int, check: Callable[[], None]) -> None:
+        """Start search and leave it running; wait until it listens. It is given none of Airflow's keys.
+
+        :param check: what every wait calls between two looks.
+        :raises ComponentError: it ended.
+        """
+        environment = {name: value for name, value in self.environment.items() if not name.startswith("AIRFLOW")}
+        self._start(SEARCH, _search(), environment, outlive_parent=True)
+        while not _listens(host, port):
+            check()
+            self._check(SEARCH)
+            time.sleep(POLL_SECONDS)
+
+    def _start(self, name: str, command: list[str], environment: dict[str, str], *, outlive_parent: bool) -> None:
+        components = self._components()
+        with self.log_file(name).open("wb") as output:
+            started = subprocess.Popen(  # noqa: S603
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=None if outlive_parent else _end_with_parent(),
+            )
+        self._started[name] = started
+        components[name] = Component(started.pid, psutil.Process(started.pid).create_time())
+        # After each, so that what was started can be stopped whatever happens to this process.
+        state = {"url": self.url, "components": {key: asdict(value) for key, value in components.items()}}
+        self._store.write_json(state, STATE)
 
     def running(self) -> set[str]:
         """Names of the components of this home that run, whoever started them."""
         return {name for name, component in self._components().items() if component.runs()}
 
     def is_whole(self) -> bool:
-        """Whether every component runs."""
-        return self.running() == set(COMPONENTS)
+        """Whether every component of Airflow runs."""
+        return self.running() >= set(COMPONENTS)
 
     def running_at(self) -> str:
         """Where the running Airflow answers: not at :attr:`url` if it was started with other settings."""
@@ -159,17 +181,22 @@ class Airflow:
         return self.url
 
     def check(self) -> None:
-        """Hold that all that was started still runs.
+        """Hold that all that was started of Airflow still runs.
 
         :raises ComponentError: a component ended, or all were stopped.
         """
         components = self._components()
         if not components:
             raise ComponentError("Airflow was stopped by another command.")
-        for name in sorted(set(components) - self.running()):
+        for name in sorted(components.keys() & COMPONENTS):
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        if name not in self.running():
             started = self._started.get(name)
             code = f" (exit {started.poll()})" if started else ""
-            raise ComponentError(f"Airflow's {name} ended{code}:\n{tail(self.log_file(name))}")
+            what = f"Airflow's {name}" if name in COMPONENTS else name.capitalize()
+            raise ComponentError(f"{what} ended{code}:\n{tail(self.log_file(name))}")
 
     def stop(self) -> list[str]:
         """Stop every component with its children, gently and then for sure; the names of those that ran.
@@ -204,7 +231,7 @@ class Airflow:
 
     def _components_by_logs(self) -> dict[str, Component]:
         """What runs, where the note of it is damaged: the sessions of the processes that write to the logs."""
-        logs = {str(self.log_file(name).resolve()): name for name in COMPONENTS}
+        logs = {str(self.log_file(name).resolve()): name for name in (*COMPONENTS, SEARCH)}
         found = {}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -233,6 +260,18 @@ def tail(file: Path, lines: int = 25) -> str:
 def _airflow() -> list[str]:
     """The airflow command of this environment, whatever PATH says."""
     return [sys.executable, "-m", "airflow"]
+
+
+def _search() -> list[str]:
+    """What serves search, as the settings have it."""
+    return [sys.executable, "-m", "include.search.http"]
+
+
+def _listens(host: str, port: int) -> bool:
+    """Whether somebody answers at an address of this machine."""
+    with contextlib.suppress(OSError), socket.create_connection((nearest(host), port), timeout=1):
+        return True
+    return False
 
 
 def _session_of(process: psutil.Process) -> int | None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.local.environment import search_url
 from include.episodes import snapshot
 from include.evaluation.report import METRIC_NAMES, ROLE_NAMES, ReportData
 from include.index.live import read_live
@@ -96,4 +97,9 @@ def _show_answers(settings: Settings, console: Console) -> None:
     service = open_search(settings)
     for query, hits in zip(EXAMPLES, service.search_many(EXAMPLES, SHOWN_HITS), strict=True):
         console.print(results_table(query, hits))
-    console.print(Text('Ask your own: make search Q="…"', style="dim"))
+    console.print(
+        Text(
+            f'Ask your own: make search Q="…", or on the page that make serve serves at {search_url(settings)}',
+            style="dim",
+        )
+    )

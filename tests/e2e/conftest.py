@@ -194,7 +194,7 @@ def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, Any]) -> Iterator[Installation]:
     """An installation whose Airflow is left running (`make up`) while tests use it."""
     installation = install(tmp_path_factory.mktemp("undisturbed"), **production_models)
-    code, output = installation.call("deploy.local", "up")
+    code, output = installation.call("deploy.local", "up", "--without-search")
     assert code == 0, output
     yield installation
     installation.call("deploy.local", "down")

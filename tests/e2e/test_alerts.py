@@ -52,7 +52,7 @@ def airflow(
         "AIRFLOW_CONN_ALERTS_MAIL": json.dumps(mail.connection),
         "AIRFLOW_CONN_ALERTS_WEBHOOK": json.dumps(webhook.connection(TOKEN)),
     }
-    code, output = installation.call("deploy.local", "up")
+    code, output = installation.call("deploy.local", "up", "--without-search")
     assert code == 0, output
     api = AirflowApi(installation.settings)
     api.wait_until_up(lambda: None)

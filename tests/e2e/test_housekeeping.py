@@ -34,7 +34,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     (installation.settings.installation.work_root / "given-up").mkdir(parents=True)
     for path in installation.home.rglob("*"):
         os.utime(path, (time.time() - 400 * 24 * 3600,) * 2)
-    code, output = installation.call("deploy.local", "up")
+    code, output = installation.call("deploy.local", "up", "--without-search")
     assert code == 0, output
     yield installation
     installation.call("deploy.local", "down")

@@ -45,7 +45,7 @@ def airflow(kaggle: KaggleStandIn, tmp_path_factory: pytest.TempPathFactory) -> 
         "NO_PROXY": "localhost,127.0.0.1",
         "AIRFLOW_CONN_KAGGLE_DEFAULT": json.dumps({"conn_type": "kaggle", "password": kaggle.token}),
     }
-    code, output = installation.call("deploy.local", "up")
+    code, output = installation.call("deploy.local", "up", "--without-search")
     assert code == 0, output
     api = log_in(installation)
     for dag_id in ("train_retriever", "reindex_episodes"):

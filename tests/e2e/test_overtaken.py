@@ -274,7 +274,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     if installed.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Every task would compile all that it imports, and take twice as long.
         installed.environment.setdefault("PYTHONPYCACHEPREFIX", str(root / "compiled"))
-    code, output = installed.call("deploy.local", "up")
+    code, output = installed.call("deploy.local", "up", "--without-search")
     assert code == 0, output
     yield installed
     installed.call("deploy.local", "down")

@@ -88,7 +88,7 @@ def production(tmp_path_factory: pytest.TempPathFactory, production_models: dict
             "AIRFLOW_CONN_KAGGLE_DEFAULT": json.dumps({"conn_type": "kaggle", "password": kaggle.token}),
         }
         kaggle.add_version(installation.dataset)
-        code, output = installation.call("deploy.local", "up")
+        code, output = installation.call("deploy.local", "up", "--without-search")
         assert code == 0, output
         yield Production(installation, kaggle, pinecone)
         installation.call("deploy.local", "down")

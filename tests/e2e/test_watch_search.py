@@ -46,7 +46,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, webhook: WebhookStandIn) -
     }
     claim(installation.home)
     make_live(installation.home)
-    code, output = installation.call("deploy.local", "up")
+    code, output = installation.call("deploy.local", "up", "--without-search")
     assert code == 0, output
     api = AirflowApi(installation.settings)
     api.wait_until_up(lambda: None)

@@ -149,8 +149,8 @@ def test_a_port_in_use_is_named_with_the_setting_that_changes_it() -> None:
         taken.listen()
         settings = Settings(airflow=Airflow(port=taken.getsockname()[1]))
         with pytest.raises(PortInUseError, match=rf"Port {settings.airflow.port} on 127.0.0.1 .*PODSEARCH_PORT"):
-            require_free_port(settings)
-    require_free_port(settings)
+            require_free_port(settings.airflow.host, settings.airflow.port, "PODSEARCH_PORT")
+    require_free_port(settings.airflow.host, settings.airflow.port, "PODSEARCH_PORT")
 
 
 def test_the_environment_of_this_process_stays_as_it_is(plain: Settings) -> None:

@@ -35,6 +35,12 @@ if sys.argv[1] != "db":
     signal.signal(signal.SIGTERM, end)
     while True: time.sleep(1)
 """
+SEARCH = """
+import socket, sys, time
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("listens", flush=True)
+while True: time.sleep(1)
+"""
 INGEST = ("ingest_episodes", "manual__1")
 
 
@@ -46,8 +52,24 @@ def command(tmp_path: Path) -> list[str]:
     return [sys.executable, str(script)]
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 @pytest.fixture
-def main(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
+def search_port(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Where search listens; another program stands in for it."""
+    port = free_port()
+    monkeypatch.setenv("PODSEARCH_SEARCH_PORT", str(port))
+    monkeypatch.setattr(processes, "_search", lambda: [sys.executable, "-c", SEARCH, str(port)])
+    return port
+
+
+@pytest.fixture
+def main(settings: Settings, search_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """The command line, on the settings of the test."""
     monkeypatch.setenv("PODSEARCH_HOME", str(settings.installation.home))
     monkeypatch.setenv("PODSEARCH_PORT", str(settings.airflow.port))
@@ -55,7 +77,7 @@ def main(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     monkeypatch.setattr("deploy.local.api.BACKOFF_SECONDS", 0.001)
     get_settings.cache_clear()
     handler = signal.getsignal(signal.SIGTERM)
-    yield lambda name: runner.main([name])
+    yield lambda *arguments: runner.main([*arguments])
     signal.signal(signal.SIGTERM, handler)
     get_settings.cache_clear()
 
@@ -193,6 +215,77 @@ def test_another_port_than_the_running_one_is_said_and_not_waited_for(
     assert running.is_whole()
 
 
+def test_up_leaves_search_running_beside_airflow_and_down_stops_it(
+    running: Airflow,
+    main: Callable[..., int],
+    search_port: int,
+    airflow_standin: AirflowStandIn,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, True)
+    assert main("up") == 0
+    assert f"Search is served at http://127.0.0.1:{search_port}" in capsys.readouterr().out
+    assert "search" in running.running()
+    assert running.log_file("search").read_text() == "listens\n"
+    assert running.is_whole()
+    search = psutil.Process(running._components()["search"].pid)
+    assert not [name for name in search.environ() if name.startswith("AIRFLOW")], "it has none of Airflow's keys"
+    assert main("up") == 0
+    assert "Search is served already" in capsys.readouterr().out
+    # A run goes on although search has died.
+    search.kill()
+    search.wait()
+    running.check()
+    assert main("up") == 0
+    assert main("down") == 0
+    assert "Stopped api-server, dag-processor, scheduler, search, triggerer." in capsys.readouterr().out
+    assert running.running() == set()
+
+
+def test_airflow_may_be_left_running_alone(
+    running: Airflow, main: Callable[..., int], airflow_standin: AirflowStandIn
+) -> None:
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, True)
+    assert main("up", "--without-search") == 0
+    assert "search" not in running.running()
+
+
+def test_a_port_in_use_where_search_should_listen_starts_nothing(
+    main: Callable[..., int], search_port: int, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", search_port)):
+        assert main("up") == 1
+    printed = capsys.readouterr().out
+    assert f"Port {search_port} on 127.0.0.1 cannot be used" in printed
+    assert "PODSEARCH_SEARCH_PORT" in printed
+    assert "Starting" not in printed
+
+
+def test_search_that_ends_at_once_says_why(
+    running: Airflow,
+    main: Callable[..., int],
+    airflow_standin: AirflowStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    airflow_standin.dags = dict.fromkeys(runner.DAGS, True)
+    monkeypatch.setattr(processes, "_search", lambda: [sys.executable, "-c", "import sys; sys.exit('no model')"])
+    assert main("up") == 1
+    printed = capsys.readouterr().out
+    assert "Search ended" in printed
+    assert "no model" in printed
+    assert running.is_whole()
+
+
+def test_search_that_others_could_use_is_not_started_without_a_token(
+    main: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PODSEARCH_SEARCH_HOST", "0.0.0.0")
+    get_settings.cache_clear()
+    assert main("up") == 1
+    assert "PODSEARCH_SEARCH_TOKEN_FILE" in capsys.readouterr().out
+
+
 def test_a_run_while_up_leaves_airflow_running(
     running: Airflow,
     main: Callable[[str], int],
@@ -264,9 +357,7 @@ def test_a_component_that_dies_while_it_is_followed_ends_the_run(
 def test_an_interrupted_start_leaves_nothing_running(
     tmp_path: Path, command: list[str], name: str, number: signal.Signals
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     code = (
         "import sys; from deploy.local import __main__ as runner, processes\n"
         f"processes._airflow, processes.GRACE_SECONDS = lambda: {command!r}, 2\n"
