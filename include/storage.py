@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from upath import UPath
 
-from include.errors import RetryLaterError
+from include.errors import PermanentError, RetryLaterError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,8 @@ class StoredFile:
 class ArtifactStore:
     """Files of one podsearch installation, addressed by their path relative to a root.
 
-    :param root: a folder, or a URL fsspec understands (``s3://bucket/podsearch``, ``memory://x``).
+    :param root: a folder, or a URL: ``s3://bucket/podsearch``, or ``memory://x`` for tests.
+    :raises PermanentError: a store of another kind, of whose writes none fails if somebody else was first.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -73,6 +74,8 @@ class ArtifactStore:
         if path.protocol in {"file", "local"}:
             path = UPath(path.path)
         elif path.protocol:
+            if path.protocol not in (*S3, "memory"):
+                raise PermanentError(f"{root}: artifacts can be kept in a folder or on S3 (s3://bucket/podsearch).")
             # fsspec keeps one instance a process, and what it listed once it would never look up again.
             options: dict[str, Any] = {"use_listings_cache": False}
             if path.protocol in S3:
@@ -106,7 +109,7 @@ class ArtifactStore:
         """Replace a small file if it still is what it was when it was read: compare and swap.
 
         This holds among all machines that share the store where it is a folder (by a lock beside the file) or on S3
-        (by a conditional put); on any other object store among the threads of one process only.
+        (by a conditional put); in memory among the threads of the process.
 
         :param expected: what the file held, or None when there was none.
         :raises ChangedError: it holds something else by now. On S3 that may be ``data``, if the answer to the put was

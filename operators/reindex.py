@@ -304,8 +304,7 @@ class ActivateOperator(ReindexStepOperator):
 
 
 class RetireOperator(PodsearchOperator):
-    """Drops namespaces that neither search nor a rollback needs, models that nothing needs, and what killed writers
-    have left in the store. Returns the names of namespaces and models."""
+    """Drops namespaces that neither search nor a rollback needs, and models that nothing needs. Returns their names."""
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         from include.index.retire import retire
@@ -313,8 +312,6 @@ class RetireOperator(PodsearchOperator):
         from operators.pinecone import open_index
 
         index = open_index(self.settings)
-        if left := self.store.clear_unfinished():
-            self.log.info("Removed unfinished files of killed tasks: %d.", left)
         return {
             "namespaces": retire(self.store, index, keep=self.settings.index.keep_namespaces),
             "models": retire_models(self.store, index, keep=self.settings.training.keep_models),

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include.errors import RetryLaterError
+from include.errors import PermanentError, RetryLaterError
 from include.storage import MANIFEST, ArtifactStore, ChangedError, digest
 from tests.standins.s3 import BROKEN, CONFLICT, THROTTLED, Fault, S3StandIn
 
@@ -481,6 +481,11 @@ class TestS3:
 
 def test_an_object_store_has_no_local_root() -> None:
     assert ArtifactStore("memory://bucket/podsearch").local_root is None
+
+
+def test_a_store_on_which_changes_could_be_lost_is_refused() -> None:
+    with pytest.raises(PermanentError, match="gs://bucket: artifacts can be kept in a folder or on S3"):
+        ArtifactStore("gs://bucket")
 
 
 def test_digests_tell_values_from_their_joins() -> None:

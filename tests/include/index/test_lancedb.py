@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from include.index import lancedb as module
 from include.index.contract import EpisodeIndex, IndexMismatchError, Vectors
 from include.index.lancedb import LanceIndex
+from include.settings import PROJECT
 from tests.include.index.contract import (
     DIMENSION,
     EpisodeIndexContract,
@@ -19,6 +23,7 @@ from tests.include.index.contract import (
     random_vectors,
     records,
 )
+from tests.standins.s3 import S3StandIn
 
 WIDTH = 32
 
@@ -37,6 +42,28 @@ class TestApproximateLanceIndex(EpisodeIndexContract):
     @pytest.fixture
     def index(self, tmp_path: Path) -> EpisodeIndex:
         return LanceIndex(str(tmp_path / "index"), exact_rows=2)
+
+
+def test_on_s3_processes_that_write_at_once_lose_nothing(s3: S3StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each commit is a conditional put: one that comes second is made anew upon the first."""
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    index = LanceIndex(f"s3://bucket/{uuid.uuid4().hex}")
+    index.create("ns", DIMENSION)
+    code = (
+        "import sys\n"
+        "from include.index.lancedb import LanceIndex\n"
+        "from tests.include.index.contract import random_vectors, records\n"
+        "index, own = LanceIndex(sys.argv[1]), sys.argv[2]\n"
+        "for number in range(4):\n"
+        "    ids = [f'{own}-{number}', f'shared-{number}']\n"
+        "    index.upsert('ns', [records(ids, random_vectors(2))])\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, index.name, str(number)], cwd=PROJECT) for number in range(3)
+    ]
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    own = {f"{writer}-{number}" for writer in range(3) for number in range(4)}
+    assert sorted(index.list_ids("ns")) == sorted(own | {f"shared-{number}" for number in range(4)})
 
 
 def clustered(count: int, *, seed: int) -> Vectors:
