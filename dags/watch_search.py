@@ -7,8 +7,7 @@ Looks hourly whether
 - search still finds some episodes that it is known to find: answers to curated queries, or titles,
 - listeners found as much yesterday as on the days before, where searches are recorded,
 
-and tells of it; sends the alerts that could not be sent before; and removes what was recorded of searches longer ago
-than `PODSEARCH_RECORD_SEARCHES_DAYS`.
+and tells of it; and sends the alerts that could not be sent before.
 
 **Owner:** podsearch. **If it fails:** nothing else is affected; the log of the failed task says what could not be read.
 If `check_search` fails, search cannot answer anybody.

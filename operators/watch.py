@@ -72,20 +72,17 @@ class CheckSearchOperator(PodsearchOperator):
 
 
 class CheckListeningOperator(PodsearchOperator):
-    """Counts what became of the searches that were recorded, reports a day on which less was found than is usual, and
-    removes the days that are older than what is recorded is kept.
+    """Counts what became of the searches that were recorded, and reports a day on which less was found than is usual.
 
     Returns how many searches there were yesterday, and the share of them that were a success; None where nothing is
     recorded.
     """
 
     def execute(self, context: Context) -> dict[str, float | None] | None:
-        from include.feedback import events, figures
+        from include.feedback import figures
 
         now, keep = datetime.now(UTC), self.settings.search.record_days
         days = figures.update(self.store, now=now) if keep else []
-        if removed := events.remove_old(self.store, keep, now=now):
-            self.log.info("Removed what was recorded on %s.", ", ".join(map(str, removed)))
         falls = figures.falls(days, today=now.date()) if keep else []
         if falls is not None:
             report_listening(falls)

@@ -13,7 +13,6 @@ from airflow.sdk.execution_time.context import set_current_context
 
 from include.alerts.alert import Kind
 from include.alerts.book import Fault, FaultBook
-from include.feedback import events
 from include.feedback.figures import Day
 from include.index.contract import Records
 from include.index.lancedb import LanceIndex
@@ -28,7 +27,6 @@ from operators.watch import (
     CheckSearchOperator,
     RetryAlertsOperator,
 )
-from tests.include.feedback.listening import Listening
 from tests.include.search.catalogue import make_live
 from tests.operators.conftest import Installation
 from tests.standins.webhook import WebhookStandIn
@@ -202,17 +200,3 @@ def test_a_day_on_which_listeners_found_less_is_reported_until_one_is_as_usual(
     keep(1, 404)
     execute(check, context)
     assert kinds(installation) == []
-
-
-@pytest.mark.parametrize(("keep", "left"), [("0", 0), ("1", 1), ("30", 2)])
-def test_what_was_recorded_longer_ago_than_it_is_kept_is_removed(
-    installation: Installation, context: Any, monkeypatch: pytest.MonkeyPatch, keep: str, left: int
-) -> None:
-    monkeypatch.setenv("PODSEARCH_RECORD_SEARCHES_DAYS", keep)
-    listening = Listening(installation.store, at=datetime.now(UTC) - timedelta(days=1))
-    listening.search("a rocket")
-    listening.somebody_else(days=1)
-    listening.search("the moon")
-    listening.write()
-    execute(CheckListeningOperator(task_id="check_listening"), context)
-    assert len(events.days(installation.store)) == left
