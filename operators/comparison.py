@@ -17,7 +17,6 @@ from operators.gpu import GpuOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.devices.device import Device
     from include.evaluation.comparison import ModelComparison
     from include.evaluation.gate import Decision
     from include.evaluation.run import EvaluationPlan
@@ -119,24 +118,19 @@ class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
         super().__init__(**kwargs)
         self.model_version = model_version
 
-    def before_lease(self, context: Context) -> dict[str, Any] | None:
+    def execute(self, context: Context) -> dict[str, Any]:
         from include.evaluation.publish import headline_metrics
-        from include.evaluation.run import is_evaluated
-
-        _, evaluation = self.load_comparison()
-        if not is_evaluated(self.store, evaluation.evaluation_id, self.model_version):
-            return None
-        self.log.info("%s was measured before.", self.model_version)
-        return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
-
-    def execute_on(self, device: Device, context: Context) -> dict[str, Any]:
-        from include.evaluation.publish import headline_metrics
-        from include.evaluation.run import evaluate_model
+        from include.evaluation.run import evaluate_model, is_evaluated
         from include.retriever.encoders.opening import open_encoder
 
         _, evaluation = self.load_comparison()
-        model = open_encoder(self.store, self.model_version, device.torch)
-        evaluate_model(self.store, evaluation, model, self.model_version)
+        if is_evaluated(self.store, evaluation.evaluation_id, self.model_version):
+            self.log.info("%s was measured before.", self.model_version)
+            self.computes_nothing(context)
+        else:
+            with self.leased(context) as device:
+                model = open_encoder(self.store, self.model_version, device.torch)
+                evaluate_model(self.store, evaluation, model, self.model_version)
         return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
 
 

@@ -6,7 +6,8 @@ On a machine without a GPU they run on the CPU, unless ``PODSEARCH_DEVICE=cuda``
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.configuration import conf
@@ -33,14 +34,14 @@ class GpuOperator(PodsearchOperator):
     """An operator that computes on GPUs that it has to itself.
 
     It waits in the pool and the queue ``gpu``, on Kubernetes in a pod that is given GPUs, and leases them on its worker
-    for as long as it executes. What it used is logged, and pushed under ``device_usage``, which is empty if there was
-    nothing to compute.
+    while it computes (:meth:`leased`). What it used is logged, and pushed under ``device_usage``, which is empty if
+    there was nothing to compute (:meth:`computes_nothing`).
 
     :param gpus: how many; with 0 it is a task like others, on the CPU.
     """
 
     usage: Usage
-    """While it executes: where work in other processes notes what it used."""
+    """While it computes: where work in other processes notes what it used."""
 
     def __init__(self, *, gpus: int = 1, **kwargs: Any) -> None:
         super().__init__(**_placed(gpus, kwargs))
@@ -51,10 +52,9 @@ class GpuOperator(PodsearchOperator):
         """As :meth:`BaseOperator.partial`, which knows nothing of what the constructor adds."""
         return super().partial(gpus=gpus, **_placed(gpus, kwargs))
 
-    def execute(self, context: Context) -> Any:
-        if (done := self.before_lease(context)) is not None:
-            context["ti"].xcom_push(key=USAGE, value={})  # a task that reads it fails if there is none
-            return done
+    @contextmanager
+    def leased(self, context: Context) -> Iterator[Device]:
+        """A block that has a device to itself. What it used is logged and pushed once it has ended well."""
         from include.devices.device import borrow
         from include.devices.usage import measure
 
@@ -65,17 +65,12 @@ class GpuOperator(PodsearchOperator):
             borrow(wanted, gpus=self.gpus, threads=settings.devices.threads, folder=locks) as device,
             measure(device) as self.usage,
         ):
-            result = self.execute_on(device, context)
+            yield device
         context["ti"].xcom_push(key=USAGE, value=self.usage.model_dump(mode="json"))
-        return result
 
-    def before_lease(self, context: Context) -> Any:
-        """The task's result if there is nothing to compute, so that no GPU is waited for; else None."""
-        return None
-
-    @abstractmethod
-    def execute_on(self, device: Device, context: Context) -> Any:
-        """Do the work; the value is the task's result."""
+    def computes_nothing(self, context: Context) -> None:
+        """Note that no device was wanted, for there was nothing to compute: a task that reads it fails without."""
+        context["ti"].xcom_push(key=USAGE, value={})
 
 
 def _placed(gpus: int, kwargs: dict[str, Any]) -> dict[str, Any]:

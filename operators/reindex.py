@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from operators.names import LIVE_INDEX
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.devices.device import Device
     from include.index.plan import Plan
 
 
@@ -58,8 +58,16 @@ class PlanReindexOperator(PodsearchOperator):
         return [{"shard": shard} for shard in plan.shards or [0]]
 
 
+@dataclass
+class Timing:
+    """What is kept of a step beside its time."""
+
+    vectors: int | None = None
+    """How many it had to do with."""
+
+
 class ReindexStepOperator(PodsearchOperator):
-    """A step of a planned re-index; how long it took is kept for the report.
+    """A step of a planned re-index; how long it took (:meth:`timed`) is kept for the report.
 
     :param plan_id: the plan (templated).
     :param live: what was live when the run began (templated).
@@ -81,35 +89,19 @@ class ReindexStepOperator(PodsearchOperator):
             require_not_overtaken(self.store, plan, seen=self.live)
         return plan
 
-    def execute(self, context: Context) -> Any:
-        return self.timed(context, lambda: self.step(self.plan, context))
+    @contextmanager
+    def timed(self, context: Context) -> Iterator[Timing]:
+        """A block that does the step: how long it took is kept if it ends well.
 
-    def step(self, plan: Plan, context: Context) -> Any:
-        """Do the step; the value is the task's result."""
-        raise TypeError(f"{type(self).__name__} must say what its step is.")
-
-    def timed(self, context: Context, work: Callable[[], Any]) -> Any:
-        """Do some work and keep how long it took, if it ends well; a number that it returns is one of vectors."""
+        If a newer run has gone on meanwhile, the run ends here.
+        """
         from include.index.plan import note_seconds
 
-        started = time.monotonic()
+        started, timing = time.monotonic(), Timing()
         with self.unless_overtaken():
-            result = work()
+            yield timing
         seconds, index = time.monotonic() - started, max(context["ti"].map_index or 0, 0)
-        vectors = result if isinstance(result, int) else None
-        note_seconds(self.store, self.plan_id, self.task_id, index, seconds, vectors=vectors)
-        return result
-
-
-class GpuReindexStepOperator(GpuOperator, ReindexStepOperator):
-    """A step that computes on a GPU; the time that it waits for one does not count."""
-
-    def execute_on(self, device: Device, context: Context) -> Any:
-        return self.timed(context, lambda: self.step_on(device, self.plan))
-
-    @abstractmethod
-    def step_on(self, device: Device, plan: Plan) -> Any:
-        """Do the step; the value is the task's result."""
+        note_seconds(self.store, self.plan_id, self.task_id, index, seconds, vectors=timing.vectors)
 
 
 class PrepareNamespaceOperator(ReindexStepOperator):
@@ -118,18 +110,20 @@ class PrepareNamespaceOperator(ReindexStepOperator):
     If something else went live since the run began, nothing is written.
     """
 
-    def step(self, plan: Plan, context: Context) -> None:
+    def execute(self, context: Context) -> None:
         from include.index.live import read_live, require_seen
         from include.index.write import prepare_namespace
         from include.retriever.registry import load_manifest
         from operators.pinecone import open_index
 
-        require_seen(read_live(self.store), self.live, own=(plan.namespace, plan.snapshot_id))
-        dimension = load_manifest(self.store, plan.model_version).dimension
-        prepare_namespace(self.store, open_index(self.settings), plan, dimension)
+        plan = self.plan
+        with self.timed(context):
+            require_seen(read_live(self.store), self.live, own=(plan.namespace, plan.snapshot_id))
+            dimension = load_manifest(self.store, plan.model_version).dimension
+            prepare_namespace(self.store, open_index(self.settings), plan, dimension)
 
 
-class EncodeShardOperator(GpuReindexStepOperator):
+class EncodeShardOperator(GpuOperator, ReindexStepOperator):
     """Encodes what the plan writes and no run has encoded before; mapped over shards. Returns how many.
 
     :param shard: the shard's number.
@@ -139,24 +133,20 @@ class EncodeShardOperator(GpuReindexStepOperator):
         super().__init__(**kwargs)
         self.shard = shard
 
-    @cached_property
-    def texts(self) -> Mapping[str, str]:
-        from include.index.write import texts_to_encode
-
-        return texts_to_encode(self.store, self.plan, self.shard)
-
-    def before_lease(self, context: Context) -> int | None:
-        if self.texts:
-            return None
-        self.log.info("Shard %d: every text was encoded before.", self.shard)
-        return 0
-
-    def step_on(self, device: Device, plan: Plan) -> int:
-        from include.index.write import encode_shard
+    def execute(self, context: Context) -> int:
+        from include.index.write import encode_shard, texts_to_encode
         from include.retriever.encoders.opening import open_encoder
 
-        model = open_encoder(self.store, plan.model_version, device.torch)
-        return encode_shard(self.store, plan, self.shard, self.texts, model)
+        plan = self.plan
+        texts = texts_to_encode(self.store, plan, self.shard)
+        if not texts:
+            self.log.info("Shard %d: every text was encoded before.", self.shard)
+            self.computes_nothing(context)
+            return 0
+        with self.leased(context) as device, self.timed(context) as timing:  # waiting for a device does not count
+            model = open_encoder(self.store, plan.model_version, device.torch)
+            timing.vectors = encode_shard(self.store, plan, self.shard, texts, model)
+            return timing.vectors
 
 
 class UpsertShardOperator(ReindexStepOperator):
@@ -169,24 +159,30 @@ class UpsertShardOperator(ReindexStepOperator):
         super().__init__(**kwargs)
         self.shard = shard
 
-    def step(self, plan: Plan, context: Context) -> int:
+    def execute(self, context: Context) -> int:
         from include.index.write import upsert_shard
         from operators.pinecone import open_index
 
-        return upsert_shard(self.store, open_index(self.settings), plan, self.shard)
+        plan = self.plan
+        with self.timed(context) as timing:
+            timing.vectors = upsert_shard(self.store, open_index(self.settings), plan, self.shard)
+            return timing.vectors
 
 
 class DeleteWithdrawnOperator(ReindexStepOperator):
     """Deletes what the snapshot does not have. Returns how many."""
 
-    def step(self, plan: Plan, context: Context) -> int:
+    def execute(self, context: Context) -> int:
         from include.index.write import delete_withdrawn
         from operators.pinecone import open_index
 
-        return delete_withdrawn(self.store, open_index(self.settings), plan)
+        plan = self.plan
+        with self.timed(context) as timing:
+            timing.vectors = delete_withdrawn(self.store, open_index(self.settings), plan)
+            return timing.vectors
 
 
-class VerifyIndexOperator(GpuReindexStepOperator):
+class VerifyIndexOperator(GpuOperator, ReindexStepOperator):
     """Holds the namespace against the snapshot, and its answers against exact search.
 
     Returns what was verified.
@@ -200,24 +196,23 @@ class VerifyIndexOperator(GpuReindexStepOperator):
         super().__init__(**kwargs)
         self.comparison_id = comparison_id
 
-    def step_on(self, device: Device, plan: Plan) -> dict[str, Any]:
-        from include.evaluation.comparison import load_comparison
-        from include.evaluation.run import read_query_sets
+    def execute(self, context: Context) -> dict[str, Any]:
+        from include.evaluation.comparison import sample_queries
         from include.index.recall import MAX_QUERIES, require_recall
         from include.index.write import verify
         from include.retriever.encoders.opening import open_encoder
         from operators.pinecone import open_index
 
-        index = open_index(self.settings)
-        verification = verify(self.store, index, plan)
-        comparison, _ = load_comparison(self.store, self.comparison_id)
-        queries = [query for one in read_query_sets(self.store, comparison.evaluation_id) for query in one.queries]
-        if queries:
-            chosen = queries[:: max(1, len(queries) // MAX_QUERIES)][:MAX_QUERIES]
-            model = open_encoder(self.store, plan.model_version, device.torch)
-            vectors = model.encode(chosen, kind="query")
-            verification.queries = len(chosen)
-            verification.recall = require_recall(self.store, index, plan, vectors)
+        plan = self.plan
+        queries = sample_queries(self.store, self.comparison_id, MAX_QUERIES)
+        with self.leased(context) as device, self.timed(context):
+            index = open_index(self.settings)
+            verification = verify(self.store, index, plan)
+            if queries:
+                model = open_encoder(self.store, plan.model_version, device.torch)
+                verification.queries = len(queries)
+                vectors = model.encode(queries, kind="query")
+                verification.recall = require_recall(self.store, index, plan, vectors)
         return verification.model_dump()
 
 
@@ -236,24 +231,26 @@ class PublishReportOperator(ReindexStepOperator):
         self.comparison_id = comparison_id
         self.verification = verification
 
-    def step(self, plan: Plan, context: Context) -> str:
+    def execute(self, context: Context) -> str:
         from include.evaluation.comparison import load_comparison
         from include.evaluation.publish import publish_report
         from include.index.live import read_live
         from include.index.plan import read_seconds
         from include.index.write import Verification
 
-        comparison, evaluation = load_comparison(self.store, self.comparison_id)
-        path = publish_report(
-            self.store,
-            plan=plan,
-            comparison=comparison,
-            evaluation=evaluation,
-            live=read_live(self.store),
-            backend=self.settings.index.backend,
-            verification=Verification.model_validate(self.verification),
-            timings=read_seconds(self.store, plan.plan_id),
-        )
+        plan = self.plan
+        with self.timed(context):
+            comparison, evaluation = load_comparison(self.store, self.comparison_id)
+            path = publish_report(
+                self.store,
+                plan=plan,
+                comparison=comparison,
+                evaluation=evaluation,
+                live=read_live(self.store),
+                backend=self.settings.index.backend,
+                verification=Verification.model_validate(self.verification),
+                timings=read_seconds(self.store, plan.plan_id),
+            )
         self.log.info("The report is at %s.", self.store.path(path))
         return path
 
@@ -276,29 +273,32 @@ class ActivateOperator(ReindexStepOperator):
         self.comparison_id = comparison_id
         self.report = report
 
-    def step(self, plan: Plan, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:
         from include.evaluation.comparison import load_comparison
         from include.evaluation.publish import headline_metrics
         from include.index.estimate import keep_timing
         from include.index.live import activate
         from include.index.write import Verification, require_verified
 
-        require_verified(self.store, plan, Verification.model_validate(self.verification))
-        comparison, _ = load_comparison(self.store, self.comparison_id)
-        pointer = activate(
-            self.store,
-            backend=self.settings.index.backend,
-            index=self.settings.index_name,
-            namespace=plan.namespace,
-            model_version=plan.model_version,
-            snapshot_id=plan.snapshot_id,
-            metrics=headline_metrics(self.store, comparison.evaluation_id, plan.model_version),
-            report=self.report,
-            seen=self.live,
-        ).model_dump(mode="json", exclude={"previous"})
+        plan = self.plan
+        with self.timed(context):
+            require_verified(self.store, plan, Verification.model_validate(self.verification))
+            comparison, _ = load_comparison(self.store, self.comparison_id)
+            live = activate(
+                self.store,
+                backend=self.settings.index.backend,
+                index=self.settings.index_name,
+                namespace=plan.namespace,
+                model_version=plan.model_version,
+                snapshot_id=plan.snapshot_id,
+                metrics=headline_metrics(self.store, comparison.evaluation_id, plan.model_version),
+                report=self.report,
+                seen=self.live,
+            )
         self.log.info("Live: %s on snapshot %s.", plan.namespace, plan.snapshot_id)
         keep_timing(self.store, plan)
         report_live(plan.model_version)
+        pointer = live.model_dump(mode="json", exclude={"previous"})
         self.announce(context, LIVE_INDEX, pointer)
         return pointer
 

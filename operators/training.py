@@ -14,7 +14,6 @@ from operators.quality import ValidateOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from include.devices.device import Device
     from include.retriever.training.plan import TrainingPlan
 
 
@@ -107,23 +106,23 @@ class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
         super().__init__(**kwargs)
         self.shard = shard
 
-    def before_lease(self, context: Context) -> int | None:
-        from include.retriever.training.queries import queries_written
-
-        return queries_written(self.store, self.plan, self.shard)
-
-    def execute_on(self, device: Device, context: Context) -> int:
+    def execute(self, context: Context) -> int:
         from include.queries.opening import create_generator
-        from include.retriever.training.queries import generate_queries
+        from include.retriever.training.queries import generate_queries, queries_written
 
+        written = queries_written(self.store, self.plan, self.shard)
+        if written is not None:
+            self.computes_nothing(context)
+            return written
         settings = self.settings
-        generator = create_generator(
-            self.plan.generator,
-            device=device.torch,
-            threads=settings.devices.threads,
-            cache=settings.installation.work_root / "generators",
-        )
-        return generate_queries(self.store, self.plan, self.shard, generator)
+        with self.leased(context) as device:
+            generator = create_generator(
+                self.plan.generator,
+                device=device.torch,
+                threads=settings.devices.threads,
+                cache=settings.installation.work_root / "generators",
+            )
+            return generate_queries(self.store, self.plan, self.shard, generator)
 
 
 class BuildPairsOperator(TrainingStepOperator):
@@ -171,26 +170,22 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
     Returns how many were asked and how many of them were dropped.
     """
 
-    def before_lease(self, context: Context) -> dict[str, int] | None:
-        from include.retriever.training.pairing import read_summary
+    def execute(self, context: Context) -> dict[str, int]:
+        from include.retriever.encoders.opening import open_encoder
+        from include.retriever.registry import ensure_base
+        from include.retriever.training.pairing import make_round_trip, read_summary
 
         if not self.plan.recipe.round_trip:
             self.log.info("Every query is trained on (the recipe has no round_trip).")
+            self.computes_nothing(context)
             return {"asked": 0, "dropped": 0}
-        return read_summary(self.store, self.training_id).round_trip
-
-    def execute_on(self, device: Device, context: Context) -> dict[str, int]:
-        from include.retriever.encoders.opening import open_encoder
-        from include.retriever.registry import ensure_base
-        from include.retriever.training.pairing import make_round_trip
-
-        base = ensure_base(self.store, self.plan.base_model, device.torch)
-        return make_round_trip(
-            self.store,
-            self.plan,
-            open_encoder(self.store, base.version, device.torch),
-            model_version=base.version,
-        )
+        if (done := read_summary(self.store, self.training_id).round_trip) is not None:
+            self.computes_nothing(context)
+            return done
+        with self.leased(context) as device:
+            base = ensure_base(self.store, self.plan.base_model, device.torch)
+            encoder = open_encoder(self.store, base.version, device.torch)
+            return make_round_trip(self.store, self.plan, encoder, model_version=base.version)
 
 
 class FineTuneOperator(GpuOperator, TrainingStepOperator):
@@ -199,26 +194,18 @@ class FineTuneOperator(GpuOperator, TrainingStepOperator):
     Returns the in-batch metrics, if they are of enough queries to say anything.
     """
 
-    def before_lease(self, context: Context) -> dict[str, Any] | None:
-        from include.retriever.training.model import trained
-
-        manifest = trained(self.store, self.plan)
-        return manifest.telling_metrics if manifest else None
-
-    def execute_on(self, device: Device, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:
         from include.retriever.finetuning.hardware import Hardware
-        from include.retriever.training.model import train
+        from include.retriever.training.model import train, trained
 
-        settings = self.settings
-        hardware = Hardware(
-            device=device.kind,
-            gpus=max(1, len(device.gpus)),
-            threads=settings.devices.threads,
-        )
-        manifest = train(
-            self.store, self.plan, hardware=hardware, work_root=settings.installation.work_root, usage=self.usage
-        )
-        return manifest.telling_metrics
+        if manifest := trained(self.store, self.plan):
+            self.computes_nothing(context)
+            return manifest.telling_metrics
+        work, threads = self.settings.installation.work_root, self.settings.devices.threads
+        with self.leased(context) as device:
+            hardware = Hardware(device=device.kind, gpus=max(1, len(device.gpus)), threads=threads)
+            manifest = train(self.store, self.plan, hardware=hardware, work_root=work, usage=self.usage)
+            return manifest.telling_metrics
 
 
 class RegisterModelOperator(TrainingStepOperator):

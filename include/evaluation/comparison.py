@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from include.episodes import snapshot
 from include.evaluation.gate import RULE, Decision, decide
 from include.evaluation.report import Role
-from include.evaluation.run import EvaluationPlan, load_evaluation_plan, load_results, plan_evaluation
+from include.evaluation.run import EvaluationPlan, load_evaluation_plan, load_results, plan_evaluation, read_query_sets
 from include.index.live import LivePointer, read_live, require_seen
 from include.retriever.encoders.precision import Precision
 from include.retriever.encoders.variants import ensure_precision
@@ -193,3 +193,10 @@ def load_decision(store: ArtifactStore, comparison_id: str) -> Decision | None:
 
 def _decision_path(candidate: str, incumbent: str) -> tuple[str, str]:
     return DECISIONS, f"{candidate}--{incumbent}.json"
+
+
+def sample_queries(store: ArtifactStore, comparison_id: str, most: int) -> list[str]:
+    """Queries that the models of a comparison were asked, drawn evenly from all sets."""
+    comparison, _ = load_comparison(store, comparison_id)
+    queries = [query for one in read_query_sets(store, comparison.evaluation_id) for query in one.queries]
+    return queries[:: max(1, len(queries) // most)][:most]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.devices.device import Device, DeviceError
+from include.devices.device import DeviceError
 from include.evaluation.comparison import load_comparison
 from include.index.live import NOTHING, live_entry, read_live
 from include.index.opening import open_index
@@ -28,11 +28,11 @@ from include.settings import get_settings
 from include.storage import ArtifactStore
 from operators.approval import ApproveDeletionsOperator
 from operators.comparison import EvaluateModelOperator, PlanComparisonOperator
+from operators.gpu import GpuOperator
 from operators.names import LIVE_INDEX
 from operators.reindex import (
     ActivateOperator,
     EncodeShardOperator,
-    GpuReindexStepOperator,
     PlanReindexOperator,
     PrepareNamespaceOperator,
     ReindexStepOperator,
@@ -205,21 +205,21 @@ def test_many_deletions_are_asked_about(installation: Installation, context: Fak
 
 
 @pytest.mark.parametrize(("map_index", "file"), [(-1, "step-0000.json"), (3, "step-0003.json")])
-@pytest.mark.parametrize(("result", "vectors"), [("tuned", 0), (7, 7)], ids=["text", "number"])
+@pytest.mark.parametrize(("vectors", "kept"), [(None, 0), (7, 7)])
 def test_how_long_a_step_took_and_for_how_many_vectors_is_kept(
-    installation: Installation, tmp_path: Path, map_index: int, file: str, result: Any, vectors: int
+    installation: Installation, tmp_path: Path, map_index: int, file: str, vectors: int | None, kept: int
 ) -> None:
     installation.publish_snapshot()
     installation.register_model(tmp_path / "tuned", "tuned")
     plan = plan_reindex(installation.store, model_version="tuned", live=None)
 
     class Step(ReindexStepOperator):
-        def step(self, plan: Any, context: Any) -> Any:
-            return result
+        def execute(self, context: Any) -> None:
+            with self.timed(context) as timing:
+                timing.vectors = vectors
 
-    context = FakeContext(ti=FakeTaskInstance(map_index))
-    assert Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(context) == result  # type: ignore[arg-type]
-    assert read_vectors(installation.store, plan.plan_id) == {"step": vectors}
+    Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(FakeContext(ti=FakeTaskInstance(map_index)))
+    assert read_vectors(installation.store, plan.plan_id) == {"step": kept}
     assert installation.store.names("reindex", plan.plan_id, "seconds") == [file]
     assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
 
@@ -231,12 +231,13 @@ def test_a_step_on_a_gpu_keeps_how_long_it_took_and_what_it_used(
     installation.register_model(tmp_path / "tuned", "tuned")
     plan = plan_reindex(installation.store, model_version="tuned", live=None)
 
-    class Step(GpuReindexStepOperator):
-        def step_on(self, device: Device, plan: Any) -> str:
-            return f"{plan.namespace} on {device.kind}"
+    class Step(GpuOperator, ReindexStepOperator):
+        def execute(self, context: Any) -> str:
+            with self.leased(context) as device, self.timed(context):
+                return f"{self.plan.namespace} on {device.kind}"
 
     no_gpu("auto")
-    assert Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(context) == f"{plan.namespace} on cpu"  # type: ignore[arg-type]
+    assert Step(task_id="step", plan_id=plan.plan_id, live=NOTHING).execute(context) == f"{plan.namespace} on cpu"
     assert read_seconds(installation.store, plan.plan_id).keys() == {"step"}
     assert context.ti.pushed["device_usage"]["device"] == "cpu"
 
