@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-from operators.alerts import ApprovalAwaited, report_answered
+from operators.alerts import ApprovalAwaited
 from operators.base import PodsearchOperator
+from operators.reports import report_answered
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -9,10 +9,11 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 
 from include.errors import PermanentError
-from operators.alerts import ApprovalAwaited, report_answered, report_gate
+from operators.alerts import ApprovalAwaited
 from operators.approval import ANSWER_WITHIN, responder
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
+from operators.reports import report_answered, report_gate
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from upath import UPath
 
-from operators.alerts import report_quality
 from operators.base import PodsearchOperator
 from operators.links import DataDocsLink, QuarantineLink
+from operators.reports import report_quality
 
 if TYPE_CHECKING:
     import great_expectations as gx

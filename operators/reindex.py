@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from operators.alerts import report_live
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.links import ReportLink
 from operators.names import LIVE_INDEX
+from operators.reports import report_live
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from operators.alerts import report_rollback
 from operators.approval import ApproveOperator, responder
 from operators.base import PodsearchOperator
 from operators.names import LIVE_INDEX
+from operators.reports import report_rollback
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from operators.alerts import announcer, report_freshness, report_lag, report_listening, report_search
 from operators.base import PodsearchOperator
+from operators.reports import report_freshness, report_lag, report_listening, report_search
+from operators.telling import announcer
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +20,7 @@ class CheckFreshnessOperator(PodsearchOperator):
     """
 
     def execute(self, context: Context) -> float | None:
-        from include.alerts.facts import age_of_snapshot
+        from include.alerts.state import age_of_snapshot
 
         age = age_of_snapshot(self.store, datetime.now(UTC))
         if age is None:
@@ -36,7 +37,7 @@ class CheckLagOperator(PodsearchOperator):
     """
 
     def execute(self, context: Context) -> float | None:
-        from include.alerts.facts import lag_of_index
+        from include.alerts.state import lag_of_index
 
         lag = lag_of_index(self.store)
         report_lag(lag, timedelta(hours=self.settings.alerts.index_lag_hours))

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from deploy.local.environment import base_url, links_url, passwords_file
-from include.alerts.facts import run_url
+from include.alerts.addresses import run_url
 from include.settings import Settings
 
 STARTUP_SECONDS = 180

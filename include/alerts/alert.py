@@ -50,6 +50,11 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     """A person went back from the live model."""
 
+    @property
+    def stops(self) -> bool:
+        """Whether the pipeline, or search, has come to a stop."""
+        return self in (Kind.FAILURE, Kind.DEADLINE, Kind.SEARCH)
+
 
 Short = Annotated[str, AfterValidator(lambda text: shorten(text, MAX_CHARS))]
 

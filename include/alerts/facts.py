@@ -1,24 +1,25 @@
-"""Facts for alerts, from what the pipeline has stored."""
+"""What an alert says of each kind of fault: its fields that follow from what was met."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from include.alerts.addresses import docs_url
 from include.alerts.alert import MAX_FINDINGS, Finding, Link
 from include.alerts.message import in_words, moment
-from include.quality.result import DOCS, FOLDER, Outcome, QualityResult, Severity
-from include.storage import ArtifactStore
+from include.alerts.state import Lag
+from include.quality.result import Outcome, QualityResult, Severity
 
 if TYPE_CHECKING:
-    from include.episodes.snapshot import Publication
+    from include.evaluation.gate import Decision
     from include.feedback.figures import Fall
     from include.index.live import LivePointer
+    from include.index.rollback import Rollback
     from include.search.canaries import Checked
 
+MEND = "Mend the cause, then clear the failed task: finished work is kept."
 STOPPED = "Nothing was published. Look at the Data Docs; mend the source or the threshold, then clear the failed task."
 GOES_ON = "The run goes on. Look at the Data Docs, and at the source if this is not as it should be."
 NAMED = 3
@@ -59,59 +60,6 @@ def quality_facts(result: QualityResult, severity: Severity, base_url: str) -> d
 def cause_of(outcomes: Sequence[Outcome]) -> str:
     """Names the missed expectations, whatever was observed: it stays the same while they are missed."""
     return ", ".join(sorted({":".join(filter(None, (item.expectation, item.column))) for item in outcomes}))
-
-
-def still_live(store: ArtifactStore) -> dict[str, str]:
-    """What search answers from and which snapshot is published, as name and value."""
-    from include.episodes import snapshot  # loads Arrow, which only a message needs
-    from include.index.live import read_live
-
-    latest, live = snapshot.latest(store), read_live(store)
-    return {
-        "Published snapshot": f"{latest.snapshot_id}, {latest.episodes:,} episodes, made {latest.created_at:%Y-%m-%d}"
-        if latest
-        else "none yet",
-        "Live model": f"{live.model_version}, on snapshot {live.snapshot_id}, since {live.activated_at:%Y-%m-%d}"
-        if live
-        else "none yet",
-    }
-
-
-def age_of_snapshot(store: ArtifactStore, now: datetime) -> timedelta | None:
-    """How long ago the published snapshot was made; None before the first."""
-    from include.episodes import snapshot
-
-    latest = snapshot.latest(store)
-    return now - latest.created_at if latest else None
-
-
-@dataclass(frozen=True)
-class Lag:
-    """How far what search answers from is behind what was published.
-
-    :param live: what search answers from, None if nothing is live.
-    :param missed: the publications that it has not got, the oldest first.
-    """
-
-    live: LivePointer | None
-    missed: list[Publication]
-
-    @property
-    def since(self) -> datetime:
-        """When there was first something to bring into the index; what a person went back to counts from then on."""
-        first = self.missed[0].published_at
-        return max(first, self.live.activated_at) if self.live else first
-
-
-def lag_of_index(store: ArtifactStore) -> Lag | None:
-    """How far the live index is behind; None if it has the published snapshot, or nothing was published."""
-    from include.episodes import snapshot
-    from include.index.live import read_live
-
-    past, live = snapshot.publications(store), read_live(store)
-    mine = [place for place, item in enumerate(past) if live and item.snapshot_id == live.snapshot_id]
-    missed = past[mine[-1] + 1 :] if mine else past
-    return Lag(live, missed) if missed else None
 
 
 def freshness_facts(age: timedelta, limit: timedelta) -> dict[str, Any]:
@@ -177,14 +125,84 @@ def listening_facts(falls: Sequence[Fall]) -> dict[str, Any]:
     }
 
 
-def run_url(base_url: str, dag_id: str, run_id: str, task_id: str | None = None, map_index: int = -1) -> str:
-    """The page of a run, or of one of its tasks, in Airflow's UI."""
-    url = f"{base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id, safe='')}"
-    if task_id is not None:
-        url += f"/tasks/{quote(task_id)}" + (f"/mapped/{map_index}" if map_index >= 0 else "")
-    return url
+def failure_facts(kind: str, message: str, *, tries: int | None) -> dict[str, Any]:
+    """The fields of an alert about a task that failed.
+
+    :param kind: the name of its error.
+    :param message: what that says, without secrets.
+    :param tries: how often it was tried, if another try might have helped.
+    """
+    lines = message.strip().splitlines()
+    return {
+        "cause": kind,
+        "headline": lines[0] if lines else kind,
+        "detail": f"{kind}: {message}",
+        "next_step": MEND if tries is None else f"It was tried {tries} times. {MEND}",
+    }
 
 
-def docs_url(base_url: str, run_name: str) -> str:
-    """The Data Docs of a run, as podsearch's pages in Airflow's UI serve them."""
-    return f"{base_url.rstrip('/')}/podsearch/{FOLDER}/{quote(run_name)}/{DOCS}/index.html"
+def lost_facts() -> dict[str, Any]:
+    """The fields of an alert about a task that ended without a word."""
+    return {
+        "cause": "lost",
+        "headline": "The task was lost",
+        "next_step": (
+            "Its process ended without saying why: it was killed, or the machine ran out of memory. "
+            "Look at the machine and the task's log, then clear the failed task."
+        ),
+    }
+
+
+def run_facts(reason: str) -> dict[str, Any]:
+    """The fields of an alert about a run that failed, and none of its tasks."""
+    return {"cause": reason, "headline": f"Run: {reason}", "next_step": MEND}
+
+
+def deadline_facts(state: str) -> dict[str, Any]:
+    """The fields of an alert about a run that has not ended in time."""
+    return {
+        "headline": f"A run has not ended in time: it is {state}",
+        "next_step": "Look at which of its tasks runs or waits, and for what; the next run waits for this one.",
+    }
+
+
+def approval_facts(question: str) -> dict[str, Any]:
+    """The fields of an alert about a question to a person."""
+    return {
+        "cause": question,
+        "headline": f"Waits for approval: {question}",
+        "next_step": (
+            "Approve or reject it in Airflow (Required Actions). Until then, and if it is rejected, search goes on "
+            "with what is live; later runs of the DAG wait."
+        ),
+    }
+
+
+def gate_facts(candidate: str, decision: Decision) -> dict[str, Any]:
+    """The fields of an alert about a model that was refused."""
+    return {
+        "cause": candidate,
+        "headline": f"The new model {candidate} was refused",
+        "detail": "\n".join(decision.reasons),
+        "next_step": (
+            "Search goes on with the live model. Look at the comparison; train on better pairs, or trigger "
+            "reindex_episodes with “Overrule the gate” if the loss is acceptable."
+        ),
+    }
+
+
+def rollback_facts(rollback: Rollback, *, by: str) -> dict[str, Any]:
+    """The fields of an alert about search that went back to an earlier model.
+
+    :param by: who approved it.
+    """
+    left, live = rollback.current.model_version, rollback.target.model_version
+    return {
+        "cause": f"{left} → {live}",
+        "headline": f"Search went back to {live}, as approved by {by}",
+        "detail": f"{left} does not go live again by itself.",
+        "next_step": (
+            f"Trigger reindex_episodes to bring {live} up to the latest snapshot, or rollback_index to go forward to "
+            f"{left} again."
+        ),
+    }

@@ -29,6 +29,9 @@ from operators.alerts import (
     RunSucceeded,
     TaskFailed,
     end_within,
+)
+from operators.base import PodsearchOperator
+from operators.reports import (
     report_answered,
     report_freshness,
     report_gate,
@@ -36,7 +39,6 @@ from operators.alerts import (
     report_quality,
     report_rollback,
 )
-from operators.base import PodsearchOperator
 from tests.operators.conftest import Installation
 from tests.standins.webhook import WebhookStandIn
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.alerts.facts import lag_of_index
+from include.alerts.state import lag_of_index
 from include.episodes import snapshot
 from include.index.live import LivePointer
 from include.storage import ArtifactStore
