@@ -40,5 +40,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 def test_a_dead_link_is_found(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
-    document.write_text("# One two\n[a](#one-two) [b](#three) [c](none.md) [d](page.md#one-two) [e](https://x.example)\n")
+    document.write_text(
+        "# One two\n[a](#one-two) [b](#three) [c](none.md) [d](page.md#one-two) [e](https://x.example)\n"
+    )
     assert dead_links(document) == ["#three", "none.md"]
