@@ -5,17 +5,13 @@ On a machine without a GPU they run on the CPU, unless ``PODSEARCH_DEVICE=cuda``
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.configuration import conf
-
-from include.errors import PermanentError
-from include.settings import get_settings
 from operators.base import PodsearchOperator
 from operators.names import Pool, Queue
+from operators.pods import pod_override
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
 
 USAGE = "device_usage"
 """The XCom key of what a task used of its device (:class:`include.devices.usage.Usage`); mapped tasks have one each."""
-RESOURCE = "nvidia.com/gpu"
-"""What Kubernetes calls a GPU of NVIDIA: a resource, and the taint that keeps other pods from its nodes."""
 
 
 class GpuOperator(PodsearchOperator):
@@ -79,34 +73,6 @@ def _placed(gpus: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         return kwargs
     placed = {"pool": Pool.GPU.value, "pool_slots": gpus, "queue": Queue.GPU.value, **kwargs}
     config = dict(kwargs.get("executor_config") or {})
-    if "pod_override" not in config and _on_kubernetes() and get_settings().devices.device != "cpu":
-        placed["executor_config"] = config | {"pod_override": _pod(gpus)}
+    if "pod_override" not in config and (pod := pod_override(gpus)):
+        placed["executor_config"] = config | {"pod_override": pod}
     return placed
-
-
-def _on_kubernetes() -> bool:
-    """Whether KubernetesExecutor is among the executors: there may be several, with aliases, and of several teams."""
-    executors = re.split(r"[,;:=]", conf.get("core", "executor", fallback=""))
-    return any(name.strip().rpartition(".")[2] == "KubernetesExecutor" for name in executors)
-
-
-def _pod(gpus: int) -> Any:
-    """What the pod of a task has beside the template's: GPUs, and leave to run on the nodes that are kept for them.
-
-    :raises PermanentError: KubernetesExecutor is configured and its client is not installed.
-    """
-    try:
-        from kubernetes.client import models as k8s
-    except ImportError as error:
-        raise PermanentError(
-            "[core] executor names KubernetesExecutor, and the package kubernetes is missing where DAGs are read: "
-            "pip install apache-airflow-providers-cncf-kubernetes."
-        ) from error
-    return k8s.V1Pod(
-        spec=k8s.V1PodSpec(
-            containers=[
-                k8s.V1Container(name="base", resources=k8s.V1ResourceRequirements(limits={RESOURCE: str(gpus)}))
-            ],
-            tolerations=[k8s.V1Toleration(key=RESOURCE, operator="Exists", effect="NoSchedule")],
-        )
-    )

@@ -39,11 +39,7 @@ class PruneArtifactsOperator(PodsearchOperator):
         if busy and not dry_run:
             self.skip_run(f"Nothing is removed, because {' and '.join(busy)} is running. The next run will.")
         housekeeping = self.settings.housekeeping
-        days = Days(
-            snapshots=housekeeping.keep_snapshot_days,
-            work=housekeeping.keep_work_days,
-            reports=housekeeping.keep_report_days,
-        )
+        days = Days(work=housekeeping.keep_work_days, reports=housekeeping.keep_report_days)
         summary = prune(self.store, days, dry_run=dry_run)
         summary.say()
         return summary.model_dump()

@@ -36,10 +36,8 @@ log = logging.getLogger(__name__)
 class Days:
     """For how many days something is kept that nothing needs."""
 
-    snapshots: int
-    """Snapshots."""
     work: int
-    """What runs leave behind: downloads, evaluations, comparisons, plans, trainings without a model."""
+    """What runs leave behind: snapshots, downloads, evaluations, comparisons, plans, trainings without a model."""
     reports: int
     """What people read: reports, Data Docs, what was live when."""
 
@@ -115,7 +113,7 @@ def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[Kind]:
     notes = {name for name in store.names(registry.FOLDER) if name.endswith(".json")}
     composed = f"composition{COMPOSITION}"
     return [
-        Kind("snapshots", (snapshot.FOLDER,), days.snapshots, needs.snapshots | {snapshot.LATEST}),
+        Kind("snapshots", (snapshot.FOLDER,), days.work, needs.snapshots | {snapshot.LATEST}),
         Kind("downloads", ("downloads", "feeds"), days.work, newest=1),
         Kind("downloads", ("downloads", "kaggle"), days.work, newest=1, depth=3),
         Kind("trainings", (training.FOLDER,), days.work, needs.trainings),

@@ -69,6 +69,8 @@ class Devices(Group):
     """Threads of a task for model work, and processes for cleaning episodes (0: one for each core that it may use)."""
     training_gpus: int = Field(default=1, ge=1, le=64)
     """GPUs that fine-tuning takes; the batch is divided among them."""
+    gpu_pod: File | None = None
+    """On Kubernetes: a YAML file that describes the pods of tasks with GPUs, as far as they are unlike the template."""
 
 
 class Episodes(Group):
@@ -218,10 +220,9 @@ class Search(Group):
 class Housekeeping(Group):
     """For how many days something is kept that nothing needs any more."""
 
-    keep_snapshot_days: int = Field(default=30, ge=1, le=36_500)
-    """Snapshots of the catalogue, to which ingest_episodes can go back."""
     keep_work_days: int = Field(default=30, ge=1, le=36_500)
-    """What runs leave behind: downloads, evaluations, plans, trainings without a model, unfinished work."""
+    """What runs leave behind: snapshots, to which ingest_episodes can go back; downloads, evaluations, plans, trainings
+    without a model, unfinished work."""
     keep_report_days: int = Field(default=365, ge=1, le=36_500)
     """What people read: reports, Data Docs, what was live when."""
     keep_log_days: int = Field(default=60, ge=1, le=36_500)

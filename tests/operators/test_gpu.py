@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +136,33 @@ def test_on_kubernetes_a_pod_is_given_gpus(
         assert spec.tolerations == [V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")]
         kept = BaseSerialization.deserialize(BaseSerialization.serialize(config))
         assert kept["pod_override"].spec == spec, "as the scheduler reads it"
+
+
+def test_a_file_may_say_more_of_such_pods(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "pod.yaml"
+    container = "{name: base, image: podsearch:gpu, resources: {requests: {cpu: 4}, limits: {memory: 32Gi}}}"
+    file.write_text(f"spec: {{nodeSelector: {{pool: gpu}}, containers: [{container}]}}")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+    monkeypatch.setenv("PODSEARCH_GPU_POD", str(file))
+    get_settings.cache_clear()
+    config: Any = Compute(task_id="compute", gpus=2).executor_config
+    spec = config["pod_override"].spec
+    assert (spec.node_selector, spec.containers[0].image) == ({"pool": "gpu"}, "podsearch:gpu")
+    assert spec.containers[0].resources.limits == {"memory": "32Gi", "nvidia.com/gpu": "2"}
+
+
+@pytest.mark.parametrize("text", ["", "spec: {}", "[", "spec: {containers: [{name: other}]}"])
+def test_a_file_that_describes_no_pod_is_named(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "pod.yaml").write_text(text)
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+    monkeypatch.setenv("PODSEARCH_GPU_POD", str(tmp_path / "pod.yaml"))
+    get_settings.cache_clear()
+    with pytest.raises(PermanentError, match=r"PODSEARCH_GPU_POD: .*pod\.yaml"):
+        Compute(task_id="compute")
 
 
 def test_a_pod_that_a_dag_describes_goes_before(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from include.storage import MANIFEST, ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import Fuse, Killed, MortalStore, content, register, reindex
 
-DAYS = Days(snapshots=30, work=20, reports=300)
+DAYS = Days(work=30, reports=300)
 ROWS = [episode(number) for number in range(6)]
 
 
@@ -256,7 +256,7 @@ def test_old_downloads_go_but_for_the_last(store: ArtifactStore, snapshots: list
     for number in ("1", "2"):
         store.write_bytes(b"zip", "downloads", "kaggle", "somebody", "episodes", number, "episodes.csv")
         store.write_bytes(b"csv", "downloads", "feeds", f"v{number}", "episodes.csv")
-    prune_after(store, 21)
+    prune_after(store, 31)
     assert store.names("downloads", "kaggle", "somebody", "episodes") == ["2"]
     assert store.names("downloads", "feeds") == ["v2"]
 
