@@ -103,7 +103,7 @@ def create_app(
     )
     app.state.desk = desk
     app.state.recorder = recorder
-    app.state.metrics = Metrics(desk)
+    app.state.metrics = Metrics(desk, recorder)
     for router in (programs, people, watchers, *([recording.events] if recorder else [])):
         app.include_router(router)
     add_problems(app)

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from include.feedback.recorder import Recorder
 from include.search.http.desk import Desk
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -24,7 +25,7 @@ NOWHERE = "other"
 class Metrics:
     """Counts requests, and asks the desk for the rest when somebody wants to know."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, recorder: Recorder | None = None) -> None:
         self._registry = CollectorRegistry()
         self._requests = prometheus_client.Counter(
             "podsearch_requests",
@@ -39,7 +40,7 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self._registry.register(_Kept(desk))
+        self._registry.register(_Kept(desk, recorder))
 
     def answered(self, route: str | None, status: int, seconds: float) -> None:
         """Count a request."""
@@ -54,8 +55,9 @@ class Metrics:
 class _Kept(Collector):
     """What desk and service keep count of themselves."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, recorder: Recorder | None) -> None:
         self._desk = desk
+        self._recorder = recorder
 
     def collect(self) -> Iterator[Metric]:
         questions = self._desk.questions
@@ -67,6 +69,10 @@ class _Kept(Collector):
         turned_away.add_metric(["busy"], questions.busy)
         turned_away.add_metric(["slow"], questions.slow)
         yield turned_away
+        if self._recorder:
+            lost = CounterMetricFamily("podsearch_records_lost", "Records of searches and plays that were not written.")
+            lost.add_metric([], self._recorder.lost)
+            yield lost
         if service := self._desk.opened:
             (live, manifest), encoded = service.seen(), service.encoded
             yield _gauge(

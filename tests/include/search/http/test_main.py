@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from include.feedback.events import days, read_day
 from include.search.http.__main__ import main
 from include.search.http.access import is_loopback, read_token, require_safe
 from include.settings import PROJECT, SettingsError
+from include.storage import ArtifactStore
 
 TOKEN = "0123456789abcdef0123"
 
@@ -102,6 +105,24 @@ def test_it_starts_answers_and_stops(home: Path, tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert "rocket" not in said
     assert TOKEN not in said
+
+
+def test_workers_that_are_stopped_have_written_what_each_of_them_recorded(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home, tmp_path / "home")
+    port = free_port()
+    process = start(tmp_path / "home", "--port", str(port), "--workers", "2", PODSEARCH_RECORD_SEARCHES_DAYS="7")
+    try:
+        wait_for(f"http://127.0.0.1:{port}/readyz")
+        for number in range(40):  # each over a connection of its own, which either of them takes
+            assert httpx.get(f"http://127.0.0.1:{port}/?q=rocket+{number}", timeout=30).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "Traceback" not in said
+    store = ArtifactStore(tmp_path / "home" / "artifacts")
+    queries = [query for day in days(store) for query in read_day(store, day)["query"].to_pylist()]
+    assert sorted(queries) == sorted(f"rocket {number}" for number in range(40))
 
 
 def wait_for(url: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from include.feedback.recorder import Recorder
+from include.storage import ArtifactStore
 from tests.include.search.http.server import open_service, served
 
 TOKEN = "0123456789abcdef0123"
@@ -55,6 +57,14 @@ def test_before_anything_is_live_it_tells_of_requests_alone(tmp_path: Path) -> N
         found = read(address)
     assert found["podsearch_requests_total", "/readyz", "503"] == 1
     assert not any(key[0].startswith("podsearch_live") for key in found)
+
+
+def test_it_counts_what_could_not_be_recorded(home: Path, tmp_path: Path) -> None:
+    recorder = Recorder(ArtifactStore(tmp_path), 30, most=2)
+    with served(open_service(home), recorder=recorder) as address:
+        for word in ("rocket", "moon", "soil"):
+            httpx.get(f"{address}/?q={word}", timeout=30)
+        assert read(address)["podsearch_records_lost_total",] == 1
 
 
 def test_it_is_for_whoever_has_the_token(home: Path) -> None:
