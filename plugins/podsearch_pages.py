@@ -1,4 +1,4 @@
-"""Airflow plugin: what is live, the reports and the data's quality as pages behind Airflow's own login.
+"""Airflow plugin: what is live, the reports, the data's quality and search as pages behind Airflow's own login.
 
 Airflow mounts a plugin's application without any protection, so every route asks who is there: whoever may read the
 task logs of the DAG that a page comes from may read the page.
@@ -49,11 +49,18 @@ class PodsearchPages(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The application and where it is mounted."""
         from include.pages.app import create_app
+        from include.pages.search import SearchPage
+        from include.search.http.access import read_token
         from include.settings import get_settings
         from include.storage import ArtifactStore
 
+        def open_search() -> SearchPage:
+            search = get_settings().search
+            return SearchPage(search.reached_at, read_token(search.token_file))
+
         app = create_app(
             lambda: ArtifactStore(get_settings().installation.artifacts_root),
+            open_search,
             may_read_quality=may_read("ingest_episodes"),
             may_read_reports=may_read("reindex_episodes"),
         )

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy.local.api import AirflowApi, ApiError
-from deploy.local.environment import airflow_environment, airflow_home, logs_folder, require_free_port, search_url
+from deploy.local.environment import airflow_environment, airflow_home, logs_folder, require_free_port
 from deploy.local.follow import Follower
 from deploy.local.processes import SEARCH, Airflow, ComponentError
 from include.devices.inventory import visible_gpus
@@ -135,8 +135,8 @@ def up(settings: Settings, *, search: bool = True) -> int:
     )
     if search:
         console.print(Text("Starting search …", style="dim"))
-        airflow.start_search(settings.search.host, settings.search.port, interrupts.check)
-        console.print(Text(f"Search is served at {search_url(settings)}", style="bold"))
+        airflow.start_search(settings.search.reached_at, interrupts.check)
+        console.print(Text(f"Search is served at {settings.search.reached_at}", style="bold"))
     elif SEARCH in airflow.running():
         console.print(Text(f"Search is served already: {airflow.log_file(SEARCH)}"))
     return 0

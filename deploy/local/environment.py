@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 
 from include.errors import PermanentError
 from include.settings import PROJECT, Settings
-from include.settings.base import DotEnv
+from include.settings.base import DotEnv, local_url
 
 PARALLELISM = 4
 """Tasks at once: enough to keep two cores busy, and few enough for a laptop's memory."""
@@ -42,22 +42,7 @@ def logs_folder(settings: Settings) -> Path:
 
 def base_url(settings: Settings) -> str:
     """Where Airflow answers on this machine."""
-    return _url(settings.airflow.host, settings.airflow.port)
-
-
-def search_url(settings: Settings) -> str:
-    """Where search answers on this machine."""
-    return _url(settings.search.host, settings.search.port)
-
-
-def _url(host: str, port: int) -> str:
-    host = nearest(host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def nearest(host: str) -> str:
-    """How this machine reaches a server of its own that listens on a host: of all its addresses, the nearest."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return local_url(settings.airflow.host, settings.airflow.port)
 
 
 def links_url(settings: Settings) -> str:

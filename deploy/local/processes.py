@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
 from deploy import clean_database
-from deploy.local.environment import nearest
 from include.storage import ArtifactStore
 
 COMPONENTS: dict[str, list[str]] = {
@@ -135,15 +135,16 @@ class Airflow:
         for name, arguments in COMPONENTS.items():
             self._start(name, [*_airflow(), *arguments], self.environment, outlive_parent=outlive_parent)
 
-    def start_search(self, host: str, port: int, check: Callable[[], None]) -> None:
+    def start_search(self, url: str, check: Callable[[], None]) -> None:
         """Start search and leave it running; wait until it listens. It is given none of Airflow's keys.
 
+        :param url: where it will listen.
         :param check: what every wait calls between two looks.
         :raises ComponentError: it ended.
         """
         environment = {name: value for name, value in self.environment.items() if not name.startswith("AIRFLOW")}
         self._start(SEARCH, _search(), environment, outlive_parent=True)
-        while not _listens(host, port):
+        while not _listens(url):
             check()
             self._check(SEARCH)
             time.sleep(POLL_SECONDS)
@@ -267,9 +268,10 @@ def _search() -> list[str]:
     return [sys.executable, "-m", "include.search.http"]
 
 
-def _listens(host: str, port: int) -> bool:
-    """Whether somebody answers at an address of this machine."""
-    with contextlib.suppress(OSError), socket.create_connection((nearest(host), port), timeout=1):
+def _listens(url: str) -> bool:
+    """Whether somebody takes connections there."""
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError), socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1):
         return True
     return False
 

@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local.environment import search_url
 from include.episodes import snapshot
 from include.evaluation.report import METRIC_NAMES, ROLE_NAMES, ReportData
 from include.index.live import read_live
@@ -99,7 +98,7 @@ def _show_answers(settings: Settings, console: Console) -> None:
         console.print(results_table(query, hits))
     console.print(
         Text(
-            f'Ask your own: make search Q="…", or on the page that make serve serves at {search_url(settings)}',
+            f'Ask your own: make search Q="…", or on the page that make serve serves at {settings.search.reached_at}',
             style="dim",
         )
     )

@@ -7,7 +7,9 @@ mounts the application: it hands over the checks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +22,11 @@ from starlette.exceptions import HTTPException
 from include.feedback.page import queries_page
 from include.index.live_page import live_page
 from include.pages.header import with_header
+from include.pages.search import SearchNotThereError, SearchPage
 from include.quality import pages, profile, trend
 from include.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
 
 Name = Annotated[str, fastapi.Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.:+=@-]{0,199}$")]
 """One name of a path: no separator, no dot to begin with, and no longer than a file may be called."""
@@ -42,6 +47,10 @@ EXPLAINED = {
     403: ("Not allowed", "Your role may not read the task logs of the DAG that this page belongs to."),
     404: ("Not found", "There is no such page: its task has not written it yet, or it has been removed."),
     405: ("Not possible", "Pages can only be read."),
+    503: (
+        "Search does not answer",
+        "make up and make serve start it; PODSEARCH_SEARCH_HOST and PODSEARCH_SEARCH_PORT say where it is reached.",
+    ),
     500: ("Something went wrong", "The page could not be made. The log of the web server says why."),
 }
 
@@ -57,18 +66,27 @@ quality = APIRouter()
 reports = APIRouter()
 
 
-def create_app(open_store: Callable[[], ArtifactStore], *, may_read_quality: Check, may_read_reports: Check) -> FastAPI:
+def create_app(
+    open_store: Callable[[], ArtifactStore],
+    open_search: Callable[[], SearchPage],
+    *,
+    may_read_quality: Check,
+    may_read_reports: Check,
+) -> FastAPI:
     """The application; each of its routes is behind one of the two checks.
 
     :param open_store: called when a page is asked for, so that wrong settings break a page and not the server.
+    :param open_search: likewise, for the first page of search.
     """
     app = FastAPI(title="podsearch", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.open_store = open_store
+    app.state.open_search = lru_cache(maxsize=1)(open_search)
     app.include_router(quality, dependencies=[Depends(may_read_quality)])
     app.include_router(reports, dependencies=[Depends(may_read_reports)])
     app.add_exception_handler(HTTPException, _explain_status)
     app.add_exception_handler(RequestValidationError, _explain_missing)
     app.add_exception_handler(FileNotFoundError, _explain_missing)
+    app.add_exception_handler(SearchNotThereError, _explain_search)
     app.add_exception_handler(Exception, _explain_failure)
     app.middleware("http")(_protect)
     return app
@@ -124,6 +142,12 @@ def report(request: Request, store: Store, report_id: Name) -> HTMLResponse:
     return _page(request, store.read_bytes("reports", report_id, "index.html"))
 
 
+@reports.get("/search/{path:path}")
+async def search(request: Request, path: str) -> Response:
+    page: SearchPage = request.app.state.open_search()
+    return await page.answer(path, request)
+
+
 def _page(request: Request, page: str | bytes, status: int = 200) -> HTMLResponse:
     page = page.encode() if isinstance(page, str) else page
     below = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
@@ -142,11 +166,17 @@ def _explain_missing(request: Request, error: Exception) -> Response:
     return _explain(request, 404)
 
 
+def _explain_search(request: Request, error: Exception) -> Response:
+    log.warning("Search does not answer: %s", error)
+    return _explain(request, 503)
+
+
 def _explain_failure(request: Request, error: Exception) -> Response:
     return _explain(request, 500)
 
 
 async def _protect(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
-    response.headers.update(HEADERS)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     return response

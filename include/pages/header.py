@@ -26,6 +26,7 @@ SECTIONS = (
     Section("Live", "live"),
     Section("Queries", "queries"),
     Section("Data quality", "quality", ("quality/", "snapshots/")),
+    Section("Search", "search/", ("search/",)),
 )
 STYLE = """
 .podsearch { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0 0 1.5rem; padding: 0 0 .6rem;

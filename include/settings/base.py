@@ -99,3 +99,9 @@ def variables(group: type[Group]) -> dict[str, FieldInfo]:
     """The fields of a group by the names of the variables that set them."""
     prefix = group.model_config["env_prefix"]
     return {str(info.validation_alias or f"{prefix}{name.upper()}"): info for name, info in group.model_fields.items()}
+
+
+def local_url(host: str, port: int) -> str:
+    """Where this machine reaches a server of its own: if that listens on all addresses, by the nearest."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

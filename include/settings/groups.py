@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from include.home import DEFAULT, absolute, checked
-from include.settings.base import Group, SettingsError
+from include.settings.base import Group, SettingsError, local_url
 
 SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 """How an address begins that Kubernetes has put into a variable, beside a Service of the same name."""
@@ -206,7 +206,8 @@ class Search(Group):
     results_per_show: int = Field(default=0, ge=0, le=100, validation_alias="PODSEARCH_RESULTS_PER_SHOW")
     """Results of one show in an answer, at most, unless one show is asked for (0: any number)."""
     host: str = "127.0.0.1"
-    """Where the search page and its API are reached. Beyond this machine (such as 0.0.0.0) they need a token."""
+    """Where the search page and its API are reached, by Airflow's pages, too. Beyond this machine (such as 0.0.0.0)
+    they need a token."""
     port: Annotated[int, _port(8090)] = Field(default=8090, ge=1, le=65535)
     """The port of both."""
     token_file: File | None = None
@@ -215,6 +216,11 @@ class Search(Group):
     record_days: int = Field(default=0, ge=0, le=3_660, validation_alias="PODSEARCH_RECORD_SEARCHES_DAYS")
     """For so many days it is kept what was searched, shown, opened and played, without names and addresses; training
     learns from it (0: nothing is recorded, and what was is removed)."""
+
+    @property
+    def reached_at(self) -> str:
+        """Where search answers: on this machine, or on the one that ``host`` names."""
+        return local_url(self.host, self.port)
 
 
 class Housekeeping(Group):

@@ -159,7 +159,10 @@ class Cluster:
             command += ["-H", "127.0.0.1", "-p", str(self.ports["store"])]
             environment = os.environ | {"PYTHONPATH": str(self.packages)}
         else:
-            program, *arguments = self.services[name]["command"]
+            command = self.services[name]["command"]
+            if command[0] == "sh":  # which writes the token of search, and becomes the server
+                command = command[-1].rpartition("exec env -u SEARCH_TOKEN ")[2].split()
+            program, *arguments = command
             command, environment = [sys.executable, "-m", program, *arguments], self.environment(name)
             if "celery" in arguments:
                 command += ["--celery-hostname", f"{name}@cluster", "--pid", str(self.root / f"{name}.pid")]

@@ -16,7 +16,13 @@ from include.settings import PROJECT, get_settings
 from include.storage import ArtifactStore
 from plugins.podsearch_pages import PodsearchPages
 
-PATHS = ["/podsearch/quality", "/podsearch/quality/trend", "/podsearch/live", "/podsearch/reports/r1/index.html"]
+PATHS = [
+    "/podsearch/quality",
+    "/podsearch/quality/trend",
+    "/podsearch/live",
+    "/podsearch/reports/r1/index.html",
+]
+SEARCH = "/podsearch/search/"
 
 
 class User:
@@ -46,6 +52,7 @@ class AuthManager:
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setenv("PODSEARCH_HOME", str(tmp_path))
+    monkeypatch.setenv("PODSEARCH_SEARCH_PORT", "9")  # nobody listens there
     get_settings.cache_clear()
     ArtifactStore(get_settings().installation.artifacts_root).write_bytes(b"report", "reports", "r1", "index.html")
     monkeypatch.setattr("airflow.api_fastapi.core_api.security.get_auth_manager", AuthManager)
@@ -57,7 +64,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
     get_settings.cache_clear()
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [*PATHS, SEARCH])
 def test_a_stranger_is_sent_to_log_in(client: TestClient, path: str) -> None:
     answer = client.get(path)
 
@@ -74,7 +81,10 @@ def test_whoever_is_logged_in_to_airflow_may_read(client: TestClient, path: str)
 
 
 def test_a_role_that_may_not_read_the_logs_may_not_read_the_pages(client: TestClient) -> None:
+    client.cookies.set("_token", "reader")
+    assert client.get(SEARCH).status_code == 503, "there is no service"
     client.cookies.set("_token", "half")
+    assert client.get(SEARCH).status_code == 403
     assert [client.get(path).status_code for path in PATHS] == [200, 200, 403, 403]
     client.cookies.set("_token", "nobody")
     assert [client.get(path).status_code for path in PATHS] == [403, 403, 403, 403]

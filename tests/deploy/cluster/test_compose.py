@@ -71,7 +71,7 @@ def test_each_secret_is_required_wherever_it_stands() -> None:
 def test_tasks_are_given_no_secret_that_only_engines_need() -> None:
     for name in sorted(set(SERVICES) - ENGINES - {"init"}):
         environment = SERVICES[name]["environment"]
-        own = {"SEARCH_TOKEN"} if name == "search" else set()
+        own = {"SEARCH_TOKEN"} if name in ("search", "api-server") else set()
         given = {key for key in SECRETS if environment.get(key) != ""}
         assert given == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} | own, name
 
@@ -84,18 +84,22 @@ def test_search_is_given_nothing_of_airflows_database_and_keys() -> None:
     assert "PODSEARCH_ARTIFACTS" in environment
 
 
-def test_the_token_of_search_is_in_a_file_before_it_starts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "server"), [("search", "python -m include.search.http"), ("api-server", "airflow api-server")]
+)
+def test_the_token_of_search_is_in_a_file_before_a_server_starts(tmp_path: Path, name: str, server: str) -> None:
     """The command as the container runs it, with `echo` in the place of the server."""
-    *shell, script = SERVICES["search"]["command"]
+    *shell, script = SERVICES[name]["command"]
     script = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/")
-    script = script.replace("python -m include.search.http", "sh -c 'echo started with ${SEARCH_TOKEN:-nothing}'")
+    assert script.endswith(server)
+    script = script.replace(server, "sh -c 'echo started with ${SEARCH_TOKEN:-nothing}'")
     done = subprocess.run(
         [*shell, script], env={"PATH": os.environ["PATH"], "SEARCH_TOKEN": "t%st"}, capture_output=True
     )
     assert done.stdout == b"started with nothing\n", done.stderr
     assert (tmp_path / "token").read_text() == "t%st"
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
-    assert SERVICES["search"]["environment"]["PODSEARCH_SEARCH_TOKEN_FILE"] == "/tmp/token"
+    assert SERVICES[name]["environment"]["PODSEARCH_SEARCH_TOKEN_FILE"] == "/tmp/token"
 
 
 def test_only_the_api_server_and_search_are_to_be_reached_and_from_this_machine() -> None:

@@ -11,9 +11,12 @@ from fastapi.testclient import TestClient
 from selectolax.lexbor import LexborHTMLParser
 
 from include.pages.app import HEADERS, create_app
+from include.pages.search import SearchPage
 from include.storage import ArtifactStore
 
 PAGE = b"<!DOCTYPE html><html><head></head><body><p>page</p></body></html>"
+NOBODY = "http://127.0.0.1:9"
+TOKEN = "0123456789abcdef0123"
 RUN = "20260101T020000.owner.name.v3"
 
 
@@ -37,9 +40,10 @@ def refuse() -> None:
     raise HTTPException(401, "<script>alert(1)</script>")
 
 
-def application(store: ArtifactStore, *, quality: bool = True, reports: bool = True) -> FastAPI:
+def application(store: ArtifactStore, *, quality: bool = True, reports: bool = True, search: str = NOBODY) -> FastAPI:
     return create_app(
         lambda: store,
+        lambda: SearchPage(search, TOKEN),
         may_read_quality=allow if quality else refuse,
         may_read_reports=allow if reports else refuse,
     )
@@ -147,7 +151,8 @@ def test_a_failure_is_explained_without_what_failed(store: ArtifactStore) -> Non
         raise OSError("password <script> in s3://bucket")
 
     client = TestClient(
-        create_app(broken, may_read_quality=allow, may_read_reports=allow), raise_server_exceptions=False
+        create_app(broken, lambda: SearchPage(NOBODY, None), may_read_quality=allow, may_read_reports=allow),
+        raise_server_exceptions=False,
     )
 
     answer = client.get("/quality")

@@ -27,6 +27,8 @@ def links(path: str) -> dict[str, tuple[str, bool]]:
     [
         ("/live", "Live"),
         ("/quality", "Data quality"),
+        ("/search/", "Search"),
+        ("/search/similar/e1", "Search"),
         ("/quality/trend", "Data quality"),
         ("/quality/20260101T020000.v1/data_docs/index.html", "Data quality"),
         ("/snapshots/s1/quarantine", "Data quality"),
