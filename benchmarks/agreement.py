@@ -22,7 +22,7 @@ def agreement(device: str, folder: Path) -> dict[str, Any]:
     They agree if the means are no further apart than four standard errors, and what rounding to a number format adds.
     """
 
-    from include.queries.doc2query.engine import Source
+    from include.queries.doc2query.engine import TokenizedText
     from include.queries.doc2query.load import load_model, load_tokenizer, locate
     from include.queries.doc2query.sampling import Sampling
     from include.queries.doc2query.torch_engine import TorchEngine
@@ -32,7 +32,7 @@ def agreement(device: str, folder: Path) -> dict[str, Any]:
     tokenizer, model = load_tokenizer(source), load_model(source)
     chance = random.Random(3)  # noqa: S311
     texts = [example(chance)[0] for _ in range(TEXTS)]
-    sources = [Source(str(at), tuple(tokenizer.encode(text))) for at, text in enumerate(texts)]
+    sources = [TokenizedText(str(at), tuple(tokenizer.encode(text))) for at, text in enumerate(texts)]
     settings: dict[str, Any] = {"sampling": Sampling(), "steps": STEPS, "device": device, "batch_size": 16}
     torch_engine = TorchEngine(load_model(source), **settings)
     engines: dict[str, tuple[Any, str]] = {

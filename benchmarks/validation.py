@@ -101,7 +101,7 @@ def _profiles(store: ArtifactStore, snapshot_id: str) -> Check:
         snapshot_id,
         run_name=RUN,
         accepted=False,
-        limits=drift.Limits(max_shrink=SETTINGS.quality.max_shrink),
+        limits=drift.DriftLimits(max_shrink=SETTINGS.quality.max_shrink),
     )
 
 

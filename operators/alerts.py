@@ -45,7 +45,7 @@ class TaskFailed(AlertNotifier):
     """For ``on_failure_callback`` of a task: it failed, and will not be tried again."""
 
     def report(self, context: Context) -> None:
-        from include.alerts.alert import Kind
+        from include.alerts.alert import FaultKind
         from include.alerts.facts import failure_facts, lost_facts, quality_facts
         from include.quality.result import QualityError
 
@@ -57,7 +57,7 @@ class TaskFailed(AlertNotifier):
         else:
             tries = None if isinstance(error, PermanentError) else ti.try_number
             facts = failure_facts(type(error).__name__, str(redact(str(error))), tries=tries)
-        tell_of_task(Kind.FAILURE, context, facts)
+        tell_of_task(FaultKind.FAILURE, context, facts)
 
 
 class RunFailed(AlertNotifier):
@@ -67,7 +67,7 @@ class RunFailed(AlertNotifier):
     """
 
     def report(self, context: Context) -> None:
-        from include.alerts.alert import Kind, fault_id
+        from include.alerts.alert import FaultKind, fault_id
         from include.alerts.book import FaultBook
         from include.alerts.facts import lost_facts, run_facts
 
@@ -75,13 +75,13 @@ class RunFailed(AlertNotifier):
         book = FaultBook(store())
         failed = _failed_tasks(context)
         for task_id in failed:
-            known = book.read(fault_id(dag_id, task_id, Kind.FAILURE))
+            known = book.read(fault_id(dag_id, task_id, FaultKind.FAILURE))
             if known is None or known.alert.run_id != run_id:
                 link = link_to("Task", dag_id, run_id, task_id)
-                tell(Kind.FAILURE, context, dag_id, run_id, lost_facts(), link, task_id=task_id)
+                tell(FaultKind.FAILURE, context, dag_id, run_id, lost_facts(), link, task_id=task_id)
         if not failed:
             facts = run_facts(str(context.get("reason") or "failed"))
-            tell(Kind.FAILURE, context, dag_id, run_id, facts, link_to("Run", dag_id, run_id))
+            tell(FaultKind.FAILURE, context, dag_id, run_id, facts, link_to("Run", dag_id, run_id))
 
 
 class RunSucceeded(AlertNotifier):
@@ -91,42 +91,42 @@ class RunSucceeded(AlertNotifier):
     """
 
     def report(self, context: Context) -> None:
-        from include.alerts.alert import Kind
+        from include.alerts.alert import FaultKind
 
         dag_id, run = context["dag"].dag_id, context.get("dag_run")
         ended_at = getattr(run, "end_date", None) or datetime.now(UTC)
-        kinds, after = (Kind.FAILURE, Kind.DEADLINE), run_after(context)
+        kinds, after = (FaultKind.FAILURE, FaultKind.DEADLINE), run_after(context)
 
         def ended(fault: Fault) -> bool:
             ours = fault.alert.dag_id == dag_id and fault.alert.kind in kinds
             return ours and fault.may_be_ended_by(after)
 
-        announcer().over(ended, ended_at)
+        announcer().resolve(ended, ended_at)
 
 
 class ApprovalAwaited(AlertNotifier):
     """For the ``notifiers`` of an operator that asks a person: its question is open."""
 
     def report(self, context: Context) -> None:
-        from include.alerts.alert import Kind
+        from include.alerts.alert import FaultKind
         from include.alerts.facts import approval_facts
 
         ti, question = context["ti"], str(getattr(context["task"], "subject", "Approve?"))
         link = link_to("Answer", ti.dag_id, ti.run_id, ti.task_id)
         link = link.model_copy(update={"url": f"{link.url}/required_actions"})
-        tell(Kind.APPROVAL, context, ti.dag_id, ti.run_id, approval_facts(question), link, task_id=ti.task_id)
+        tell(FaultKind.APPROVAL, context, ti.dag_id, ti.run_id, approval_facts(question), link, task_id=ti.task_id)
 
 
 class DeadlineMissed(AlertNotifier):
     """For the callback of a :class:`~airflow.sdk.DeadlineAlert`: a run did not end in time."""
 
     def report(self, context: Context) -> None:
-        from include.alerts.alert import Kind
+        from include.alerts.alert import FaultKind
         from include.alerts.facts import deadline_facts
 
         run: Any = context["dag_run"]  # a plain dictionary here
         dag_id, run_id = run["dag_id"], run["dag_run_id"]
-        tell(Kind.DEADLINE, context, dag_id, run_id, deadline_facts(run["state"]), link_to("Run", dag_id, run_id))
+        tell(FaultKind.DEADLINE, context, dag_id, run_id, deadline_facts(run["state"]), link_to("Run", dag_id, run_id))
 
 
 def end_within(hours: float) -> DeadlineAlert:

@@ -164,6 +164,6 @@ class ValidateDriftOperator(ValidateSnapshotOperator):
             self.snapshot_id,
             run_name=self.run_name,
             accepted=self.accepts_drift(context),
-            limits=drift.Limits(max_shrink=self.settings.quality.max_shrink),
+            limits=drift.DriftLimits(max_shrink=self.settings.quality.max_shrink),
         )
         return self.check(frame, suite)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 
-from operators.telling import announcer, base_url, harmless, over, tell_of_task
+from operators.telling import announcer, base_url, harmless, resolve, tell_of_task
 
 if TYPE_CHECKING:
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.book import Fault
     from include.alerts.state import Lag
     from include.evaluation.gate import Decision
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 def report_quality(result: QualityResult) -> None:
     """Report the warnings of a validation that let its run go on, or that there are none any more."""
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.facts import quality_facts
 
-    _report(Kind.QUALITY, quality_facts(result, "warning", base_url()) if result.warnings else None)
+    _report(FaultKind.QUALITY, quality_facts(result, "warning", base_url()) if result.warnings else None)
 
 
 def report_gate(candidate: str, decision: Decision) -> None:
     """Report that a new model was refused, or that one has passed since."""
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.facts import gate_facts
 
-    _report(Kind.GATE, None if decision.passed else gate_facts(candidate, decision))
+    _report(FaultKind.GATE, None if decision.passed else gate_facts(candidate, decision))
 
 
 def report_answered(task_id: str) -> None:
     """Report that a question of a task of this DAG was answered, or is not asked any more."""
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
 
     with harmless():
-        over(Kind.APPROVAL, task_id=task_id)
+        resolve(FaultKind.APPROVAL, task_id=task_id)
 
 
 def report_rollback(rollback: Rollback, *, by: str) -> None:
@@ -51,21 +51,21 @@ def report_rollback(rollback: Rollback, *, by: str) -> None:
 
     :param by: who approved it.
     """
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.facts import rollback_facts
 
-    _report(Kind.ROLLBACK, rollback_facts(rollback, by=by))
+    _report(FaultKind.ROLLBACK, rollback_facts(rollback, by=by))
 
 
 def report_live(model_version: str) -> None:
     """Report what went live: a rollback is over once it is another model than was gone back to."""
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
 
     def ended(fault: Fault) -> bool:
-        return fault.alert.kind is Kind.ROLLBACK and not fault.alert.cause.endswith(f" → {model_version}")
+        return fault.alert.kind is FaultKind.ROLLBACK and not fault.alert.cause.endswith(f" → {model_version}")
 
     with harmless():
-        announcer().over(ended, datetime.now(UTC))
+        announcer().resolve(ended, datetime.now(UTC))
 
 
 def report_freshness(age: timedelta, limit: timedelta | None) -> None:
@@ -73,41 +73,41 @@ def report_freshness(age: timedelta, limit: timedelta | None) -> None:
 
     :param limit: None if it may be of any age.
     """
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.facts import freshness_facts
 
-    _report(Kind.FRESHNESS, freshness_facts(age, limit) if limit is not None and age > limit else None)
+    _report(FaultKind.FRESHNESS, freshness_facts(age, limit) if limit is not None and age > limit else None)
 
 
 def report_lag(lag: Lag | None, limit: timedelta) -> None:
     """Report that search has not got the published snapshot for too long, or that it has it now."""
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.facts import lag_facts
 
     now = datetime.now(UTC)
-    _report(Kind.LAG, lag_facts(lag, now) if lag and now - lag.since > limit else None)
+    _report(FaultKind.LAG, lag_facts(lag, now) if lag and now - lag.since > limit else None)
 
 
 def report_search(checked: Checked | None, live: LivePointer | None) -> None:
     """Report that search does not find what it is known to find, or that it does."""
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.facts import search_facts
 
-    _report(Kind.SEARCH, search_facts(checked, live) if live and checked and checked.lost else None)
+    _report(FaultKind.SEARCH, search_facts(checked, live) if live and checked and checked.lost else None)
 
 
 def report_listening(falls: Sequence[Fall]) -> None:
     """Report that listeners find less than they used to, or that they do not any more."""
-    from include.alerts.alert import Kind
+    from include.alerts.alert import FaultKind
     from include.alerts.facts import listening_facts
 
-    _report(Kind.LISTENING, listening_facts(falls) if falls else None)
+    _report(FaultKind.LISTENING, listening_facts(falls) if falls else None)
 
 
-def _report(kind: Kind, facts: dict[str, Any] | None) -> None:
+def _report(kind: FaultKind, facts: dict[str, Any] | None) -> None:
     """Report what this task has met, or that nothing is the matter (any more)."""
     with harmless():
         if facts is None:
-            over(kind)
+            resolve(kind)
         else:
             tell_of_task(kind, get_current_context(), facts)

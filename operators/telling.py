@@ -17,7 +17,7 @@ from include.settings import get_settings
 from include.storage import ArtifactStore
 
 if TYPE_CHECKING:
-    from include.alerts.alert import Kind, Link
+    from include.alerts.alert import FaultKind, Link
     from include.alerts.announce import Announcer
     from include.alerts.book import Fault
 
@@ -33,7 +33,7 @@ def harmless() -> Iterator[None]:
         log.exception("An alert could not be made.")
 
 
-def tell_of_task(kind: Kind, context: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+def tell_of_task(kind: FaultKind, context: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Report what a task has met. A link to it goes before those of the facts.
 
     :param facts: fields of an :class:`include.alerts.alert.Alert`.
@@ -44,7 +44,7 @@ def tell_of_task(kind: Kind, context: Mapping[str, Any], facts: Mapping[str, Any
 
 
 def tell(
-    kind: Kind,
+    kind: FaultKind,
     context: Mapping[str, Any],
     dag_id: str,
     run_id: str,
@@ -70,10 +70,10 @@ def tell(
         unaffected=_unaffected(),
         **{**facts, "links": [link, *facts.get("links", ())]},
     )
-    announcer().met(alert)
+    announcer().report(alert)
 
 
-def over(kind: Kind, *, task_id: str | None = None) -> None:
+def resolve(kind: FaultKind, *, task_id: str | None = None) -> None:
     """Announce the end of a fault that this task looks for, if it is open, and no newer run has met it.
 
     :param task_id: whose fault it is (default: this task's).
@@ -87,7 +87,7 @@ def over(kind: Kind, *, task_id: str | None = None) -> None:
     def ended(item: Fault) -> bool:
         return item.fault_id == wanted and item.may_be_ended_by(after)
 
-    announcer().over(ended, datetime.now(UTC))
+    announcer().resolve(ended, datetime.now(UTC))
 
 
 def announcer() -> Announcer:

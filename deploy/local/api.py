@@ -27,7 +27,7 @@ class ApiError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Run:
+class DagRun:
     """A DAG run."""
 
     dag_id: str
@@ -126,13 +126,14 @@ class AirflowApi:
         run = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         return str(run["dag_run_id"])
 
-    def runs(self, since: datetime) -> list[Run]:
+    def runs(self, since: datetime) -> list[DagRun]:
         """Runs of all DAGs that are unfinished, or were queued since some time; oldest first."""
         found = self._call("GET", "/api/v2/dags/~/dagRuns", params={"order_by": "-run_after", "limit": PAGE})[
             "dag_runs"
         ]
         runs = [
-            Run(item["dag_id"], item["dag_run_id"], item["state"], _time(item["queued_at"])) for item in reversed(found)
+            DagRun(item["dag_id"], item["dag_run_id"], item["state"], _time(item["queued_at"]))
+            for item in reversed(found)
         ]
         return [run for run in runs if not run.is_finished or (run.queued_at and run.queued_at >= since)]
 
@@ -141,7 +142,7 @@ class AirflowApi:
         response = self._request("GET", f"/api/v2/dags/{dag_id}/assets/queuedEvents")
         return response.status_code != httpx.codes.NOT_FOUND and bool(_content(response)["total_entries"])
 
-    def tasks(self, run: Run) -> list[TaskInstance]:
+    def tasks(self, run: DagRun) -> list[TaskInstance]:
         """The task instances of a run."""
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances"
         return [_task(item) for item in self._pages(path, "task_instances")]

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from deploy.local.api import AirflowApi, Run, TaskInstance
+from deploy.local.api import AirflowApi, DagRun, TaskInstance
 
 POLL_SECONDS = 1.0
 NEWS_SECONDS = 15.0
@@ -46,7 +46,7 @@ class Follower:
         self._news: dict[tuple[str, str, str, int], tuple[float, str]] = {}
         self._announced: set[tuple[str, str]] = set()
 
-    def follow(self, dag_ids: list[str], check: Callable[[], None]) -> list[Run]:
+    def follow(self, dag_ids: list[str], check: Callable[[], None]) -> list[DagRun]:
         """Follow all runs, those that assets start included, until none is left; the runs.
 
         :param check: called at every poll; raises when following is in vain.
@@ -64,7 +64,7 @@ class Follower:
                 return runs
             time.sleep(POLL_SECONDS)
 
-    def failures(self, runs: list[Run]) -> list[TaskInstance]:
+    def failures(self, runs: list[DagRun]) -> list[TaskInstance]:
         """The tasks that failed."""
         return [
             task for run in runs if run.state == "failed" for task in self._api.tasks(run) if task.state == "failed"
@@ -82,7 +82,7 @@ class Follower:
             lines = [text for line in deque(stream, maxlen=4 * count) for text in _readable(line)]
         return lines[-count:]
 
-    def _show(self, run: Run) -> None:
+    def _show(self, run: DagRun) -> None:
         tasks = self._api.tasks(run)
         if (run.dag_id, run.run_id) not in self._announced and any(task.state for task in tasks):
             self._announced.add((run.dag_id, run.run_id))

@@ -26,7 +26,7 @@ class Severity(StrEnum):
     """The pipeline goes on; a person should look soon."""
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What sort of fault it is; faults of different sorts in one place are told apart."""
 
     FAILURE = "failure"
@@ -53,7 +53,7 @@ class Kind(StrEnum):
     @property
     def stops(self) -> bool:
         """Whether the pipeline, or search, has come to a stop."""
-        return self in (Kind.FAILURE, Kind.DEADLINE, Kind.SEARCH)
+        return self in (FaultKind.FAILURE, FaultKind.DEADLINE, FaultKind.SEARCH)
 
 
 Short = Annotated[str, AfterValidator(lambda text: shorten(text, MAX_CHARS))]
@@ -89,7 +89,7 @@ class Alert(BaseModel):
 
     dag_id: str
     task_id: str | None = None
-    kind: Kind
+    kind: FaultKind
     severity: Severity
     cause: Short = ""
     headline: Short
@@ -115,6 +115,6 @@ class Alert(BaseModel):
         return fault_id(self.dag_id, self.task_id, self.kind)
 
 
-def fault_id(dag_id: str, task_id: str | None, kind: Kind) -> str:
+def fault_id(dag_id: str, task_id: str | None, kind: FaultKind) -> str:
     """The name of the fault of one kind in one place: 16 hexadecimal digits."""
     return digest(dag_id, task_id or "", kind, length=16)

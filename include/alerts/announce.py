@@ -38,7 +38,7 @@ class Announcer:
         self._down: set[str] = set()
         """Channels that failed just now: one that hangs is waited for once."""
 
-    def met(self, alert: Alert) -> None:
+    def report(self, alert: Alert) -> None:
         """Enter a fault in the book, and tell whom it concerns, unless they know."""
         try:
             with self._book.locked(alert.fault_id) as held:
@@ -50,7 +50,7 @@ class Announcer:
         except Exception:
             log.exception("The alert about %s was not sent.", alert.place)
 
-    def over(self, ended: Callable[[Fault], bool], at: datetime) -> None:
+    def resolve(self, ended: Callable[[Fault], bool], at: datetime) -> None:
         """Announce the end of faults to all who were told of them.
 
         :param ended: which faults; those met later than ``at`` are left as they are.

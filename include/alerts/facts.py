@@ -10,7 +10,7 @@ from include.alerts.addresses import docs_url
 from include.alerts.alert import MAX_FINDINGS, Finding, Link
 from include.alerts.message import in_words, moment
 from include.alerts.state import Lag
-from include.quality.result import Outcome, QualityResult, Severity
+from include.quality.result import ExpectationResult, QualityResult, Severity
 
 if TYPE_CHECKING:
     from include.evaluation.gate import Decision
@@ -26,7 +26,7 @@ NAMED = 3
 """Questions that a message quotes."""
 
 
-def findings_of(outcomes: Sequence[Outcome]) -> list[Finding]:
+def findings_of(outcomes: Sequence[ExpectationResult]) -> list[Finding]:
     """What a message quotes of missed expectations: the first of them, with three samples each."""
     return [
         Finding(
@@ -57,7 +57,7 @@ def quality_facts(result: QualityResult, severity: Severity, base_url: str) -> d
     }
 
 
-def cause_of(outcomes: Sequence[Outcome]) -> str:
+def cause_of(outcomes: Sequence[ExpectationResult]) -> str:
     """Names the missed expectations, whatever was observed: it stays the same while they are missed."""
     return ", ".join(sorted({":".join(filter(None, (item.expectation, item.column))) for item in outcomes}))
 

@@ -18,7 +18,7 @@ from include.episodes.clean import clean_line
 from include.episodes.clean_batch import clean_descriptions
 from include.episodes.parts import GROUP_ROWS, LocalPart, regrouped, write_part
 from include.episodes.quarantine import Reason
-from include.episodes.runs import Run, RunWriter, merge
+from include.episodes.runs import SortedRun, SortedRunWriter, merge
 from include.episodes.schema import (
     AROUND,
     EPISODES,
@@ -46,7 +46,7 @@ COMPOSED = ("title", "description", "show_title", "show_description")
 
 
 @dataclass
-class Outcome:
+class CleanedRows:
     """What became of the rows of a job, by their positions in it.
 
     ``rejected`` has the reason and a detail of those that cannot be used, ``warnings`` what was noticed of the others.
@@ -69,15 +69,15 @@ class Cleaner:
 
     def __init__(self, folder: Path, *, shards: int, max_text_chars: int, number: int) -> None:
         self._folder, self._shards, self._max_chars, self._number = folder, shards, max_text_chars, number
-        self._writers: dict[str, RunWriter] = {}
+        self._writers: dict[str, SortedRunWriter] = {}
 
-    def shows(self, rows: pa.Table) -> Outcome:
+    def shows(self, rows: pa.Table) -> CleanedRows:
         """Clean shows: the columns that are kept of ``podcasts.csv``, and ``row``, the number of each row."""
         if not len(rows):
-            return Outcome()
+            return CleanedRows()
         titles = [clean_line(title) for title in rows["title"].to_pylist()]
         about, _ = clean_descriptions(rows["description"].combine_chunks(), titles, max_chars=self._max_chars)
-        outcome, kept = Outcome(), []
+        outcome, kept = CleanedRows(), []
         for position, (title, length) in enumerate(zip(titles, pc.binary_length(about).to_pylist(), strict=True)):
             if not title:
                 outcome.rejected[position] = (Reason.MISSING_TITLE, None)
@@ -90,16 +90,16 @@ class Cleaner:
         self._keep("shows", _table(values, _SHOWS), kept, rows["uuid"].to_pylist())
         return outcome
 
-    def episodes(self, rows: pa.Table) -> Outcome:
+    def episodes(self, rows: pa.Table) -> CleanedRows:
         """Clean episodes: the columns of ``episodes.csv``, and ``row``, the number of each row."""
         if not len(rows):
-            return Outcome()
+            return CleanedRows()
         titles = [clean_line(title) for title in rows["title"].to_pylist()]
         about, cut = clean_descriptions(rows["description"].combine_chunks(), titles, max_chars=self._max_chars)
         pub_dates, lengths = rows["pub_date"].to_pylist(), rows["audio_length"].to_pylist()
         dates = [parse_date(date) for date in pub_dates]
         durations = [parse_duration(length) if length else None for length in lengths]
-        outcome, kept = Outcome(), []
+        outcome, kept = CleanedRows(), []
         described = pc.not_equal(about, "").to_pylist()
         for position, (title, is_described, date, duration) in enumerate(
             zip(titles, described, dates, durations, strict=True)
@@ -128,16 +128,21 @@ class Cleaner:
         if len(kept) < len(table):
             table = table.take(pa.array(kept, pa.int32()))
         if kind not in self._writers:
-            self._writers[kind] = RunWriter(self._folder, f"{kind}-{self._number}", key=table.column_names[0])
+            self._writers[kind] = SortedRunWriter(self._folder, f"{kind}-{self._number}", key=table.column_names[0])
         if kept:
             self._writers[kind].add(table.append_column("shard", pa.array(owners, pa.int32())))
 
-    def finish(self) -> dict[str, list[Run]]:
+    def finish(self) -> dict[str, list[SortedRun]]:
         """Write what is still in memory; the runs of ``shows`` and of ``episodes``."""
         return {kind: writer.finish() for kind, writer in self._writers.items()}
 
     def part(
-        self, shard: int, shows: list[Run], dropped_shows: list[int], episodes: list[Run], dropped: list[int]
+        self,
+        shard: int,
+        shows: list[SortedRun],
+        dropped_shows: list[int],
+        episodes: list[SortedRun],
+        dropped: list[int],
     ) -> tuple[LocalPart, int]:
         """Make a part of a shard's runs; with it, how many of its episodes have a show without description.
 

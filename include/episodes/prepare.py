@@ -23,13 +23,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.episodes.cleaning import Cleaner, Outcome
+from include.episodes.cleaning import CleanedRows, Cleaner
 from include.episodes.columns import COLUMNS
 from include.episodes.csv_reader import RAW_CHARS, Batch
 from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
 from include.episodes.raw import batches
-from include.episodes.runs import Run
+from include.episodes.runs import SortedRun
 from include.episodes.schema import IN_HTML, MAX_TEXT_CHARS, WARNINGS
 from include.episodes.seen import SeenIds
 from include.episodes.sources.contract import Folder
@@ -190,7 +190,7 @@ class _Preparation:
         place = table.column_names.index("podcast_uuid")
         return table.set_column(place, "podcast_uuid", pa.array(owners, pa.string()))
 
-    def _settle(self, file: str, job: _Job, outcome: Outcome) -> None:
+    def _settle(self, file: str, job: _Job, outcome: CleanedRows) -> None:
         """Take in what became of a job's rows; jobs come here in the order of the file."""
         table, numbers, rejected = job.batch.table, job.batch.numbers.tolist(), job.rejected
         rejected |= {job.positions[place]: why for place, why in outcome.rejected.items()}
@@ -226,7 +226,7 @@ class _Preparation:
             self.quarantine.add(file, numbers[position], reason, key=key, detail=why, raw=_as_csv(row))
 
     def _make_parts(self, shards: int) -> None:
-        runs: dict[tuple[str, int], list[Run]] = defaultdict(list)
+        runs: dict[tuple[str, int], list[SortedRun]] = defaultdict(list)
         for finished in self.workers.broadcast("finish"):
             for kind, some in finished.items():
                 for run in some:

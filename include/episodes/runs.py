@@ -18,7 +18,7 @@ BATCH_ROWS = 128
 
 
 @dataclass(frozen=True)
-class Run:
+class SortedRun:
     """Rows of one shard in the order of their ids: some consecutive record batches of an Arrow file."""
 
     path: Path
@@ -32,7 +32,7 @@ class Run:
                 yield reader.get_batch(number)
 
 
-class RunWriter:
+class SortedRunWriter:
     """Collects rows, and writes them to a folder as runs, a file each time that :data:`RUN_BYTES` are together.
 
     :param key: the column that a shard's rows are sorted by.
@@ -44,7 +44,7 @@ class RunWriter:
         self._tables: list[pa.Table] = []
         self._bytes = 0
         self._files = 0
-        self._runs: list[Run] = []
+        self._runs: list[SortedRun] = []
 
     def add(self, table: pa.Table) -> None:
         """Add rows that have, beside what is kept, a column ``shard``."""
@@ -53,7 +53,7 @@ class RunWriter:
         if self._bytes >= RUN_BYTES:
             self._write()
 
-    def finish(self) -> list[Run]:
+    def finish(self) -> list[SortedRun]:
         """Write what is left; all runs."""
         if self._tables:
             self._write()
@@ -72,11 +72,11 @@ class RunWriter:
             for shard, size in sizes.items():
                 writer.write_table(table.slice(start, size).combine_chunks(), max_chunksize=BATCH_ROWS)
                 count = -(-size // BATCH_ROWS)
-                self._runs.append(Run(path, shard, batches, batches + count))
+                self._runs.append(SortedRun(path, shard, batches, batches + count))
                 start, batches = start + size, batches + count
 
 
-def merge(runs: Iterable[Run], *, key: str, dropped: Sequence[int] = ()) -> Iterator[pa.Table]:
+def merge(runs: Iterable[SortedRun], *, key: str, dropped: Sequence[int] = ()) -> Iterator[pa.Table]:
     """The rows of sorted runs as one sorted stream of tables of any size.
 
     :param key: the column that the runs are sorted by.
@@ -94,7 +94,7 @@ def merge(runs: Iterable[Run], *, key: str, dropped: Sequence[int] = ()) -> Iter
 class _Head:
     """The rows of a run that were read and not yet merged."""
 
-    def __init__(self, run: Run, key: str, unwanted: npt.NDArray[np.int64]) -> None:
+    def __init__(self, run: SortedRun, key: str, unwanted: npt.NDArray[np.int64]) -> None:
         self._batches, self._left = run.batches(), run.last - run.first
         self._key, self._unwanted = key, unwanted
         self.table: pa.Table | None = None

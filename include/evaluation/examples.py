@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from include.evaluation.metrics import check_same_queries
 
-Outcome = Literal["improved", "worse", "unchanged"]
-OUTCOMES: tuple[Outcome, ...] = ("improved", "worse", "unchanged")
+RankChange = Literal["improved", "worse", "unchanged"]
+OUTCOMES: tuple[RankChange, ...] = ("improved", "worse", "unchanged")
 RESULTS_SHOWN = 5
 
 
@@ -38,7 +38,7 @@ class Example(BaseModel):
     query_set: str
     origin: str
     query: str
-    outcome: Outcome | None = None
+    outcome: RankChange | None = None
     """What became of the rank of the best relevant episode; None without a before."""
     wanted: str
     """Title of the best known answer."""
@@ -78,7 +78,7 @@ def choose(
         return ExampleChoice(examples=[_example(new[row], None, episodes) for row in drawn])
     check_same_queries(after, before)
     old = before.to_pylist()
-    rows: dict[Outcome, list[int]] = {outcome: [] for outcome in OUTCOMES}
+    rows: dict[RankChange, list[int]] = {outcome: [] for outcome in OUTCOMES}
     for row, (one, other) in enumerate(zip(new, old, strict=True)):
         rows[_outcome(one["rank"], other["rank"])].append(row)
     examples = [
@@ -89,7 +89,7 @@ def choose(
     return ExampleChoice(examples=examples, totals={outcome: len(found) for outcome, found in rows.items()})
 
 
-def _outcome(after: int, before: int) -> Outcome:
+def _outcome(after: int, before: int) -> RankChange:
     if after == before:
         return "unchanged"
     return "improved" if after < before else "worse"

@@ -36,7 +36,7 @@ NAMES = {"mrr@30": "MRR@30", "recall@30": "Recall@30"}
 RULE = 3
 """Of this file; a refusal by an earlier rule binds nobody."""
 
-Outcome = Literal["passed", "failed", "too small", "missing"]
+CheckOutcome = Literal["passed", "failed", "too small", "missing"]
 Verdict = Literal["accept", "refuse"]
 
 
@@ -45,7 +45,7 @@ class Check(BaseModel):
 
     query_set: str
     metric: str
-    outcome: Outcome
+    outcome: CheckOutcome
     queries: int = 0
     candidate: float | None = None
     reference: float | None = None
@@ -201,7 +201,7 @@ def _check(query_set: str, metric: str, pair: _Paired | None, tolerance: float, 
     critical = float(stats.t.isf(level, independent - 1))
     allowed = max(tolerance, critical * error)
     # A loss that is exactly the tolerance may miss it by rounding.
-    outcome: Outcome = "failed" if loss > allowed + 1e-9 else "passed"
+    outcome: CheckOutcome = "failed" if loss > allowed + 1e-9 else "passed"
     # A loss need not come from the queries that differ now: at worst, each query that loses loses its episode.
     alternative = math.hypot(error, math.sqrt(2 * tolerance * max(1 - 2 * tolerance, 0) / independent))
     shown = stats.t.cdf(

@@ -37,7 +37,7 @@ SEARCH = r"([0-9]{8})-[A-Za-z0-9_-]{22}"
 MAX_SECONDS = 86_400
 _DAY = "day="
 
-Kind = Literal["search", "opened", "played"]
+EventKind = Literal["search", "opened", "played"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Event:
     :param seconds: how long was listened so far.
     """
 
-    kind: Kind
+    kind: EventKind
     at: datetime
     session: str
     search: str

@@ -9,7 +9,16 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from include.feedback.events import MAX_SECONDS, Event, Kind, day_of_search, folder, new_search, stored_session, table
+from include.feedback.events import (
+    MAX_SECONDS,
+    Event,
+    EventKind,
+    day_of_search,
+    folder,
+    new_search,
+    stored_session,
+    table,
+)
 from include.feedback.personal import looks_personal
 from include.storage import ArtifactStore
 
@@ -120,7 +129,7 @@ class Recorder:
                 self._failing = True
                 self._not_written(own, error)
 
-    def _happened(self, kind: Kind, session: str, search: str, episode: str, seconds: float | None = None) -> bool:
+    def _happened(self, kind: EventKind, session: str, search: str, episode: str, seconds: float | None = None) -> bool:
         """Whether it was kept. Who was shown what is not known to each process: whoever reads looks whether it fits."""
         day, at = day_of_search(search), self._now()
         if day is None or not at.date() - timedelta(days=1) <= day <= at.date():

@@ -43,7 +43,7 @@ class Days:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ArtifactKind:
     """Artifacts that are kept for the same reasons.
 
     :param folder: where they are.
@@ -107,30 +107,30 @@ def expired(store: ArtifactStore, days: Days, *, now: datetime) -> Iterator[Arti
                 yield artifact
 
 
-def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[Kind]:
+def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[ArtifactKind]:
     evaluations = needs.evaluations(store.files(run.FOLDER))
     decisions = {name for name in store.names(comparison.DECISIONS) if needs.decides(name)}
     notes = {name for name in store.names(registry.FOLDER) if name.endswith(".json")}
     composed = f"composition{COMPOSITION}"
     return [
-        Kind("snapshots", (snapshot.FOLDER,), days.work, needs.snapshots | {snapshot.LATEST}),
-        Kind("downloads", ("downloads", "feeds"), days.work, newest=1),
-        Kind("downloads", ("downloads", "kaggle"), days.work, newest=1, depth=3),
-        Kind("trainings", (training.FOLDER,), days.work, needs.trainings),
-        Kind("unfinished models", (registry.FOLDER,), days.work, needs.versions | notes),
-        Kind("embeddings of retired models", (encode.FOLDER,), days.work, needs.versions),
-        Kind("embeddings of an earlier composition", (encode.FOLDER,), days.work, {composed}, depth=2),
-        Kind("evaluations", (run.FOLDER,), days.work, evaluations, newest=1),
-        Kind("comparisons", (comparison.FOLDER,), days.work, newest=1),
-        Kind("decisions on retired models", (comparison.DECISIONS,), days.work, decisions),
-        Kind("plans of re-indexes", (plan.FOLDER,), days.work, needs.plans, newest=1),
-        Kind("reports", (publish.FOLDER,), days.reports, needs.reports),
-        Kind("Data Docs", (result.FOLDER,), days.reports, newest=pages.RUNS),
-        Kind("what was live", (live.HISTORY,), days.reports, newest=live_page.SHOWN),
+        ArtifactKind("snapshots", (snapshot.FOLDER,), days.work, needs.snapshots | {snapshot.LATEST}),
+        ArtifactKind("downloads", ("downloads", "feeds"), days.work, newest=1),
+        ArtifactKind("downloads", ("downloads", "kaggle"), days.work, newest=1, depth=3),
+        ArtifactKind("trainings", (training.FOLDER,), days.work, needs.trainings),
+        ArtifactKind("unfinished models", (registry.FOLDER,), days.work, needs.versions | notes),
+        ArtifactKind("embeddings of retired models", (encode.FOLDER,), days.work, needs.versions),
+        ArtifactKind("embeddings of an earlier composition", (encode.FOLDER,), days.work, {composed}, depth=2),
+        ArtifactKind("evaluations", (run.FOLDER,), days.work, evaluations, newest=1),
+        ArtifactKind("comparisons", (comparison.FOLDER,), days.work, newest=1),
+        ArtifactKind("decisions on retired models", (comparison.DECISIONS,), days.work, decisions),
+        ArtifactKind("plans of re-indexes", (plan.FOLDER,), days.work, needs.plans, newest=1),
+        ArtifactKind("reports", (publish.FOLDER,), days.reports, needs.reports),
+        ArtifactKind("Data Docs", (result.FOLDER,), days.reports, newest=pages.RUNS),
+        ArtifactKind("what was live", (live.HISTORY,), days.reports, newest=live_page.SHOWN),
     ]
 
 
-def _artifacts(kind: Kind, files: list[StoredFile]) -> Iterator[Artifact]:
+def _artifacts(kind: ArtifactKind, files: list[StoredFile]) -> Iterator[Artifact]:
     """The artifacts of a kind, but for the newest of each folder, which are kept."""
     place = len(kind.folder) + kind.depth
     ordered = sorted((file for file in files if not file.path[-1].endswith(".lock")), key=attrgetter("path"))

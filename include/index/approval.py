@@ -21,7 +21,7 @@ EXAMPLES = 10
 MAX_TITLE_CHARS = 80
 
 
-class Loss(BaseModel):
+class Withdrawal(BaseModel):
     """Episodes that a plan takes away, of those that are there now."""
 
     episodes: int = 0
@@ -37,7 +37,7 @@ class Loss(BaseModel):
         return f"{self.episodes:,} of {self.of:,} episodes ({percent(self.share)})"
 
 
-def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Loss:
+def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Withdrawal:
     """What a plan takes away: from the namespace that it writes to, or from search, whichever is the larger share.
 
     A model's first build deletes nothing, and yet search loses with it what its snapshot does not have.
@@ -47,20 +47,20 @@ def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Loss:
         taken.append((plan.previous_snapshot_id, load_change(store, plan.plan_id).delete))
     if live and live.snapshot_id not in dict(taken) and snapshot.exists(store, live.snapshot_id):
         taken.append((live.snapshot_id, snapshot.difference(store, live.snapshot_id, plan.snapshot_id).removed))
-    losses = [Loss(episodes=len(ids), of=snapshot.load(store, held).episodes) for held, ids in taken]
+    losses = [Withdrawal(episodes=len(ids), of=snapshot.load(store, held).episodes) for held, ids in taken]
     if not losses:
-        return Loss()
+        return Withdrawal()
     largest = max(range(len(losses)), key=lambda place: losses[place].share)
     held, ids = taken[largest]
     return losses[largest].model_copy(update={"examples": _examples(store, held, ids)})
 
 
-def subject(loss: Loss) -> str:
+def subject(loss: Withdrawal) -> str:
     """The question in a line."""
     return f"Withdraw {loss} from search?"
 
 
-def body(plan: Plan, cost: Cost, loss: Loss, *, allowed: float) -> str:
+def body(plan: Plan, cost: Cost, loss: Withdrawal, *, allowed: float) -> str:
     """What there is to know before one answers, as Markdown.
 
     :param allowed: share of the episodes that may be withdrawn without asking.

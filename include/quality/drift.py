@@ -1,7 +1,7 @@
 """Is a new snapshot still the catalogue it was? Its profile, held against those of the last published snapshots.
 
 What is usual is the median of a figure over the last snapshots, so that one odd snapshot among them does not move it.
-How far a figure may be from it, :class:`Limits` say. Two rules keep small catalogues from crying wolf: a share has
+How far a figure may be from it, :class:`DriftLimits` say. Two rules keep small catalogues from crying wolf: a share has
 drifted only when at least ``min_episodes`` episodes account for the change, and lengths are compared only from
 that many episodes on.
 """
@@ -33,7 +33,7 @@ CRITICAL, WARNING, INFO = FailureSeverity.CRITICAL, FailureSeverity.WARNING, Fai
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class DriftLimits:
     """How far a catalogue may move from what is usual."""
 
     max_shrink: float
@@ -62,7 +62,7 @@ def frame(profile: Profile, history: Sequence[Profile], *, withdrawn: float | No
     return pd.DataFrame([{**unknown, **new, COMPARED: len(history), WITHDRAWN: withdrawn}], dtype=object)
 
 
-def suite(profile: Profile, history: Sequence[Profile], limits: Limits) -> ExpectationSuite:
+def suite(profile: Profile, history: Sequence[Profile], limits: DriftLimits) -> ExpectationSuite:
     """What is expected of :func:`frame`.
 
     :param history: profiles of the last published snapshots, the oldest first. Without any there is nothing to compare
@@ -94,7 +94,7 @@ def _median(past: Sequence[Figures], name: str) -> float:
 class _Drift:
     """The expectations that follow from a history that is not empty."""
 
-    def __init__(self, profile: Profile, history: Sequence[Profile], limits: Limits) -> None:
+    def __init__(self, profile: Profile, history: Sequence[Profile], limits: DriftLimits) -> None:
         self.limits = limits
         self.large_enough = profile.episodes >= max(limits.min_episodes, 1)
         past, self.new = _aligned(history, profile)

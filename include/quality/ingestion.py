@@ -84,7 +84,9 @@ def episodes(
     return frames.prepared_episodes(snapshot.reader(store, snapshot_id)), suite
 
 
-def profiles(store: ArtifactStore, snapshot_id: str, *, run_name: str, accepted: bool, limits: drift.Limits) -> Check:
+def profiles(
+    store: ArtifactStore, snapshot_id: str, *, run_name: str, accepted: bool, limits: drift.DriftLimits
+) -> Check:
     """The profile of a snapshot, which is stored beside it, against those of the last published ones.
 
     The trend is drawn beside the Data Docs of the run.

@@ -31,7 +31,7 @@ class DamagedResultError(PermanentError, ValueError):
         super().__init__(f"{name} is damaged: clear the task that validated this table, or remove the file.")
 
 
-class Outcome(BaseModel):
+class ExpectationResult(BaseModel):
     """One expectation: what was wanted, what was found."""
 
     what: str
@@ -56,7 +56,7 @@ class QualityResult(BaseModel):
     validated_at: datetime
     rows: int
     seconds: float
-    outcomes: list[Outcome]
+    outcomes: list[ExpectationResult]
     json_path: str
     docs_path: str
 
@@ -67,11 +67,11 @@ class QualityResult(BaseModel):
         return not self.critical
 
     @property
-    def critical(self) -> list[Outcome]:
+    def critical(self) -> list[ExpectationResult]:
         return self._failed("critical")
 
     @property
-    def warnings(self) -> list[Outcome]:
+    def warnings(self) -> list[ExpectationResult]:
         return self._failed("warning")
 
     @computed_field  # type: ignore[prop-decorator]
@@ -86,7 +86,7 @@ class QualityResult(BaseModel):
             "info": len(self._failed("info")),
         }
 
-    def _failed(self, severity: Severity) -> list[Outcome]:
+    def _failed(self, severity: Severity) -> list[ExpectationResult]:
         return [outcome for outcome in self.outcomes if not outcome.success and outcome.severity == severity]
 
 
@@ -115,7 +115,7 @@ def require(result: QualityResult) -> QualityResult:
     )
 
 
-def _such_as(item: Outcome) -> str:
+def _such_as(item: ExpectationResult) -> str:
     """Examples of what was met, as Python writes strings: they are text of feeds."""
     return f", such as {', '.join(map(repr, item.samples[:SHOWN]))}" if item.samples else ""
 

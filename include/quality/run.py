@@ -21,7 +21,7 @@ from great_expectations.data_context.types.base import (
 from great_expectations.execution_engine import pandas_execution_engine
 
 from include.quality import docs
-from include.quality.result import DOCS, FOLDER, Outcome, QualityResult
+from include.quality.result import DOCS, FOLDER, ExpectationResult, QualityResult
 from include.quality.wording import configuration, exception, expected, observed
 from include.storage import ArtifactStore
 
@@ -130,9 +130,9 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _outcome(item: ExpectationValidationResult, frame: pd.DataFrame) -> Outcome:
+def _outcome(item: ExpectationValidationResult, frame: pd.DataFrame) -> ExpectationResult:
     config = configuration(item)
-    return Outcome(
+    return ExpectationResult(
         what=config.description or config.type,
         expectation=config.type,
         column=config.kwargs.get("column"),

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.retriever.composition import COMPOSITION, encode_documents
-from include.retriever.encoders.contract import Encoder, Kind, Vectors
+from include.retriever.encoders.contract import Encoder, TextKind, Vectors
 from include.storage import ArtifactStore, digest
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SMALL_PREFIX = "small-"
 
 
 def encode(
-    model: Encoder | SentenceTransformer, texts: Sequence[str], *, batch_size: int = 0, kind: Kind = "document"
+    model: Encoder | SentenceTransformer, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document"
 ) -> Vectors:
     """L2-normalised vectors of some texts, shape (n, dimension), float32.
 

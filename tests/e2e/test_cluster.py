@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.api import AirflowApi, Run
+from deploy.local.api import AirflowApi, DagRun
 from include.settings import PROJECT, Settings
 from include.settings.groups import Airflow, Installation
 from tests.e2e.cluster import Cluster, missing
@@ -45,7 +45,7 @@ class ClusterApi(AirflowApi):
     def login(self) -> tuple[str, str]:
         return self._user
 
-    def wait(self, is_over: Callable[[list[Run]], bool], cluster: Cluster) -> list[Run]:
+    def wait(self, is_over: Callable[[list[DagRun]], bool], cluster: Cluster) -> list[DagRun]:
         """All runs, once they are as they are waited for."""
         deadline = time.monotonic() + SECONDS
         while not is_over(runs := self.runs(EPOCH)):
@@ -53,7 +53,7 @@ class ClusterApi(AirflowApi):
             time.sleep(1)
         return runs
 
-    def is_over(self, runs: list[Run]) -> bool:
+    def is_over(self, runs: list[DagRun]) -> bool:
         """Whether search was re-indexed with a trained model, and nothing goes on or waits."""
         followers = ("train_retriever", "reindex_episodes")
         ended = all(run.is_finished for run in runs if run.dag_id in ("ingest_episodes", *followers))
@@ -96,7 +96,7 @@ def admin(cluster: Cluster) -> ClusterApi:
 
 
 @pytest.fixture(scope="module")
-def ended(cluster: Cluster, admin: ClusterApi) -> list[Run]:
+def ended(cluster: Cluster, admin: ClusterApi) -> list[DagRun]:
     """The runs of the whole pipeline, begun by one trigger."""
     admin.wait_for_dags(["ingest_episodes", "train_retriever", "reindex_episodes"], lambda: None)
     admin.trigger("ingest_episodes")
@@ -126,7 +126,7 @@ def state_of(cluster: Cluster) -> State:
 
 
 def test_the_pipeline_runs_through_celery_and_search_answers(
-    cluster: Cluster, admin: ClusterApi, ended: list[Run]
+    cluster: Cluster, admin: ClusterApi, ended: list[DagRun]
 ) -> None:
     assert {run.dag_id for run in ended} >= {"ingest_episodes", "train_retriever", "reindex_episodes"}
     assert {run.state for run in ended if run.dag_id != "watch_search"} == {"success"}
@@ -138,7 +138,7 @@ def test_the_pipeline_runs_through_celery_and_search_answers(
     assert any(metadata.title[:12] in found for metadata in state.records.values())
 
 
-def test_tasks_run_where_their_queue_says(cluster: Cluster, ended: list[Run]) -> None:
+def test_tasks_run_where_their_queue_says(cluster: Cluster, ended: list[DagRun]) -> None:
     """Each of the workers logs what it was given."""
     for service, task in (("worker", "prepare_snapshot"), ("worker-cpu", "fine_tune")):
         other = {"worker": "worker-cpu", "worker-cpu": "worker"}[service]
@@ -147,7 +147,7 @@ def test_tasks_run_where_their_queue_says(cluster: Cluster, ended: list[Run]) ->
         assert task not in whole[other]
 
 
-def test_logs_of_tasks_are_in_the_store(cluster: Cluster, admin: ClusterApi, ended: list[Run]) -> None:
+def test_logs_of_tasks_are_in_the_store(cluster: Cluster, admin: ClusterApi, ended: list[DagRun]) -> None:
     run = next(run for run in ended if run.dag_id == "ingest_episodes")
     content = admin._call(
         "GET", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/prepare_snapshot/logs/1"
@@ -156,7 +156,7 @@ def test_logs_of_tasks_are_in_the_store(cluster: Cluster, admin: ClusterApi, end
     assert "Prepared" in str(content)
 
 
-def test_a_viewer_looks_and_triggers_nothing(cluster: Cluster, ended: list[Run]) -> None:
+def test_a_viewer_looks_and_triggers_nothing(cluster: Cluster, ended: list[DagRun]) -> None:
     named = ["--username=viewer", "--firstname=V", "--lastname=V", "--email=viewer@localhost"]
     cluster.airflow("users", "create", "--role=Viewer", "--password=viewer", *named)
     viewer = ClusterApi(cluster, "viewer", "viewer")
@@ -168,7 +168,7 @@ def test_a_viewer_looks_and_triggers_nothing(cluster: Cluster, ended: list[Run])
     assert stranger.status_code == httpx.codes.UNAUTHORIZED
 
 
-def test_no_secret_is_in_a_log(cluster: Cluster, ended: list[Run]) -> None:
+def test_no_secret_is_in_a_log(cluster: Cluster, ended: list[DagRun]) -> None:
     lines = (cluster.root / ".env").read_text().splitlines()
     secret = {line.partition("=")[2] for line in lines if "PASSWORD" in line or "SECRET" in line or "_KEY=" in line}
     assert len(secret) >= 7

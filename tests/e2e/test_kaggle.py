@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local.api import AirflowApi, Run, TaskInstance
+from deploy.local.api import AirflowApi, DagRun, TaskInstance
 from include.episodes import snapshot
 from include.storage import ArtifactStore
 from tests.e2e.conftest import Installation, Killer, install, sample_episodes, write_dataset
@@ -69,7 +69,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 class Ingestion:
     """A run of ``ingest_episodes`` and its tasks by name."""
 
-    run: Run
+    run: DagRun
     tasks: dict[str, TaskInstance]
 
     @property

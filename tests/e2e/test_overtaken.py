@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local.api import AirflowApi, Run, TaskInstance
+from deploy.local.api import AirflowApi, DagRun, TaskInstance
 from include.episodes import snapshot
 from include.episodes.ingest import make_snapshot
 from include.episodes.sources.directory import DirectorySource
@@ -105,18 +105,18 @@ OVERTAKEN = {
 class Person(AirflowApi):
     """The API with what a person does in Airflow's pages."""
 
-    def clear(self, run: Run, *task_ids: str, downstream: bool = False) -> None:
+    def clear(self, run: DagRun, *task_ids: str, downstream: bool = False) -> None:
         body = {"dry_run": False, "only_failed": False, "dag_run_id": run.run_id, "include_downstream": downstream}
         self._call("POST", f"/api/v2/dags/{run.dag_id}/clearTaskInstances", json=body | {"task_ids": list(task_ids)})
 
-    def mark_task(self, run: Run, task_id: str, state: str) -> None:
+    def mark_task(self, run: DagRun, task_id: str, state: str) -> None:
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}"
         self._call("PATCH", path, json={"new_state": state})
 
-    def mark_run(self, run: Run, state: str) -> None:
+    def mark_run(self, run: DagRun, state: str) -> None:
         self._call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", json={"state": state})
 
-    def answered(self, run: Run, task_id: str, option: str) -> bool:
+    def answered(self, run: DagRun, task_id: str, option: str) -> bool:
         """Answer what a task asks, if it does by now; whether it has gone on."""
         if self.only(run, task_id).state == "awaiting_input":
             time.sleep(2)  # as a person would: one who is quicker than the scheduler is asked again
@@ -142,26 +142,26 @@ class Person(AirflowApi):
         """Have a DAG read again now, and not in its turn."""
         self._request("PUT", f"/api/v2/parseDagFile/{self._call('GET', f'/api/v2/dags/{dag_id}')['file_token']}")
 
-    def of(self, dag_id: str) -> list[Run]:
+    def of(self, dag_id: str) -> list[DagRun]:
         """The runs of a DAG, the oldest first."""
         return [run for run in self.runs(EPOCH) if run.dag_id == dag_id]
 
-    def only(self, run: Run, task_id: str) -> TaskInstance:
+    def only(self, run: DagRun, task_id: str) -> TaskInstance:
         (task,) = [task for task in self.tasks(run) if task.task_id == task_id]
         return task
 
-    def states(self, run: Run) -> dict[str, str | None]:
+    def states(self, run: DagRun) -> dict[str, str | None]:
         """The state of each task; those of the copies of a mapped one must be the same."""
         states: dict[str, str | None] = {}
         for task in self.tasks(run):
             assert states.setdefault(task.task_id, task.state) == task.state, task
         return states
 
-    def trigger_run(self, dag_id: str, params: dict[str, object] | None = None) -> Run:
+    def trigger_run(self, dag_id: str, params: dict[str, object] | None = None) -> DagRun:
         run_id = self.trigger(dag_id, params)
         return next(run for run in self.of(dag_id) if run.run_id == run_id)
 
-    def is_finished(self, run: Run) -> bool:
+    def is_finished(self, run: DagRun) -> bool:
         return any(now.run_id == run.run_id and now.is_finished for now in self.of(run.dag_id))
 
     def rest(self, *dag_ids: str) -> None:
@@ -194,9 +194,9 @@ class Story:
 
     installation: Installation
     person: Person
-    runs: dict[str, Run]
+    runs: dict[str, DagRun]
     """The run of each DAG, which newer ones overtake."""
-    second: Run
+    second: DagRun
     """The run of ingest_episodes that was triggered in the same moment."""
     registered_while_failed: list[str]
     """The trainings whose models were registered when a person had marked the training as failed."""
@@ -221,7 +221,7 @@ class Story:
         """A folder of the store."""
         return Path(str(self.store.path(*parts)))
 
-    def log_of(self, run: Run, task_id: str) -> str:
+    def log_of(self, run: DagRun, task_id: str) -> str:
         """What the tries of a task have written."""
         folder = self.installation.home / "airflow" / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
         return "".join(file.read_text() for file in sorted(folder.glob(f"task_id={task_id}/**/*.log")))

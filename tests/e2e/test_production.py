@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from deploy.local.__main__ import DAGS
-from deploy.local.api import AirflowApi, Run, TaskInstance
+from deploy.local.api import AirflowApi, DagRun, TaskInstance
 from deploy.local.follow import Follower
 from include.index.plan import FOLDER as REINDEX
 from include.settings import Settings, groups
@@ -197,7 +197,7 @@ def follow(production: Production, dag_id: str, conf: dict[str, object]) -> None
 
 
 def wait_for(
-    api: AirflowApi, since: datetime, run_id: str, so: Callable[[Run, TaskInstance], bool], *, seconds: float = 180
+    api: AirflowApi, since: datetime, run_id: str, so: Callable[[DagRun, TaskInstance], bool], *, seconds: float = 180
 ) -> TaskInstance:
     """The first task of a run of which something is so."""
     deadline = time.monotonic() + seconds

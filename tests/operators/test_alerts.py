@@ -14,13 +14,13 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions.deadline import DeadlineReference
 from airflow.sdk.execution_time.context import set_current_context
 
-from include.alerts.alert import Kind, Severity
+from include.alerts.alert import FaultKind, Severity
 from include.alerts.book import Fault, FaultBook
 from include.errors import PermanentError
 from include.evaluation.gate import Decision
 from include.index.live import LivePointer
 from include.index.rollback import Rollback
-from include.quality.result import FOLDER, Outcome, QualityError, QualityResult
+from include.quality.result import FOLDER, ExpectationResult, QualityError, QualityResult
 from include.settings import get_settings
 from operators.alerts import (
     ApprovalAwaited,
@@ -89,7 +89,7 @@ def run_context(states: dict[str, str], run_id: str = RUN, **values: Any) -> Any
     return {"dag": dag, "run_id": run_id, "ti": ti, "reason": "task_failure", **values}
 
 
-def outcome(severity: Any = "critical", **values: Any) -> Outcome:
+def outcome(severity: Any = "critical", **values: Any) -> ExpectationResult:
     plain = {
         "what": "Ids are unique",
         "expectation": "expect_column_values_to_be_unique",
@@ -100,10 +100,10 @@ def outcome(severity: Any = "critical", **values: Any) -> Outcome:
         "observed": "2 of 9 values fail",
         "samples": ["<b>e1</b>", "e2"],
     }
-    return Outcome(**(plain | values))
+    return ExpectationResult(**(plain | values))
 
 
-def result(*outcomes: Outcome, suite: str = "raw_episodes") -> QualityResult:
+def result(*outcomes: ExpectationResult, suite: str = "raw_episodes") -> QualityResult:
     return QualityResult(
         suite=suite,
         run_name="version",
@@ -216,7 +216,7 @@ def test_success_ends_nothing_of_other_dags_nor_warnings(installation: Installat
     RunSucceeded().notify(run_context({}) | {"dag": DAG("another")})
     assert len(faults(installation)) == 2
     RunSucceeded().notify(run_context({}))
-    assert only_fault(installation).alert.kind is Kind.QUALITY
+    assert only_fault(installation).alert.kind is FaultKind.QUALITY
 
 
 def test_a_task_that_was_killed_is_reported_by_its_run(installation: Installation) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from airflow.sdk.execution_time.context import set_current_context
 
-from include.alerts.alert import Kind
+from include.alerts.alert import FaultKind
 from include.alerts.book import Fault, FaultBook
 from include.feedback.figures import Day
 from include.index.contract import Records
@@ -58,7 +58,7 @@ def faults(installation: Installation) -> list[Fault]:
     return FaultBook(installation.store).all()
 
 
-def kinds(installation: Installation) -> list[Kind]:
+def kinds(installation: Installation) -> list[FaultKind]:
     return [fault.alert.kind for fault in FaultBook(installation.store).all()]
 
 
@@ -77,7 +77,7 @@ def test_an_old_snapshot_is_reported_where_a_limit_is_set(
     assert kinds(installation) == [], "a source that seldom changes is no fault"
     monkeypatch.setenv("PODSEARCH_FRESHNESS_DAYS", "0.0000001")
     check()
-    assert kinds(installation) == [Kind.FRESHNESS]
+    assert kinds(installation) == [FaultKind.FRESHNESS]
     monkeypatch.setenv("PODSEARCH_FRESHNESS_DAYS", "1")
     check()
     assert kinds(installation) == []
@@ -110,7 +110,7 @@ def test_search_that_stays_behind_is_reported_until_it_has_caught_up(
     latest = installation.publish_snapshot("v3")
     check()
     [fault] = faults(installation)
-    assert (fault.alert.kind, fault.alert.severity) == (Kind.LAG, "warning")
+    assert (fault.alert.kind, fault.alert.severity) == (FaultKind.LAG, "warning")
     assert f"Search answers from the snapshot {first}; {latest} was published at" in fault.alert.detail
     assert "the last of 2 since then" in fault.alert.detail
     assert "reindex_episodes is paused" in fault.alert.next_step
@@ -143,7 +143,7 @@ def test_search_that_misses_what_it_is_known_to_find_is_reported_until_it_finds_
     assert found is not None
     assert found["answered"] < 3
     [fault] = faults(searchable)
-    assert (fault.alert.kind, fault.alert.severity) == (Kind.SEARCH, "critical")
+    assert (fault.alert.kind, fault.alert.severity) == (FaultKind.SEARCH, "critical")
     assert fault.alert.headline == f"Search misses {10 - found['answered']} of 10 episodes that it is known to find"
     assert "Not among the first 30 results: “" in fault.alert.detail
     index.upsert(
@@ -195,7 +195,7 @@ def test_a_day_on_which_listeners_found_less_is_reported_until_one_is_as_usual(
     keep(1, 150)
     assert execute(check, context) == {"searches": 1_000, "success": 0.15}
     (fault,) = faults(installation)
-    assert (fault.alert.kind, fault.alert.severity) == (Kind.LISTENING, "warning")
+    assert (fault.alert.kind, fault.alert.severity) == (FaultKind.LISTENING, "warning")
     assert "share of successful searches was 0.150" in fault.alert.detail
     keep(1, 404)
     execute(check, context)

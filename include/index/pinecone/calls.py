@@ -73,7 +73,7 @@ class ExistsError(PermanentError):
     """Pinecone has such a thing already."""
 
 
-class Caller:
+class PineconeRequests:
     """Makes requests; all of ours can be repeated with the same end.
 
     :param secret: what no message may show, whatever a server answers.

@@ -20,7 +20,7 @@ from pinecone.models.indexes.schema import DenseVectorField
 from include.errors import PermanentError, RetryLaterError
 from include.index.contract import IndexMismatchError
 from include.index.pinecone.bare import BareVectors
-from include.index.pinecone.calls import Caller, ExistsError, MissingError, Patience
+from include.index.pinecone.calls import ExistsError, MissingError, Patience, PineconeRequests
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.documents import METRIC, Documents, schema
 
@@ -38,7 +38,7 @@ MEND = "delete it, or set PODSEARCH_PINECONE_INDEX to another name."
 
 
 @dataclass(frozen=True)
-class Member:
+class PineconeIndexPart:
     """One index, and what it holds."""
 
     name: str
@@ -50,13 +50,13 @@ class Member:
         return self.held.client
 
 
-class Family:
+class PineconeIndexes:
     """The indexes ``NAME-DIMENSION-words`` of a project, and ``NAME-DIMENSION``, which have bare vectors.
 
     :param name: lower-case letters, digits and hyphens.
     """
 
-    def __init__(self, name: str, credentials: Credentials, caller: Caller, patience: Patience) -> None:
+    def __init__(self, name: str, credentials: Credentials, caller: PineconeRequests, patience: Patience) -> None:
         self.name = name
         self._credentials = credentials
         self._caller = caller
@@ -67,7 +67,7 @@ class Family:
         )
         self._clients: dict[str, Index] = {}
 
-    def members(self) -> list[Member]:
+    def members(self) -> list[PineconeIndexPart]:
         """The indexes that are there, those of documents and of the smallest dimension first.
 
         :raises IndexMismatchError: one is not what its name says.
@@ -81,7 +81,7 @@ class Family:
             if model.status.ready
         ]
 
-    def ensure(self, dimension: int) -> Member:
+    def ensure(self, dimension: int) -> PineconeIndexPart:
         """The index of documents for a dimension, made if it is not there, as soon as it is ready.
 
         :raises IndexMismatchError: there is one of this name that is not right for it.
@@ -127,7 +127,7 @@ class Family:
         except ExistsError:
             log.info("The index %s was made meanwhile.", name)
 
-    def _member(self, model: IndexModel, dimension: int, *, bare: bool) -> Member:
+    def _member(self, model: IndexModel, dimension: int, *, bare: bool) -> PineconeIndexPart:
         fields = model.schema.fields
         held = [(found.dimension, found.metric) for found in fields.values() if isinstance(found, DenseVectorField)]
         if held != [(dimension, METRIC)]:
@@ -150,7 +150,7 @@ class Family:
                 connection_pool_maxsize=CONNECTIONS,
             )
         client = self._clients[model.host]
-        return Member(model.name, dimension, BareVectors(client) if bare else Documents(client))
+        return PineconeIndexPart(model.name, dimension, BareVectors(client) if bare else Documents(client))
 
     def _address(self, host: str) -> str:
         """Where an index is; without encryption only where the control plane is so, too."""

@@ -21,10 +21,10 @@ from include.index.contract import (
 )
 from include.index.pinecone import words
 from include.index.pinecone.bare import BareVectors
-from include.index.pinecone.calls import Caller, ExistsError, Item, MissingError, Patience
+from include.index.pinecone.calls import ExistsError, Item, MissingError, Patience, PineconeRequests
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.documents import Documents
-from include.index.pinecone.family import Family, Member
+from include.index.pinecone.family import PineconeIndexes, PineconeIndexPart
 from include.index.pinecone.records import Expression, expression, pack, requests, unpack
 from include.index.pinecone.write import Writer, same
 
@@ -66,9 +66,9 @@ class PineconeIndex:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         self.name = name
         self._patience = patience or Patience()
-        self._caller = Caller(self._patience, credentials.api_key.strip())
-        self._family = Family(name, credentials, self._caller, self._patience)
-        self._opened: dict[str, Member] = {}
+        self._caller = PineconeRequests(self._patience, credentials.api_key.strip())
+        self._family = PineconeIndexes(name, credentials, self._caller, self._patience)
+        self._opened: dict[str, PineconeIndexPart] = {}
 
     def create(self, namespace: str, dimension: int) -> None:
         there = self._find(namespace)
@@ -197,7 +197,7 @@ class PineconeIndex:
             log.info("The namespace %s was dropped meanwhile.", namespace)
         self._settle(f"that {namespace} is gone", lambda: namespace not in self._names(member, prefix=namespace))
 
-    def _open(self, namespace: str) -> Member:
+    def _open(self, namespace: str) -> PineconeIndexPart:
         """Where a namespace is, which is looked up once."""
         if namespace not in self._opened:
             member = self._find(namespace)
@@ -206,11 +206,11 @@ class PineconeIndex:
             self._opened[namespace] = member
         return self._opened[namespace]
 
-    def _find(self, namespace: str) -> Member | None:
+    def _find(self, namespace: str) -> PineconeIndexPart | None:
         members = self._family.members()
         return next((member for member in members if namespace in self._names(member, prefix=namespace)), None)
 
-    def _names(self, member: Member, *, prefix: str | None = None) -> set[str]:
+    def _names(self, member: PineconeIndexPart, *, prefix: str | None = None) -> set[str]:
         """The namespaces of one index."""
         pages = self._caller.call(
             f"listing the namespaces of {member.name}", lambda: list(member.client.list_namespaces(prefix=prefix))
@@ -251,7 +251,7 @@ class PineconeIndex:
             log.warning("Pinecone does not show %s after %.0f s.", what, self._patience.settled)
 
 
-def _checked(batch: Records, member: Member, namespace: str) -> Records:
+def _checked(batch: Records, member: PineconeIndexPart, namespace: str) -> Records:
     if batch.values.shape != (len(batch.ids), member.dimension):
         raise IndexMismatchError(
             f"{namespace} takes {member.dimension} dimensions; got an array of shape {batch.values.shape}."
@@ -259,7 +259,7 @@ def _checked(batch: Records, member: Member, namespace: str) -> Records:
     return batch
 
 
-def _written(member: Member, namespace: str) -> Documents:
+def _written(member: PineconeIndexPart, namespace: str) -> Documents:
     """What may be written to."""
     if isinstance(member.held, BareVectors):
         raise IndexMismatchError(

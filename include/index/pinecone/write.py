@@ -13,7 +13,7 @@ from pinecone.errors import PineconeError
 
 from include.errors import PermanentError, RetryLaterError
 from include.index.contract import Stored
-from include.index.pinecone.calls import Caller
+from include.index.pinecone.calls import PineconeRequests
 from include.index.pinecone.records import Request
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Writer:
     The next is made while others are on their way. Two with the same id never are: the later one counts.
     """
 
-    def __init__(self, caller: Caller, client: Index, namespace: str) -> None:
+    def __init__(self, caller: PineconeRequests, client: Index, namespace: str) -> None:
         self.rows = 0
         """Records that were written, those of one id counted each."""
         self.last: dict[str, Stored] = {}

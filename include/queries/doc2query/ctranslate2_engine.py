@@ -19,7 +19,7 @@ from typing import Any
 import ctranslate2
 
 from include.devices.halving import HalvingBatch, is_out_of_memory
-from include.queries.doc2query.engine import Source, by_length
+from include.queries.doc2query.engine import TokenizedText, by_length
 from include.queries.doc2query.errors import GeneratorModelError
 from include.queries.doc2query.sampling import Sampling
 
@@ -65,7 +65,7 @@ class CTranslate2Engine:
         self._batch = HalvingBatch(batch_size)
 
     def sample(
-        self, sources: Sequence[Source], n: int, seed: int, done: Callable[[int], None]
+        self, sources: Sequence[TokenizedText], n: int, seed: int, done: Callable[[int], None]
     ) -> list[list[list[int]]]:
         """See :class:`include.queries.doc2query.engine.Engine`."""
         order = by_length(sources)
@@ -82,7 +82,9 @@ class CTranslate2Engine:
                 done(len(unit))
         return [found[at] for at in range(len(sources))]
 
-    def _sample_unit(self, sources: Sequence[Source], n: int, seed: int, batch_size: int) -> list[list[list[int]]]:
+    def _sample_unit(
+        self, sources: Sequence[TokenizedText], n: int, seed: int, batch_size: int
+    ) -> list[list[list[int]]]:
         translator = self._translator()
         options: dict[str, Any] = {
             "beam_size": 1,
@@ -145,7 +147,7 @@ def _names(tokens: Sequence[int]) -> list[str]:
     return [str(token) for token in tokens]
 
 
-def _unit_seed(sources: Sequence[Source], seed: int) -> int:
+def _unit_seed(sources: Sequence[TokenizedText], seed: int) -> int:
     """A seed of 31 bits (the largest of 32 means that none is set)."""
     name = "\n".join([str(seed), *(source.episode_id for source in sources)])
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1

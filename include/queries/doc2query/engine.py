@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Source:
+class TokenizedText:
     """A text to write queries for: its tokens, and the name of its random streams."""
 
     episode_id: str
@@ -21,7 +21,7 @@ class Engine(Protocol):
     name: str
 
     def sample(
-        self, sources: Sequence[Source], n: int, seed: int, done: Callable[[int], None]
+        self, sources: Sequence[TokenizedText], n: int, seed: int, done: Callable[[int], None]
     ) -> list[list[list[int]]]:
         """``n`` samples a text, in the texts' order: tokens without start and end.
 
@@ -38,6 +38,6 @@ class Engine(Protocol):
         ...
 
 
-def by_length(sources: Sequence[Source]) -> list[int]:
+def by_length(sources: Sequence[TokenizedText]) -> list[int]:
     """Longest first, so that texts of one length meet; equal whatever the order they came in."""
     return sorted(range(len(sources)), key=lambda at: (-len(sources[at].tokens), sources[at].episode_id))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from include.queries.contract import DOC2QUERY, GeneratorSpec, Passage, Query
-from include.queries.doc2query.engine import Engine, Source
+from include.queries.doc2query.engine import Engine, TokenizedText
 from include.queries.doc2query.open_engine import default_batch_size, open_engine
 from include.queries.doc2query.progress import Progress
 
@@ -70,7 +70,7 @@ class Doc2QueryGenerator:
         tokens = tokenizer([texts[at] for at in telling], truncation=True, max_length=self._spec.max_input_tokens)[
             "input_ids"
         ]
-        sources = [Source(passages[at].episode_id, tuple(own)) for at, own in zip(telling, tokens, strict=True)]
+        sources = [TokenizedText(passages[at].episode_id, tuple(own)) for at, own in zip(telling, tokens, strict=True)]
         samples = engine.sample(sources, n, seed, Progress(len(sources)).add)
         for at, own in zip(telling, samples, strict=True):
             written = tokenizer.batch_decode(own, skip_special_tokens=True)

@@ -11,7 +11,7 @@ import torch
 
 from include.devices.halving import HalvingBatch
 from include.queries.doc2query.decoder import SlotDecoder
-from include.queries.doc2query.engine import Source, by_length
+from include.queries.doc2query.engine import TokenizedText, by_length
 from include.queries.doc2query.recorded import Recorded
 from include.queries.doc2query.sampling import Sampling, draw, uniforms
 
@@ -53,8 +53,8 @@ class TorchEngine:
     ) -> None:
         self.device = torch.device(device)
         # Half precision is no way out on an older GPU: T5 v1.1 overflows in it.
-        brief = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        self.model = model.to(device=self.device, dtype=torch.bfloat16 if brief else torch.float32)
+        half_precision = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        self.model = model.to(device=self.device, dtype=torch.bfloat16 if half_precision else torch.float32)
         self.start = int(model.config.decoder_start_token_id or 0)
         self.end = int(model.config.eos_token_id)
         self._pad = int(model.config.pad_token_id or 0)
@@ -64,7 +64,7 @@ class TorchEngine:
         self._rows = HalvingBatch(batch_size * USUAL_SAMPLES)
 
     def sample(
-        self, sources: Sequence[Source], n: int, seed: int, done: Callable[[int], None]
+        self, sources: Sequence[TokenizedText], n: int, seed: int, done: Callable[[int], None]
     ) -> list[list[list[int]]]:
         """See :class:`include.queries.doc2query.engine.Engine`."""
         found: dict[int, list[list[int]]] = {}
@@ -104,7 +104,7 @@ class TorchEngine:
             device=self.device.type,
             batch_size=max(1, self._rows.size // USUAL_SAMPLES),
         )
-        sources = [Source(str(number), tuple(text)) for number, text in enumerate(texts)]
+        sources = [TokenizedText(str(number), tuple(text)) for number, text in enumerate(texts)]
         return [samples[0] for samples in greedy.sample(sources, 1, 0, lambda _: None)]
 
     def encode(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,7 +121,7 @@ class TorchEngine:
 class _Run:
     """One pass over the texts that wait, with a number of slots."""
 
-    def __init__(self, engine: TorchEngine, sources: Sequence[Source], n: int, seed: int, *, slots: int) -> None:
+    def __init__(self, engine: TorchEngine, sources: Sequence[TokenizedText], n: int, seed: int, *, slots: int) -> None:
         self._engine, self._sources, self._n, self._seed = engine, sources, n, seed
         device = engine.device
         self._stride = engine.stride

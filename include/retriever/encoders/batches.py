@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from include.retriever.encoders.contract import Kind
+from include.retriever.encoders.contract import TextKind
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -46,7 +46,7 @@ def by_tokens(lengths: Rows, budget: int) -> list[Rows]:
     return batches
 
 
-def tokenize(model: SentenceTransformer, texts: list[str], kind: Kind) -> Features:
+def tokenize(model: SentenceTransformer, texts: list[str], kind: TextKind) -> Features:
     """What a model makes of some texts, with its prompt for such texts."""
     return preprocess(model, texts, prompt=prompt_of(model, kind), task=kind)
 
@@ -89,7 +89,7 @@ def _padded(tokens: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, to
     return torch.from_numpy(padded), torch.from_numpy(mask.astype(np.int64))
 
 
-def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
+def prompt_of(model: SentenceTransformer, kind: TextKind) -> str | None:
     """What the model puts before a text of some kind, by the rules of its ``encode_query`` and ``encode_document``."""
     names = ("query",) if kind == "query" else ("document", "passage", "corpus")
     name = next((name for name in names if name in model.prompts), model.default_prompt_name)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from include.errors import PermanentError
 
 Vectors = npt.NDArray[np.float32]
-Kind = Literal["query", "document"]
+TextKind = Literal["query", "document"]
 """What a text is: a model may put another prompt before a query than before a document."""
 
 
@@ -22,7 +22,7 @@ class EncoderError(PermanentError):
 class Encoder(Protocol):
     """Turns texts into vectors."""
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: Kind = "document") -> Vectors:
+    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document") -> Vectors:
         """L2-normalised vectors in the texts' order, shape (n, dimension).
 
         :param batch_size: how many texts of the greatest length the model reads are computed at a time, and of shorter

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from include.retriever.encoders.batches import Features
-from include.retriever.encoders.contract import EncoderError, Kind
+from include.retriever.encoders.contract import EncoderError, TextKind
 from include.retriever.encoders.conversion import converted, transformer_of
 from include.retriever.encoders.parity import LEAST_COSINE, PROBES, least_cosine
 from include.retriever.encoders.precision import Precision
@@ -46,7 +46,7 @@ class CTranslate2Encoder(TorchEncoder):
         )
         _, *self._after = model.children()
 
-    def _forward(self, batches: Iterable[Features], kind: Kind) -> Iterator[Tensor]:
+    def _forward(self, batches: Iterable[Features], kind: TextKind) -> Iterator[Tensor]:
         ahead: deque[tuple[Features, Future[Tensor]]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
             for features in batches:

@@ -14,7 +14,7 @@ from torch import Tensor
 from include.devices.attention import plain_attention
 from include.devices.halving import HalvingBatch
 from include.retriever.encoders.batches import Features, by_length, by_tokens, cut, lengths_of, tokenize
-from include.retriever.encoders.contract import Kind, Vectors
+from include.retriever.encoders.contract import TextKind, Vectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,7 +38,7 @@ class TorchEncoder:
         self._device = model.device
         self._batch = HalvingBatch(_UNLIMITED)
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: Kind = "document") -> Vectors:
+    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document") -> Vectors:
         """See :class:`include.retriever.encoders.contract.Encoder`."""
         size = batch_size or BATCH_SIZE.get(self._device.type, BATCH_SIZE["cuda"])
         if not texts:
@@ -53,7 +53,9 @@ class TorchEncoder:
         vectors[order] = np.concatenate(parts)
         return vectors
 
-    def _tokenized(self, texts: Sequence[str], order: list[int], kind: Kind) -> Iterator[tuple[list[int], Features]]:
+    def _tokenized(
+        self, texts: Sequence[str], order: list[int], kind: TextKind
+    ) -> Iterator[tuple[list[int], Features]]:
         """Positions and tokens of the texts, a window at a time; the next is tokenized while one is computed."""
         windows = [order[start : start + WINDOW] for start in range(0, len(order), WINDOW)]
         with ThreadPoolExecutor(1) as pool:
@@ -65,7 +67,7 @@ class TorchEncoder:
                 yield window, features
 
     @torch.inference_mode()
-    def _window(self, texts: list[str], features: Features, kind: Kind, size: int) -> Vectors:
+    def _window(self, texts: list[str], features: Features, kind: TextKind, size: int) -> Vectors:
         lengths = lengths_of(features)
         if lengths is None:
             return self._by_itself(texts, kind, size)
@@ -77,7 +79,7 @@ class TorchEncoder:
         vectors[np.concatenate(rows)] = torch.nn.functional.normalize(computed.float(), dim=1).cpu().numpy()
         return vectors
 
-    def _forward(self, batches: Iterable[Features], kind: Kind) -> Iterator[Tensor]:
+    def _forward(self, batches: Iterable[Features], kind: TextKind) -> Iterator[Tensor]:
         """The vectors of each batch, as the model gives them."""
         for batch in batches:
             features = {
@@ -85,7 +87,7 @@ class TorchEncoder:
             }
             yield self._model(features, task=kind)["sentence_embedding"]
 
-    def _by_itself(self, texts: list[str], kind: Kind, size: int) -> Vectors:
+    def _by_itself(self, texts: list[str], kind: TextKind, size: int) -> Vectors:
         """What a model does that is no plain transformer."""
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         return np.asarray(

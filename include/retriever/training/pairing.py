@@ -148,7 +148,7 @@ def make_round_trip(
     ids: list[str] = []
     hashes: list[str] = []
     vectors: list[Vectors] = []
-    for table, cache in _company(store, plan, needed, model_version, catalogue_size):
+    for table, cache in _searched_parts(store, plan, needed, model_version, catalogue_size):
         own = table["content_hash"].to_pylist()
         cache.encode_missing(dict(zip(own, table["text"].to_pylist(), strict=True)), model, batch_size=batch_size)
         ids += table["episode_id"].to_pylist()
@@ -167,7 +167,7 @@ def make_round_trip(
     return counts
 
 
-def _company(
+def _searched_parts(
     store: ArtifactStore, plan: TrainingPlan, needed: set[str], model_version: str, size: int
 ) -> Iterator[tuple[pa.Table, EmbeddingCache]]:
     """The needed episodes and, up to a size, others of the catalogue, which are the same in every run; by shard."""

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy.local.api import AirflowApi, ApiError, Run
+from deploy.local.api import AirflowApi, ApiError, DagRun
 from deploy.local.environment import passwords_file
 from include.settings import Settings
 from tests.standins.airflow_api import DISCONNECT, AirflowStandIn, Moment, task
 
-RUN = Run("reindex_episodes", "r1", "running", None)
+RUN = DagRun("reindex_episodes", "r1", "running", None)
 
 
 def unbothered() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.api import AirflowApi, Run
+from deploy.local.api import AirflowApi, DagRun
 from deploy.local.follow import Follower
 from include.settings import Settings
 from tests.deploy.local.conftest import Terminal
@@ -26,7 +26,7 @@ def follower(settings: Settings, terminal: Terminal, tmp_path: Path, monkeypatch
     return Follower(api, tmp_path / "logs", terminal.console, since=datetime.now(UTC))
 
 
-def follow(follower: Follower, check: Any = lambda: None) -> list[Run]:
+def follow(follower: Follower, check: Any = lambda: None) -> list[DagRun]:
     return follower.follow(DAGS, check)
 
 

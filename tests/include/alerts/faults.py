@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include.alerts.alert import Alert, Finding, Kind, Link, Severity
+from include.alerts.alert import Alert, FaultKind, Finding, Link, Severity
 from include.alerts.channels import DeliveryError
 from include.alerts.message import Message
 
@@ -17,7 +17,7 @@ def alert(run: int = 1, *, days: float = 0, **values: Any) -> Alert:
     plain: dict[str, Any] = {
         "dag_id": "ingest_episodes",
         "task_id": "validate_raw_episodes",
-        "kind": Kind.FAILURE,
+        "kind": FaultKind.FAILURE,
         "severity": Severity.CRITICAL,
         "cause": "ids",
         "headline": "1 critical expectation was missed",

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from include.alerts.alert import MAX_CHARS, MAX_DETAIL_CHARS, MAX_SAMPLES, Finding, Kind, fault_id
+from include.alerts.alert import MAX_CHARS, MAX_DETAIL_CHARS, MAX_SAMPLES, FaultKind, Finding, fault_id
 from tests.include.alerts.faults import alert
 
 
 def test_the_same_fault_in_another_run_is_the_same() -> None:
     first, second = alert(1), alert(2, days=1, headline="2 were missed", cause="ids, titles")
-    assert first.fault_id == second.fault_id == fault_id("ingest_episodes", "validate_raw_episodes", Kind.FAILURE)
+    assert first.fault_id == second.fault_id == fault_id("ingest_episodes", "validate_raw_episodes", FaultKind.FAILURE)
 
 
 def test_faults_of_other_places_and_kinds_are_told_apart() -> None:
@@ -15,7 +15,7 @@ def test_faults_of_other_places_and_kinds_are_told_apart() -> None:
         alert(task_id="validate_podcasts"),
         alert(task_id=None),
         alert(dag_id="train_retriever"),
-        alert(kind=Kind.QUALITY),
+        alert(kind=FaultKind.QUALITY),
     ]
     assert len({item.fault_id for item in alerts}) == len(alerts)
 

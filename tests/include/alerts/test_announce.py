@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from include.alerts.alert import Kind, Severity
+from include.alerts.alert import FaultKind, Severity
 from include.alerts.announce import Announcer
 from include.alerts.book import Fault, FaultBook
 from include.alerts.channels import AppriseChannel
@@ -47,11 +47,11 @@ def announcer(store: ArtifactStore, *channels: KeepingChannel) -> Announcer:
 
 
 def met(store: ArtifactStore, *channels: KeepingChannel, run: int = 1, **values: Any) -> None:
-    announcer(store, *channels).met(alert(run, **({"occurred_at": Clock.present} | values)))
+    announcer(store, *channels).report(alert(run, **({"occurred_at": Clock.present} | values)))
 
 
 def over(store: ArtifactStore, *channels: KeepingChannel) -> None:
-    announcer(store, *channels).over(lambda fault: True, Clock.present)
+    announcer(store, *channels).resolve(lambda fault: True, Clock.present)
 
 
 def only_fault(store: ArtifactStore) -> Fault:
@@ -160,23 +160,23 @@ def test_a_channel_that_hangs_is_waited_for_once(store: ArtifactStore, clock: ty
 def test_a_run_that_ended_before_the_fault_says_nothing_about_it(store: ArtifactStore, clock: type[Clock]) -> None:
     mail = KeepingChannel()
     met(store, mail)
-    announcer(store, mail).over(lambda fault: True, NOW - timedelta(seconds=1))
+    announcer(store, mail).resolve(lambda fault: True, NOW - timedelta(seconds=1))
     assert mail.events == ["alert"]
 
 
 def test_only_what_has_ended_is_over(store: ArtifactStore, clock: type[Clock]) -> None:
     mail = KeepingChannel()
     met(store, mail)
-    met(store, mail, kind=Kind.QUALITY)
-    announcer(store, mail).over(lambda fault: fault.alert.kind is Kind.QUALITY, NOW)
-    assert only_fault(store).alert.kind is Kind.FAILURE
+    met(store, mail, kind=FaultKind.QUALITY)
+    announcer(store, mail).resolve(lambda fault: fault.alert.kind is FaultKind.QUALITY, NOW)
+    assert only_fault(store).alert.kind is FaultKind.FAILURE
 
 
 def test_severity_decides_who_is_told(store: ArtifactStore, clock: type[Clock]) -> None:
     channels = {Severity.CRITICAL: KeepingChannel("pager"), Severity.WARNING: KeepingChannel("mail")}
     teller = Announcer(FaultBook(store), lambda severity: [channels[severity]], remind_after=timedelta(days=7))
-    teller.met(alert())
-    teller.met(alert(kind=Kind.QUALITY, severity=Severity.WARNING))
+    teller.report(alert())
+    teller.report(alert(kind=FaultKind.QUALITY, severity=Severity.WARNING))
     assert [message.severity for message in channels[Severity.CRITICAL].messages] == [Severity.CRITICAL]
     assert [message.severity for message in channels[Severity.WARNING].messages] == [Severity.WARNING]
 
@@ -221,7 +221,7 @@ def fail(folder: Path, url: str, shard: int) -> None:
     logging.disable()
     store = ArtifactStore(folder)
     channel = AppriseChannel(url, connection="webhook")
-    Announcer(FaultBook(store), lambda severity: [channel], remind_after=timedelta(days=7)).met(alert())
+    Announcer(FaultBook(store), lambda severity: [channel], remind_after=timedelta(days=7)).report(alert())
 
 
 def test_tasks_that_fail_in_the_same_moment_send_one_message(tmp_path: Path) -> None:

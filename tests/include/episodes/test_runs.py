@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from include.episodes import runs
-from include.episodes.runs import Run, RunWriter, merge
+from include.episodes.runs import SortedRun, SortedRunWriter, merge
 
 Row = tuple[str, int, int]
 
@@ -25,14 +25,14 @@ def table(some: list[Row]) -> pa.Table:
     return pa.table({"key": key, "row": pa.array(row, pa.int64()), "shard": pa.array(shard, pa.int32())})
 
 
-def written(folder: Path, some: list[Row], *, at_once: int = 10) -> list[Run]:
-    writer = RunWriter(folder, "rows", key="key")
+def written(folder: Path, some: list[Row], *, at_once: int = 10) -> list[SortedRun]:
+    writer = SortedRunWriter(folder, "rows", key="key")
     for start in range(0, len(some), at_once):
         writer.add(table(some[start : start + at_once]))
     return writer.finish()
 
 
-def merged(some: list[Run], shard: int, dropped: list[int] | None = None) -> list[tuple[str, int]]:
+def merged(some: list[SortedRun], shard: int, dropped: list[int] | None = None) -> list[tuple[str, int]]:
     mine = [run for run in some if run.shard == shard]
     tables = list(merge(mine, key="key", dropped=dropped or []))
     return [(row["key"], row["row"]) for part in tables for row in part.to_pylist()]
@@ -78,5 +78,5 @@ def test_a_merge_of_many_runs_takes_few_steps(tmp_path: Path, monkeypatch: pytes
 
 
 def test_no_rows_are_no_runs(tmp_path: Path) -> None:
-    assert RunWriter(tmp_path, "rows", key="key").finish() == []
+    assert SortedRunWriter(tmp_path, "rows", key="key").finish() == []
     assert list(merge([], key="key")) == []

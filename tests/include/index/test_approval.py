@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include.index.approval import EXAMPLES, MAX_TITLE_CHARS, Loss, body, loss_of, quoted, subject
+from include.index.approval import EXAMPLES, MAX_TITLE_CHARS, Withdrawal, body, loss_of, quoted, subject
 from include.index.estimate import Cost
 from include.index.lancedb import LanceIndex
 from include.index.live import read_live
@@ -39,7 +39,7 @@ def loss(store: ArtifactStore, model: str = MODEL) -> tuple[int, int]:
 
 def test_a_first_build_takes_nothing_away(store: ArtifactStore) -> None:
     publish(store, ROWS)
-    assert loss_of(store, plan_of(store), None) == Loss()
+    assert loss_of(store, plan_of(store), None) == Withdrawal()
 
 
 def test_a_difference_takes_away_what_it_deletes(store: ArtifactStore, index: LanceIndex) -> None:

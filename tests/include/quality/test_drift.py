@@ -9,7 +9,7 @@ import pytest
 
 from include.quality import drift
 from include.quality.profile import Profile
-from include.quality.result import Outcome, QualityResult
+from include.quality.result import ExpectationResult, QualityResult
 from include.quality.run import validate
 from include.storage import ArtifactStore
 from tests.include.quality.profiles import LIMITS, of_size, profile
@@ -21,7 +21,7 @@ def compare(
     store: ArtifactStore,
     new: Profile,
     history: list[Profile],
-    limits: drift.Limits = LIMITS,
+    limits: drift.DriftLimits = LIMITS,
     *,
     withdrawn: float | None = 0.0,
 ) -> QualityResult:
@@ -34,7 +34,7 @@ def failed(result: QualityResult) -> dict[str, str]:
     return {item.what: item.severity for item in result.outcomes if not item.success}
 
 
-def outcome(result: QualityResult, what: str) -> Outcome:
+def outcome(result: QualityResult, what: str) -> ExpectationResult:
     return next(item for item in result.outcomes if item.what == what)
 
 

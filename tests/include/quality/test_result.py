@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from include.quality.result import (
-    Outcome,
+    ExpectationResult,
     QualityError,
     QualityResult,
     Severity,
@@ -18,13 +18,13 @@ from include.quality.result import (
 from include.storage import ArtifactStore
 
 
-def outcome(severity: Severity, *, success: bool) -> Outcome:
-    return Outcome(
+def outcome(severity: Severity, *, success: bool) -> ExpectationResult:
+    return ExpectationResult(
         what=f"A {severity} check", expectation="expect", severity=severity, success=success, expected="9", observed="1"
     )
 
 
-def result(*outcomes: Outcome) -> QualityResult:
+def result(*outcomes: ExpectationResult) -> QualityResult:
     return QualityResult(
         suite="episodes",
         run_name="run",
@@ -69,7 +69,7 @@ def test_a_stored_result_reads_back_as_it_was(store: ArtifactStore) -> None:
     assert load_all(store, "another") == []
 
 
-def keep(store: ArtifactStore, run_name: str, suite: str, *outcomes: Outcome) -> None:
+def keep(store: ArtifactStore, run_name: str, suite: str, *outcomes: ExpectationResult) -> None:
     stored = result(*outcomes).model_copy(update={"run_name": run_name, "suite": suite})
     store.write_json(stored.model_dump(mode="json"), "quality", run_name, f"{suite}.json")
 

@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from include.retriever import encode as module
 from include.retriever.encode import EmbeddingCache, as_encoder, encode, shard_part
-from include.retriever.encoders.contract import Kind, Vectors
+from include.retriever.encoders.contract import TextKind, Vectors
 from include.storage import ArtifactStore
 from tests.models import DIMENSION, TOPICS
 
@@ -31,7 +31,7 @@ class CountingEncoder:
         self.encoder, self.fail_at_call = as_encoder(model), fail_at_call
         self.calls: list[list[str]] = []
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: Kind = "document") -> Vectors:
+    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document") -> Vectors:
         if len(self.calls) + 1 == self.fail_at_call:
             raise KeyboardInterrupt
         self.calls.append(list(texts))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from include.retriever.encoders.contract import Kind, Vectors
+from include.retriever.encoders.contract import TextKind, Vectors
 from include.search.encoding import Encoded, QueryEncoder
 from include.search.flights import Flights
 
@@ -23,7 +23,7 @@ class SlowEncoder:
         self.goes_on = threading.Event()
         self.failure: Exception | None = None
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: Kind = "document") -> Vectors:
+    def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document") -> Vectors:
         assert kind == "query"
         self.asked.append(list(texts))
         self.begun.release()

@@ -35,7 +35,7 @@ _THROTTLES = frozenset({429, 503})
 
 
 @dataclass(frozen=True)
-class Limits:
+class PollLimits:
     """What one poll, and one feed of it, may take.
 
     :param connections: most feeds that are asked for at a time.
@@ -85,7 +85,7 @@ class FeedClient:
     :param contact: address or mail that the User-Agent names, for whoever runs the feeds' servers.
     """
 
-    def __init__(self, limits: Limits, *, allow_private: bool = False, contact: str = "") -> None:
+    def __init__(self, limits: PollLimits, *, allow_private: bool = False, contact: str = "") -> None:
         self.limits = limits
         self.slots = asyncio.Semaphore(limits.connections)
         """To be held while a feed is fetched and handled; given up for as long as it waits for its turn at a host."""

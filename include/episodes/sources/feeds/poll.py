@@ -17,7 +17,7 @@ import httpx
 
 from include.episodes.sources.feeds import state as states
 from include.episodes.sources.feeds.addresses import Feed, check_address, shown
-from include.episodes.sources.feeds.client import Answer, FeedClient, Limits
+from include.episodes.sources.feeds.client import Answer, FeedClient, PollLimits
 from include.episodes.sources.feeds.failure import HOST_TROUBLES, MAX_TROUBLES, PASSING, TRANSIENT, FeedError, Reason
 from include.episodes.sources.feeds.parse import PARSER_VERSION, Parsed
 from include.episodes.sources.feeds.parsers import FeedParsers
@@ -36,7 +36,7 @@ RETRY_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class Kind(StrEnum):
+class PollStatus(StrEnum):
     """How a feed fared in a poll."""
 
     UPDATED = "updated"
@@ -48,7 +48,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PolledFeed:
     """How one feed fared.
 
     :param state: what is remembered of it from now on.
@@ -57,7 +57,7 @@ class Outcome:
     :param note: what was repaired in it, left out, or where it moved to; empty for a good feed.
     """
 
-    kind: Kind
+    kind: PollStatus
     state: FeedState
     reason: Reason | None = None
     detail: str = ""
@@ -71,10 +71,10 @@ async def poll(
     feeds: Sequence[Feed],
     *,
     now: datetime,
-    limits: Limits,
+    limits: PollLimits,
     allow_private: bool = False,
     contact: str = "",
-) -> list[Outcome]:
+) -> list[PolledFeed]:
     """Ask for every feed and keep what is new; one outcome a feed, in the order of the list.
 
     Every feed is saved by itself as soon as it is read, so that a poll may be killed and repeated at any moment.
@@ -96,10 +96,10 @@ class _Poll:
         self.parsers = parsers
         self.total = total
         self.now = now
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, PolledFeed] = {}
         self._logged = time.monotonic()
 
-    async def run(self, feeds: Sequence[Feed]) -> list[Outcome]:
+    async def run(self, feeds: Sequence[Feed]) -> list[PolledFeed]:
         await self._round(feeds, last=False)
         again = [feed for feed in feeds if self.outcomes[feed.feed_id].reason in TRANSIENT]
         if again:
@@ -134,22 +134,24 @@ class _Poll:
                     outcome = await self._feed(state, last=last)
             else:
                 detail = f"not asked: {MAX_TROUBLES} feeds of its host failed one after the other"
-                outcome = Outcome(Kind.WAITING, state, Reason.HOST_PAUSED, detail)
-            if outcome.kind is not Kind.WAITING:
+                outcome = PolledFeed(PollStatus.WAITING, state, Reason.HOST_PAUSED, detail)
+            if outcome.kind is not PollStatus.WAITING:
                 troubles = troubles + 1 if outcome.reason in HOST_TROUBLES else 0
             self.outcomes[state.feed_id] = outcome
             self._log_progress()
 
-    async def _feed(self, state: FeedState, *, last: bool) -> Outcome:
+    async def _feed(self, state: FeedState, *, last: bool) -> PolledFeed:
         if state.gone_since:
-            return Outcome(Kind.GONE, state, Reason.GONE, "not asked for any more; its episodes stay")
+            return PolledFeed(PollStatus.GONE, state, Reason.GONE, "not asked for any more; its episodes stay")
         if state.not_before and state.not_before > self.now:
-            return Outcome(Kind.WAITING, state, Reason.THROTTLED, f"its server asked to wait until {state.not_before}")
+            return PolledFeed(
+                PollStatus.WAITING, state, Reason.THROTTLED, f"its server asked to wait until {state.not_before}"
+            )
         try:
             outcome = await self._ask(state)
         except FeedError as error:
             if error.reason is Reason.HOST_PAUSED:
-                return Outcome(Kind.WAITING, state, error.reason, error.detail)
+                return PolledFeed(PollStatus.WAITING, state, error.reason, error.detail)
             failure = error
         except Exception as error:  # one feed must not end the poll, whatever is wrong with it or with us
             failure = _unexpected(error, state.address)
@@ -158,10 +160,10 @@ class _Poll:
         after = state.after_failure(failure, self.now)
         if last or failure.reason not in TRANSIENT:
             await asyncio.to_thread(states.save, self.store, after)
-        kind = Kind.GONE if failure.reason is Reason.GONE else Kind.FAILED
-        return Outcome(kind, after, failure.reason, failure.detail)
+        kind = PollStatus.GONE if failure.reason is Reason.GONE else PollStatus.FAILED
+        return PolledFeed(kind, after, failure.reason, failure.detail)
 
-    async def _ask(self, state: FeedState) -> Outcome:
+    async def _ask(self, state: FeedState) -> PolledFeed:
         answer = await self.client.fetch(state.asked, state.usable_validators)
         after, moved = state.after(answer), ""
         if after.asked != state.asked:
@@ -170,11 +172,11 @@ class _Poll:
         if state.is_read and sha == state.body_sha256:
             if after != state:
                 await asyncio.to_thread(states.save, self.store, after)
-            return Outcome(Kind.UNCHANGED, after, note=moved)
+            return PolledFeed(PollStatus.UNCHANGED, after, note=moved)
         after = after.model_copy(update={"body_sha256": sha, "parser": PARSER_VERSION})
         return await self._read(state, after, answer, moved)
 
-    async def _read(self, state: FeedState, after: FeedState, answer: Answer, moved: str) -> Outcome:
+    async def _read(self, state: FeedState, after: FeedState, answer: Answer, moved: str) -> PolledFeed:
         parsed = await self._parsed(state.feed_id, answer)
         if parsed.moved_to and parsed.moved_to != after.asked and _is_address(parsed.moved_to):
             after = after.model_copy(update={"asked": parsed.moved_to})
@@ -190,15 +192,15 @@ class _Poll:
             f"{parsed.no_audio} items without an enclosure are posts (no_audio)" if parsed.no_audio else "",
             f"{parsed.torn} items are torn, and stay as they were" if parsed.torn else "",
         ]
-        return Outcome(
-            Kind.UNCHANGED if new == old else Kind.UPDATED,
+        return PolledFeed(
+            PollStatus.UNCHANGED if new == old else PollStatus.UPDATED,
             after,
             added=len(fresh),
             edited=sum(new.episodes[key] != episode for key, episode in old.episodes.items()),
             note="; ".join(part for part in (moved, parsed.flaw, *left_out) if part),
         )
 
-    async def _with_older(self, outcome: Outcome) -> Outcome:
+    async def _with_older(self, outcome: PolledFeed) -> PolledFeed:
         """The outcome with older episodes that a feed keeps on pages of their own; each page is saved as it is read.
 
         Only the first reading of a feed looks for them: after that, an older page has nothing new.
@@ -226,7 +228,7 @@ class _Poll:
         notes.append("the next poll goes on with older ones" if state.older else "")
         return replace(
             outcome,
-            kind=Kind.UPDATED if added else outcome.kind,
+            kind=PollStatus.UPDATED if added else outcome.kind,
             state=state,
             added=outcome.added + added,
             note="; ".join(note for note in notes if note),
@@ -251,7 +253,7 @@ class _Poll:
         done = len(self.outcomes)
         if time.monotonic() - self._logged >= LOG_SECONDS and done < self.total:
             self._logged = time.monotonic()
-            failed = sum(outcome.kind is Kind.FAILED for outcome in self.outcomes.values())
+            failed = sum(outcome.kind is PollStatus.FAILED for outcome in self.outcomes.values())
             log.info("Polled %d of %d feeds; %d failed so far.", done, self.total, failed)
 
 

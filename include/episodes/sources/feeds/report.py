@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from include.episodes.sources.feeds.addresses import FeedList, shown
 from include.episodes.sources.feeds.failure import Reason
-from include.episodes.sources.feeds.poll import Kind, Outcome
+from include.episodes.sources.feeds.poll import PolledFeed, PollStatus
 from include.episodes.sources.feeds.state import FOLDER
 from include.storage import ArtifactStore
 
@@ -33,7 +33,7 @@ class Row(BaseModel):
     feed_id: str = ""
     address: str
     title: str = ""
-    kind: Kind
+    kind: PollStatus
     reason: Reason | None = None
     detail: str = ""
     note: str = ""
@@ -55,10 +55,10 @@ class Report(BaseModel):
     rows: list[Row]
 
 
-def make_report(feeds: FeedList, outcomes: Sequence[Outcome], *, polled_at: datetime, seconds: float) -> Report:
+def make_report(feeds: FeedList, outcomes: Sequence[PolledFeed], *, polled_at: datetime, seconds: float) -> Report:
     """Summarise a poll; entries of the list that are no addresses count as feeds that failed."""
     refused = [
-        Row(address=shown(address), kind=Kind.FAILED, reason=Reason.BAD_ADDRESS, detail=detail)
+        Row(address=shown(address), kind=PollStatus.FAILED, reason=Reason.BAD_ADDRESS, detail=detail)
         for address, detail in feeds.refused
     ]
     rows = [*refused, *(_row(outcome, polled_at) for outcome in outcomes if outcome.reason or outcome.note)]
@@ -67,7 +67,7 @@ def make_report(feeds: FeedList, outcomes: Sequence[Outcome], *, polled_at: date
         polled_at=polled_at,
         seconds=round(seconds, 1),
         feeds=len(outcomes) + len(refused),
-        kinds={str(kind): kinds[kind] for kind in Kind},
+        kinds={str(kind): kinds[kind] for kind in PollStatus},
         reasons=dict(Counter(str(row.reason) for row in rows if row.reason).most_common()),
         episodes=sum(outcome.state.episodes for outcome in outcomes),
         added=sum(outcome.added for outcome in outcomes),
@@ -88,7 +88,7 @@ def write_report(store: ArtifactStore, report: Report) -> str:
         report.edited,
         report.episodes,
     )
-    failed = [row for row in report.rows if row.kind is Kind.FAILED]
+    failed = [row for row in report.rows if row.kind is PollStatus.FAILED]
     lasting = [row for row in failed if row.days >= MANY_DAYS]
     for row in failed[:NAMED]:
         log.warning("%s: %s %s (failing for %d days)", row.address, row.reason, row.detail, row.days)
@@ -97,7 +97,7 @@ def write_report(store: ArtifactStore, report: Report) -> str:
     return path
 
 
-def _row(outcome: Outcome, now: datetime) -> Row:
+def _row(outcome: PolledFeed, now: datetime) -> Row:
     state = outcome.state
     since = state.gone_since or state.failing_since
     return Row(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from include.episodes.sources.contract import Folder
 from include.episodes.sources.feeds.addresses import read_list
-from include.episodes.sources.feeds.client import Limits
+from include.episodes.sources.feeds.client import PollLimits
 from include.episodes.sources.feeds.dataset import dataset_folder, write_dataset
-from include.episodes.sources.feeds.poll import Kind, Outcome, poll
+from include.episodes.sources.feeds.poll import PolledFeed, PollStatus, poll
 from include.episodes.sources.feeds.report import make_report, write_report
 from include.episodes.sources.files import DatasetError
 from include.errors import RetryLaterError
@@ -37,13 +37,13 @@ class FeedsSource:
         store: ArtifactStore,
         feeds: Path,
         *,
-        limits: Limits | None = None,
+        limits: PollLimits | None = None,
         allow_private: bool = False,
         contact: str = "",
     ) -> None:
         self.store = store
         self.feeds = feeds
-        self.limits = limits or Limits()
+        self.limits = limits or PollLimits()
         self.allow_private = allow_private
         self.contact = contact
 
@@ -91,10 +91,10 @@ class FeedsSource:
         """Nothing is left to do: :meth:`latest_version` keeps two versions, whatever becomes of them."""
 
 
-def _check_reached(outcomes: list[Outcome], report: str) -> None:
+def _check_reached(outcomes: list[PolledFeed], report: str) -> None:
     """One good feed is enough to go on; none of many is a fault on our side, usually: the network, a proxy, DNS."""
-    failed = [outcome for outcome in outcomes if outcome.kind is Kind.FAILED]
-    answered = [outcome for outcome in outcomes if outcome.kind in (Kind.UPDATED, Kind.UNCHANGED)]
+    failed = [outcome for outcome in outcomes if outcome.kind is PollStatus.FAILED]
+    answered = [outcome for outcome in outcomes if outcome.kind in (PollStatus.UPDATED, PollStatus.UNCHANGED)]
     if failed and not answered:
         raise RetryLaterError(
             f"None of {len(outcomes)} feeds could be read, the first for this reason: {failed[0].reason} "

@@ -17,14 +17,14 @@ from pinecone.errors import (
 )
 
 from include.errors import PermanentError, RetryLaterError
-from include.index.pinecone.calls import Caller, Patience
+from include.index.pinecone.calls import Patience, PineconeRequests
 
 QUICK = Patience(attempts=3, first_wait=0.001, longest_wait=0.01, poll=0.001)
 
 
 @pytest.fixture
-def caller() -> Caller:
-    return Caller(QUICK, "secret-key")
+def caller() -> PineconeRequests:
+    return PineconeRequests(QUICK, "secret-key")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def caller() -> Caller:
         PineconeError("held back"),
     ],
 )
-def test_what_passes_is_tried_so_many_times(caller: Caller, error: PineconeError) -> None:
+def test_what_passes_is_tried_so_many_times(caller: PineconeRequests, error: PineconeError) -> None:
     tries: list[int] = []
 
     def fail() -> None:
@@ -54,7 +54,7 @@ def test_what_passes_is_tried_so_many_times(caller: Caller, error: PineconeError
     "error",
     [ApiError("bad", 400), UnauthorizedError("no", 401), ForbiddenError("no", 403), PineconeValueError("bad")],
 )
-def test_what_stays_is_not_tried_again(caller: Caller, error: PineconeError) -> None:
+def test_what_stays_is_not_tried_again(caller: PineconeRequests, error: PineconeError) -> None:
     tries: list[int] = []
 
     def fail() -> None:
@@ -66,12 +66,12 @@ def test_what_stays_is_not_tried_again(caller: Caller, error: PineconeError) -> 
     assert len(tries) == 1
 
 
-def test_an_error_of_ours_is_left_as_it_is(caller: Caller) -> None:
+def test_an_error_of_ours_is_left_as_it_is(caller: PineconeRequests) -> None:
     with pytest.raises(ZeroDivisionError):
         caller.call("dividing", lambda: 1 / 0)
 
 
-def test_the_time_that_pinecone_names_is_waited(caller: Caller) -> None:
+def test_the_time_that_pinecone_names_is_waited(caller: PineconeRequests) -> None:
     answers = iter([RateLimitError("busy", 429, retry_after=0.01), None])
 
     def ask() -> str:
@@ -85,7 +85,7 @@ def test_the_time_that_pinecone_names_is_waited(caller: Caller) -> None:
     assert time.monotonic() - started >= 0.01
 
 
-def test_a_longer_one_is_left_to_the_task(caller: Caller) -> None:
+def test_a_longer_one_is_left_to_the_task(caller: PineconeRequests) -> None:
     def ask() -> None:
         raise RateLimitError("busy", 429, retry_after=600)
 
@@ -94,7 +94,7 @@ def test_a_longer_one_is_left_to_the_task(caller: Caller) -> None:
     assert raised.value.seconds == 600
 
 
-def test_no_message_shows_the_key(caller: Caller) -> None:
+def test_no_message_shows_the_key(caller: PineconeRequests) -> None:
     def ask() -> None:
         raise ApiError("what is secret-key?", 400)
 
@@ -112,7 +112,7 @@ def test_waits_grow_up_to_a_limit_and_differ() -> None:
     assert waits != list(patience.waits())
 
 
-def test_many_are_asked_at_once_and_answered_in_order(caller: Caller) -> None:
+def test_many_are_asked_at_once_and_answered_in_order(caller: PineconeRequests) -> None:
     now, most, lock = [0], [0], threading.Lock()
 
     def ask(number: int) -> int:
@@ -129,7 +129,7 @@ def test_many_are_asked_at_once_and_answered_in_order(caller: Caller) -> None:
     assert caller.each(ask, [], at_once=5) == []
 
 
-def test_the_first_failure_ends_the_rest(caller: Caller) -> None:
+def test_the_first_failure_ends_the_rest(caller: PineconeRequests) -> None:
     asked: list[int] = []
 
     def ask(number: int) -> int:
@@ -142,7 +142,7 @@ def test_the_first_failure_ends_the_rest(caller: Caller) -> None:
     assert len(asked) < 100
 
 
-def test_a_look_has_its_limit(caller: Caller) -> None:
+def test_a_look_has_its_limit(caller: PineconeRequests) -> None:
     answers = iter([False, False, True])
     assert caller.until(lambda: next(answers), limit=10)
     assert not caller.until(lambda: False, limit=0.02)

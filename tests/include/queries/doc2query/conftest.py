@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from include.queries.doc2query.engine import Source
+from include.queries.doc2query.engine import TokenizedText
 from include.queries.doc2query.load import ModelSource, load_model, load_tokenizer, locate
 from include.queries.doc2query.sampling import Sampling
 from include.queries.doc2query.torch_engine import TorchEngine
@@ -24,8 +24,8 @@ class Tiny:
     model: Any
     tokenizer: Any
 
-    def sources(self, *texts: str) -> list[Source]:
-        return [Source(text, tuple(self.tokenizer.encode(text))) for text in texts]
+    def sources(self, *texts: str) -> list[TokenizedText]:
+        return [TokenizedText(text, tuple(self.tokenizer.encode(text))) for text in texts]
 
     def engine(
         self, sampling: Sampling = USUAL, *, steps: int = 16, batch_size: int = 4, stride: int = 0

@@ -8,7 +8,7 @@ import torch
 from include.queries.doc2query import conversion
 from include.queries.doc2query.conversion import convert, converted
 from include.queries.doc2query.ctranslate2_engine import CTranslate2Engine
-from include.queries.doc2query.engine import Source
+from include.queries.doc2query.engine import TokenizedText
 from include.queries.doc2query.errors import GeneratorModelError
 from include.queries.doc2query.parity import PAIRS, compare, require_parity
 from include.queries.doc2query.sampling import Sampling
@@ -84,7 +84,7 @@ def test_a_damaged_converted_model_says_what_to_remove(tiny: Tiny, tmp_path: Pat
     weights = folder / "model.bin"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(GeneratorModelError, match=str(folder)):
-        engine(folder).sample([Source("a", (5, 1))], 1, 1, lambda _: None)
+        engine(folder).sample([TokenizedText("a", (5, 1))], 1, 1, lambda _: None)
 
 
 def test_the_texts_of_the_check_are_longer_than_what_is_asked_of_them() -> None:

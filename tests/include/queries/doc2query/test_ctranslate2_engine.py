@@ -9,7 +9,7 @@ import pytest
 from include.queries.doc2query import ctranslate2_engine
 from include.queries.doc2query.conversion import convert
 from include.queries.doc2query.ctranslate2_engine import CTranslate2Engine
-from include.queries.doc2query.engine import Source
+from include.queries.doc2query.engine import TokenizedText
 from include.queries.doc2query.sampling import Sampling
 from tests.include.queries.doc2query.conftest import Tiny
 from tests.include.queries.doc2query.test_torch_engine import texts
@@ -50,7 +50,7 @@ def test_a_repeated_call_gives_the_same_whatever_the_order_and_the_threads(
 def test_units_draw_different_numbers(trained: Tiny, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctranslate2_engine, "UNIT", 1)
     [tokens] = {source.tokens for source in trained.sources("sleep night bed dream tired.")}
-    samples = engine(folder).sample([Source(str(n), tokens) for n in range(6)], 3, 1, lambda _: None)
+    samples = engine(folder).sample([TokenizedText(str(n), tokens) for n in range(6)], 3, 1, lambda _: None)
     assert len({str(own) for own in samples}) > 3
 
 
@@ -72,5 +72,5 @@ def test_samples_are_spread_as_those_of_the_other_engine(trained: Tiny, folder: 
 
 def test_texts_without_tokens_and_samples_without_words_do_no_harm(folder: Path) -> None:
     assert engine(folder).sample([], 3, 1, lambda _: None) == []
-    [samples] = engine(folder).sample([Source("empty", (1,))], 2, 1, lambda _: None)
+    [samples] = engine(folder).sample([TokenizedText("empty", (1,))], 2, 1, lambda _: None)
     assert len(samples) == 2

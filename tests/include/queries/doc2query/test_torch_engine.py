@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from include.queries.doc2query.engine import Source
+from include.queries.doc2query.engine import TokenizedText
 from include.queries.doc2query.parity import log_probabilities
 from include.queries.doc2query.sampling import Sampling
 from tests.include.queries.doc2query.conftest import Tiny
@@ -28,7 +28,9 @@ def plain(tokens: Sequence[int]) -> list[int]:
     return rest[: rest.index(1)] if 1 in rest else rest
 
 
-def generated(tiny: Tiny, sources: Sequence[Source], n: int, *, steps: int, seed: int = 3) -> list[list[list[int]]]:
+def generated(
+    tiny: Tiny, sources: Sequence[TokenizedText], n: int, *, steps: int, seed: int = 3
+) -> list[list[list[int]]]:
     """What transformers samples for texts, in one padded batch."""
     batch = tiny.tokenizer.pad({"input_ids": [list(source.tokens) for source in sources]}, return_tensors="pt")
     options = {"do_sample": True, "top_p": 0.95, "top_k": 50, "num_return_sequences": n} if n else {"do_sample": False}

@@ -12,7 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Pooling, S
 from torch import Tensor
 
 from include.retriever.encoders import torch_encoder
-from include.retriever.encoders.contract import Kind
+from include.retriever.encoders.contract import TextKind
 from include.retriever.encoders.torch_encoder import TorchEncoder
 from tests.include.retriever.encoders.texts import ODD, some_texts
 from tests.models import DIMENSION, build_distiluse
@@ -88,7 +88,7 @@ class SmallDevice(TorchEncoder):
         super().__init__(model)
         self.tokens, self.tried = tokens, list[int]()
 
-    def _forward(self, batches: Iterable[dict[str, Any]], kind: Kind) -> Iterator[Tensor]:
+    def _forward(self, batches: Iterable[dict[str, Any]], kind: TextKind) -> Iterator[Tensor]:
         for batch in batches:
             self.tried.append(batch["input_ids"].numel())
             if self.tried[-1] > self.tokens:

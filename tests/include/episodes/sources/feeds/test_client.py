@@ -10,7 +10,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from include.episodes.sources.feeds.client import Answer, FeedClient, Limits, Validators
+from include.episodes.sources.feeds.client import Answer, FeedClient, PollLimits, Validators
 from include.episodes.sources.feeds.failure import FeedError, Reason
 from tests.include.episodes.sources.feeds.conftest import PUBLIC, Names
 from tests.standins.feeds import (
@@ -29,11 +29,11 @@ from tests.standins.feeds import (
 )
 
 BODY = rss([Item(guid="one")])
-QUICK = Limits(connections=4, seconds=1.0, max_bytes=2**20)
+QUICK = PollLimits(connections=4, seconds=1.0, max_bytes=2**20)
 
 
 def ask(
-    address: str, validators: Validators | None = None, *, limits: Limits = QUICK, allow_private: bool = True
+    address: str, validators: Validators | None = None, *, limits: PollLimits = QUICK, allow_private: bool = True
 ) -> Answer:
     async def run() -> Answer:
         async with FeedClient(limits, allow_private=allow_private, contact="ops@search.example") as client:

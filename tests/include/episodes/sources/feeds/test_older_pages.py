@@ -12,14 +12,14 @@ import pytest
 from include.episodes.sources.feeds import poll as poll_module
 from include.episodes.sources.feeds import state as states
 from include.episodes.sources.feeds.addresses import Feed
-from include.episodes.sources.feeds.client import Limits
+from include.episodes.sources.feeds.client import PollLimits
 from include.episodes.sources.feeds.ids import feed_id
 from include.episodes.sources.feeds.parsers import FeedParsers
-from include.episodes.sources.feeds.poll import Kind, Outcome, poll
+from include.episodes.sources.feeds.poll import PolledFeed, PollStatus, poll
 from include.storage import ArtifactStore
 from tests.standins.feeds import FeedsStandIn, Item, feed, in_turn, rss, status
 
-LIMITS = Limits(connections=4, seconds=2.0, max_bytes=2**20)
+LIMITS = PollLimits(connections=4, seconds=2.0, max_bytes=2**20)
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +33,14 @@ def page(*items: Item, older: str = "") -> bytes:
     return rss(items, extra=link if older else "")
 
 
-def polled(server: FeedsStandIn, store: ArtifactStore) -> Outcome:
+def polled(server: FeedsStandIn, store: ArtifactStore) -> PolledFeed:
     address = server.url("/feed")
     feeds = [Feed(feed_id(httpx.URL(address)), address)]
     (outcome,) = asyncio.run(poll(store, feeds, now=datetime.now(UTC), limits=LIMITS, allow_private=True))
     return outcome
 
 
-def titles(store: ArtifactStore, outcome: Outcome) -> list[str]:
+def titles(store: ArtifactStore, outcome: PolledFeed) -> list[str]:
     return sorted(episode["title"] for episode in states.read_catalogue(store, outcome.state).episodes.values())
 
 
@@ -52,11 +52,11 @@ def test_older_pages_are_read_once_and_what_is_newer_counts(server: FeedsStandIn
     }
     outcome = polled(server, store)
     assert titles(store, outcome) == ["Nought", "One", "Three", "Two, edited"]
-    assert (outcome.kind, outcome.added) == (Kind.UPDATED, 4)
+    assert (outcome.kind, outcome.added) == (PollStatus.UPDATED, 4)
     assert "2 pages of older episodes were read" in outcome.note
 
     again = polled(server, store)
-    assert (again.kind, again.added, titles(store, again)) == (Kind.UNCHANGED, 0, titles(store, outcome))
+    assert (again.kind, again.added, titles(store, again)) == (PollStatus.UNCHANGED, 0, titles(store, outcome))
     assert len(server.asked("/feed?page=2")) == len(server.asked("/feed?page=3")) == 1
 
 
@@ -68,18 +68,18 @@ def test_a_page_that_fails_for_the_moment_is_asked_for_again_by_the_next_poll(
         "/feed?page=2": in_turn(status(503), feed(page(Item("One", "1")))),
     }
     outcome = polled(server, store)
-    assert (outcome.kind, titles(store, outcome)) == (Kind.UPDATED, ["Two"])
+    assert (outcome.kind, titles(store, outcome)) == (PollStatus.UPDATED, ["Two"])
     assert "could not be read" in outcome.note
     assert "throttled" in outcome.note
     assert "the next poll goes on" in outcome.note
     outcome = polled(server, store)
-    assert (outcome.kind, outcome.added, titles(store, outcome)) == (Kind.UPDATED, 1, ["One", "Two"])
+    assert (outcome.kind, outcome.added, titles(store, outcome)) == (PollStatus.UPDATED, 1, ["One", "Two"])
 
 
 def test_a_page_that_is_not_there_ends_the_search(server: FeedsStandIn, store: ArtifactStore) -> None:
     server.pages["/feed"] = feed(page(Item("Two", "2"), older="/nowhere"))
     outcome = polled(server, store)
-    assert (outcome.kind, titles(store, outcome)) == (Kind.UPDATED, ["Two"])
+    assert (outcome.kind, titles(store, outcome)) == (PollStatus.UPDATED, ["Two"])
     assert "not_found" in outcome.note
     assert "goes on" not in outcome.note
     polled(server, store)

@@ -11,16 +11,16 @@ import pytest
 from include.episodes.sources.feeds import poll as poll_module
 from include.episodes.sources.feeds import state as states
 from include.episodes.sources.feeds.addresses import Feed
-from include.episodes.sources.feeds.client import Limits
+from include.episodes.sources.feeds.client import PollLimits
 from include.episodes.sources.feeds.failure import MAX_TROUBLES, Reason
 from include.episodes.sources.feeds.ids import feed_id
 from include.episodes.sources.feeds.parsers import FeedParsers
-from include.episodes.sources.feeds.poll import Kind, Outcome, poll
+from include.episodes.sources.feeds.poll import PolledFeed, PollStatus, poll
 from include.storage import ArtifactStore
 from tests.include.episodes.sources.feeds.conftest import Names
 from tests.standins.feeds import FeedsStandIn, Item, feed, redirect, rss, slow, status
 
-LIMITS = Limits(connections=8, seconds=2.0, max_bytes=2**20)
+LIMITS = PollLimits(connections=8, seconds=2.0, max_bytes=2**20)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poll_module, "FeedParsers", partial(FeedParsers, processes=1))
 
 
-def run(store: ArtifactStore, addresses: list[str]) -> list[Outcome]:
+def run(store: ArtifactStore, addresses: list[str]) -> list[PolledFeed]:
     feeds = [Feed(feed_id(httpx.URL(address)), address) for address in addresses]
     return asyncio.run(poll(store, feeds, now=datetime.now(UTC), limits=LIMITS, allow_private=True))
 
@@ -43,7 +43,7 @@ def test_hosts_are_asked_in_parallel_and_each_host_one_request_at_a_time(
 
     outcomes = run(store, [server.url(page, host=host) for page in pages for host in hosts])
 
-    assert {outcome.kind for outcome in outcomes} == {Kind.UPDATED}
+    assert {outcome.kind for outcome in outcomes} == {PollStatus.UPDATED}
     assert {server.most_at_once[host] for host in hosts} == {1}
     assert 3 <= server.most_at_once["*"] <= 6
 
@@ -70,7 +70,7 @@ def test_a_slow_host_that_many_are_redirected_to_keeps_no_other_feed_waiting(
 
     outcomes = run(store, addresses)
 
-    assert {outcome.kind for outcome in outcomes} == {Kind.UPDATED}
+    assert {outcome.kind for outcome in outcomes} == {PollStatus.UPDATED}
     asked = [seen.host for seen in server.requests]
     last_good = max(place for place, host in enumerate(asked) if host.startswith("good-"))
     assert sum(host.startswith("slow.") for host in asked[last_good:]) > len(moved) / 2
@@ -86,7 +86,7 @@ def test_a_host_that_does_not_answer_is_not_waited_for_by_all_that_are_redirecte
     outcomes = run(store, [server.url(page, host=f"host-{page[-1]}.example") for page in moved])
 
     assert sorted(str(outcome.reason) for outcome in outcomes) == ["host_paused"] * 4 + ["throttled"] * MAX_TROUBLES
-    assert {outcome.kind for outcome in outcomes if outcome.reason is Reason.HOST_PAUSED} == {Kind.WAITING}
+    assert {outcome.kind for outcome in outcomes if outcome.reason is Reason.HOST_PAUSED} == {PollStatus.WAITING}
     assert len(server.asked("/down")) == MAX_TROUBLES
 
 
@@ -111,8 +111,8 @@ def test_feeds_that_failed_before_do_not_keep_their_hosts_good_feeds_waiting(
     server.pages |= {page: status(503) for page in bad} | {"/good": feed(rss([Item(guid="1")]))}
     addresses = [server.url(page) for page in [*bad, "/good"]]
     kinds = [run(store, addresses)[-1].kind for _ in range(3)]
-    assert kinds[0] is Kind.WAITING
-    assert Kind.UPDATED in kinds[1:]
+    assert kinds[0] is PollStatus.WAITING
+    assert PollStatus.UPDATED in kinds[1:]
 
 
 def test_a_mistake_of_ours_with_one_feed_does_not_end_the_poll(

@@ -7,7 +7,7 @@ import pytest
 
 from include.episodes.sources.feeds.addresses import FeedList
 from include.episodes.sources.feeds.failure import Reason
-from include.episodes.sources.feeds.poll import Kind, Outcome
+from include.episodes.sources.feeds.poll import PolledFeed, PollStatus
 from include.episodes.sources.feeds.report import Report, make_report, write_report
 from include.episodes.sources.feeds.state import FeedState
 from include.storage import ArtifactStore
@@ -23,11 +23,11 @@ def state(name: str, *, failing_days: int | None = None, failures: int = 0) -> F
 
 def report() -> Report:
     outcomes = [
-        Outcome(Kind.UPDATED, state("new"), added=2, edited=1),
-        Outcome(Kind.UNCHANGED, state("old")),
-        Outcome(Kind.UPDATED, state("moved"), note="moved for good to https://x.example"),
-        Outcome(Kind.FAILED, state("flaky", failing_days=0, failures=1), Reason.TIMEOUT, "slow"),
-        Outcome(Kind.FAILED, state("dead", failing_days=5, failures=6), Reason.NOT_FOUND, "404"),
+        PolledFeed(PollStatus.UPDATED, state("new"), added=2, edited=1),
+        PolledFeed(PollStatus.UNCHANGED, state("old")),
+        PolledFeed(PollStatus.UPDATED, state("moved"), note="moved for good to https://x.example"),
+        PolledFeed(PollStatus.FAILED, state("flaky", failing_days=0, failures=1), Reason.TIMEOUT, "slow"),
+        PolledFeed(PollStatus.FAILED, state("dead", failing_days=5, failures=6), Reason.NOT_FOUND, "404"),
     ]
     return make_report(FeedList(refused=[("nonsense", "why")]), outcomes, polled_at=NOW, seconds=1.26)
 

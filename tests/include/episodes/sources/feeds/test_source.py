@@ -11,7 +11,7 @@ import pytest
 from include.episodes.sources.contract import Source
 from include.episodes.sources.feeds import poll as poll_module
 from include.episodes.sources.feeds.addresses import FeedListError
-from include.episodes.sources.feeds.client import Limits
+from include.episodes.sources.feeds.client import PollLimits
 from include.episodes.sources.feeds.dataset import write_dataset
 from include.episodes.sources.feeds.failure import Reason
 from include.episodes.sources.feeds.parsers import FeedParsers
@@ -23,7 +23,7 @@ from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import prepare_in_memory
 from tests.standins.feeds import FeedsStandIn, Item, Page, cut, feed, in_turn, redirect, rss, status
 
-LIMITS = Limits(connections=4, seconds=2.0, max_bytes=2**20)
+LIMITS = PollLimits(connections=4, seconds=2.0, max_bytes=2**20)
 
 
 @pytest.fixture(autouse=True)
