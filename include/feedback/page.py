@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,15 +35,16 @@ LINES: dict[str, Callable[[Day], float | None]] = {
 }
 
 
-def queries_page(store: ArtifactStore) -> str:
-    """The page, as it is now."""
+def queries_page(store: ArtifactStore, *, today: date | None = None) -> str:
+    """The page, as it is now. Its lines end with the last whole day."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([TEMPLATES, SHARED]), autoescape=True, undefined=jinja2.StrictUndefined
     )
     days = load(store, most=SHOWN)
-    lines = [line for title, value in LINES.items() if (line := _line(title, [value(day) for day in days]))]
+    whole = [day for day in days if day.day < (today or datetime.now(UTC).date())]
+    lines = [line for title, value in LINES.items() if (line := _line(title, [value(day) for day in whole]))]
     return environment.get_template("queries.html").render(
-        days=days[::-1], lines=lines if len(days) > 1 else [], width=WIDTH, height=HEIGHT
+        days=days[::-1], whole=whole, lines=lines if len(whole) > 1 else [], width=WIDTH, height=HEIGHT
     )
 
 

@@ -42,11 +42,12 @@ class Search:
     def answers(self) -> list[str]:
         """The episodes that it was a success with, none if it was none.
 
-        Those that were played for :data:`ENOUGH_SECONDS`; else the last that was opened, but not the first result:
-        that is opened because it stands there.
+        Those that were played for :data:`ENOUGH_SECONDS`. Where nothing was played, the last that was opened, but not
+        the first result: that is opened because it stands there.
         """
-        heard = [episode for episode, seconds in self.played.items() if seconds >= ENOUGH_SECONDS]
-        return heard or [episode for episode in self.opened[-1:] if self.ranks[episode] > 1]
+        if self.played:
+            return [episode for episode, seconds in self.played.items() if seconds >= ENOUGH_SECONDS]
+        return [episode for episode in self.opened[-1:] if self.ranks[episode] > 1]
 
 
 def sessions(events: pa.Table) -> Iterator[list[Search]]:

@@ -193,7 +193,7 @@ async def search_page(
             return page, session
         empty = "Say what you are looking for." if "q" in request.query_params else ""
         message = "There is no word in that to look for." if asked.text else empty
-        return pages.search(asked, None, shows=shows, message=message), None
+        return pages.search(asked, None, shows=shows, message=message, kept_days=recorded.days), None
 
     page, session = await desk.ask(made)
     response = HTMLResponse(page)

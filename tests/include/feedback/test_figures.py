@@ -149,9 +149,10 @@ def test_the_page_shows_the_days_and_says_so_where_there_are_none(store: Artifac
     listening.search("<script>")
     listening.write()
     update(store, now=listening.at)
-    page = queries_page(store)
+    page = queries_page(store, today=TODAY)
     assert page.index("2026-11-03") < page.index("2026-11-02</time>"), "the newest first"
     assert page.count("25.0 %") >= 5
     assert ">0.500<" in page
     assert page.count("<polyline") == 3
+    assert "<polyline" not in queries_page(store, today=listening.at.date()), "one whole day is no trend"
     assert not any(query in page for query in ("rocket", "asleep", "&lt;script")), "what was searched is not shown"

@@ -78,6 +78,7 @@ def test_programs_that_search_all_day_are_left_out(listening: Listening, read: R
         ([("play", "e1", 60)], ["e1"]),
         ([("play", "e1", 20)], []),
         ([("open", "e2"), ("play", "e3", 60)], ["e3"]),
+        ([("open", "e2"), ("play", "e2", 5)], []),  # it was not what they wanted
     ],
 )
 def test_a_success_is_what_was_heard_or_chosen(
