@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -35,6 +36,8 @@ SESSION = r"[A-Za-z0-9_-]{16,64}"
 SEARCH = r"([0-9]{8})-[A-Za-z0-9_-]{22}"
 """What the id of a search looks like: its day, and what nobody can guess to whom its results were not shown."""
 MAX_SECONDS = 86_400
+READS = 3
+"""Tries to read a day whose files are put together meanwhile."""
 _DAY = "day="
 
 EventKind = Literal["search", "opened", "played"]
@@ -120,8 +123,35 @@ def folder(day: date) -> tuple[str, ...]:
 
 
 def read_day(store: ArtifactStore, day: date) -> pa.Table:
-    """All events of a day, in the shape of :data:`SCHEMA`, in the order in which they happened."""
-    parts = [store.read_table(*folder(day), name) for name in store.names(*folder(day))]
+    """All events of a day, in the shape of :data:`SCHEMA`, in the order in which they happened.
+
+    After a :func:`compact` that was killed an event may be there twice.
+    """
+    for last in [*[False] * (READS - 1), True]:
+        try:
+            return _read(store, day, store.names(*folder(day)))
+        except FileNotFoundError:  # meanwhile they were put together, or removed
+            if last:
+                raise
+    raise AssertionError
+
+
+def compact(store: ArtifactStore, day: date, *, more_than: int) -> None:
+    """Put the files of a day together, if there are more than so many: each process writes one a minute.
+
+    What is written meanwhile stays as it is. Nobody else may do the same at the time.
+    """
+    names = store.names(*folder(day))
+    if len(names) > more_than:
+        store.write_table(
+            _read(store, day, names), *folder(day), f"{names[-1].partition('-')[0]}-{uuid.uuid4().hex}.parquet"
+        )
+        for name in names:
+            store.remove(*folder(day), name)
+
+
+def _read(store: ArtifactStore, day: date, names: Sequence[str]) -> pa.Table:
+    parts = [store.read_table(*folder(day), name) for name in names]
     return pa.concat_tables([SCHEMA.empty_table(), *parts]).sort_by("at")
 
 

@@ -19,6 +19,8 @@ FOLDER = ("feedback", "days")
 """Holds a file of figures for each day. They are kept when the day's events are removed."""
 OPEN_DAYS = 2
 """What is played may belong to a search of the day before, so that a day's figures change until two days later."""
+MOST_FILES = 20
+"""Files of such a day, until they are put together; of older days it is one."""
 BEFORE = timedelta(days=28)
 """A day is compared with so many before it."""
 ENOUGH_DAYS = 7
@@ -111,10 +113,15 @@ def figures(day: date, recorded: pa.Table) -> Day:
 
 
 def update(store: ArtifactStore, *, now: datetime) -> list[Day]:
-    """Bring the figures of all recorded days up to date; those of all days there ever were, the oldest first."""
+    """Bring the figures of all recorded days up to date; those of all days there ever were, the oldest first.
+
+    The files of the days are put together on the way. Nobody else may do the same at the time.
+    """
     known = {name.removesuffix(".json") for name in store.names(*FOLDER)}
     for day in events.days(store):
-        if str(day) not in known or day >= now.date() - timedelta(days=OPEN_DAYS):
+        is_open = day >= now.date() - timedelta(days=OPEN_DAYS)
+        events.compact(store, day, more_than=MOST_FILES if is_open else 1)
+        if is_open or str(day) not in known:
             store.write_json(figures(day, events.read_day(store, day)).model_dump(mode="json"), *FOLDER, f"{day}.json")
     return load(store)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from include.feedback.events import MAX_SECONDS, days, folder, new_session, read_day, remove_old
+from include.feedback.events import MAX_SECONDS, compact, days, folder, new_session, read_day, remove_old
+from include.feedback.figures import figures
+from include.feedback.pairs import recorded_pairs
 from include.feedback.recorder import Recorder
 from include.storage import ArtifactStore
 from tests.include.feedback.listening import MONDAY, Listening
@@ -159,6 +161,56 @@ def test_what_is_lost_in_the_end_is_said(store: ArtifactStore, caplog: pytest.Lo
     assert "1 records of searches and plays were lost" in caplog.text
 
 
+def test_files_are_put_together_and_nothing_is_lost_whenever_it_is_killed(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there twice then counts once."""
+    listening = Listening(store)
+    for number in range(5):
+        search = listening.search(f"query {number}")
+        listening.open(search, "e2")
+        listening.play(search, "e3", 60)
+        listening.write()
+    day = MONDAY.date()
+    before, counted = read_day(store, day), figures(day, read_day(store, day))
+    compact(store, day, more_than=5)
+    assert len(store.names(*folder(day))) == 5
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(store, "remove", raise_interrupt)
+        compact(store, day, more_than=1)
+    assert len(read_day(store, day)) == 2 * len(before)
+    assert figures(day, read_day(store, day)) == counted
+    assert recorded_pairs(store).training[0].weight == 1
+
+    compact(store, day, more_than=1)
+    assert len(store.names(*folder(day))) == 1
+    assert figures(day, read_day(store, day)) == counted
+
+
+def raise_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_day_can_be_read_while_its_files_are_put_together(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening = Listening(store)
+    for number in range(3):
+        listening.search(f"query {number}")
+        listening.write()
+    listed = store.names
+
+    def names(*parts: str) -> list[str]:
+        found = listed(*parts)
+        monkeypatch.setattr(store, "names", listed)
+        compact(store, MONDAY.date(), more_than=1)
+        return found
+
+    monkeypatch.setattr(store, "names", names)
+    assert len(read_day(store, MONDAY.date())) == 3
+
+
 def test_it_works_on_an_object_store() -> None:
     store = ArtifactStore("memory://feedback-recorder")
     listening = Listening(store)
@@ -167,6 +219,11 @@ def test_it_works_on_an_object_store() -> None:
     listening.search("moon")
     listening.write()
     assert len(days(store)) == 2
+    listening.search("moon")
+    listening.write()
+    compact(store, listening.at.date(), more_than=1)
+    assert len(store.names(*folder(listening.at.date()))) == 1
+    assert len(read_day(store, listening.at.date())) == 2
     assert remove_old(store, 1, now=listening.at) == [MONDAY.date()]
     assert days(store) == [listening.at.date()]
 
