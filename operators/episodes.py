@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 from upath import UPath
 
+from operators.measures import Gauge, gauge
 from operators.names import EPISODES
 from operators.sources import SourceOperator
 
@@ -140,7 +141,7 @@ class AnnounceSnapshotOperator(SourceOperator):
         """Make the snapshot the latest."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from include.episodes import snapshot
+        from include.episodes import quarantine, snapshot
         from include.quality import result
 
         manifest, latest = snapshot.load(self.store, self.snapshot_id), snapshot.latest(self.store)
@@ -160,6 +161,9 @@ class AnnounceSnapshotOperator(SourceOperator):
             "removed": len(change.removed),
             "quality": result.summary(self.store, self.run_name),
         }
+        gauge(Gauge.EPISODES, manifest.episodes)
+        for reason in quarantine.Reason:
+            gauge(Gauge.QUARANTINED, manifest.quarantined.get(reason, 0), reason=reason)
         self.log.info("Published: %s", summary)
         self.announce(context, EPISODES, summary)
         return summary

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from operators.base import PodsearchOperator
+from operators.measures import Count, count
 from operators.names import Pool, Queue
 from operators.pods import pod_override
 
@@ -61,6 +62,8 @@ class GpuOperator(PodsearchOperator):
         ):
             yield device
         context["ti"].xcom_push(key=USAGE, value=self.usage.model_dump(mode="json"))
+        if self.usage.gpus:
+            count(Count.GPU_SECONDS, self.usage.gpu_seconds, task_id=self.task_id)
 
     def computes_nothing(self, context: Context) -> None:
         """Note that no device was wanted, for there was nothing to compute: a task that reads it fails without."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.links import ReportLink
+from operators.measures import Count, Gauge, work
 from operators.names import LIVE_INDEX
 from operators.reports import report_live
 
@@ -60,10 +61,12 @@ class PlanReindexOperator(PodsearchOperator):
 
 @dataclass
 class Timing:
-    """What is kept of a step beside its time."""
+    """What is kept of a step."""
 
     vectors: int | None = None
     """How many it had to do with."""
+    seconds: float = 0.0
+    """How long it took, once it has ended."""
 
 
 class ReindexStepOperator(PodsearchOperator):
@@ -100,8 +103,8 @@ class ReindexStepOperator(PodsearchOperator):
         started, timing = time.monotonic(), Timing()
         with self.unless_overtaken():
             yield timing
-        seconds, index = time.monotonic() - started, max(context["ti"].map_index or 0, 0)
-        note_seconds(self.store, self.plan_id, self.task_id, index, seconds, vectors=timing.vectors)
+        timing.seconds, index = time.monotonic() - started, max(context["ti"].map_index or 0, 0)
+        note_seconds(self.store, self.plan_id, self.task_id, index, timing.seconds, vectors=timing.vectors)
 
 
 class PrepareNamespaceOperator(ReindexStepOperator):
@@ -146,7 +149,8 @@ class EncodeShardOperator(GpuOperator, ReindexStepOperator):
         with self.leased(context) as device, self.timed(context) as timing:  # waiting for a device does not count
             model = open_encoder(self.store, plan.model_version, device.torch)
             timing.vectors = encode_shard(self.store, plan, self.shard, texts, model)
-            return timing.vectors
+        work(Count.EMBEDDINGS, Gauge.EMBEDDING_RATE, timing.vectors, timing.seconds)
+        return timing.vectors
 
 
 class UpsertShardOperator(ReindexStepOperator):
@@ -166,7 +170,8 @@ class UpsertShardOperator(ReindexStepOperator):
         plan = self.plan
         with self.timed(context) as timing:
             timing.vectors = upsert_shard(self.store, open_index(self.settings), plan, self.shard)
-            return timing.vectors
+        work(Count.UPSERTS, Gauge.UPSERT_RATE, timing.vectors, timing.seconds)
+        return timing.vectors
 
 
 class DeleteWithdrawnOperator(ReindexStepOperator):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from include.settings import get_settings
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
+from operators.measures import Count, Gauge, work
 from operators.names import RETRIEVER
 from operators.quality import ValidateOperator
 
@@ -122,7 +123,9 @@ class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
                 threads=settings.devices.threads,
                 cache=settings.installation.work_root / "generators",
             )
-            return generate_queries(self.store, self.plan, self.shard, generator)
+            written = generate_queries(self.store, self.plan, self.shard, generator)
+        work(Count.QUERIES, Gauge.QUERY_RATE, written, self.usage.seconds)
+        return written
 
 
 class BuildPairsOperator(TrainingStepOperator):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from operators.base import PodsearchOperator
+from operators.measures import Gauge, gauge
 from operators.reports import report_freshness, report_lag, report_listening, report_search
 from operators.telling import announcer
 
@@ -25,6 +26,7 @@ class CheckFreshnessOperator(PodsearchOperator):
         age = age_of_snapshot(self.store, datetime.now(UTC))
         if age is None:
             return None
+        gauge(Gauge.SNAPSHOT_AGE, age.total_seconds())
         days = self.settings.alerts.freshness_days
         report_freshness(age, timedelta(days=days) if days else None)
         return round(age.total_seconds() / 3600, 1)
@@ -41,7 +43,9 @@ class CheckLagOperator(PodsearchOperator):
 
         lag = lag_of_index(self.store)
         report_lag(lag, timedelta(hours=self.settings.alerts.index_lag_hours))
-        return round((datetime.now(UTC) - lag.since).total_seconds() / 3600, 1) if lag else None
+        seconds = (datetime.now(UTC) - lag.since).total_seconds() if lag else 0.0
+        gauge(Gauge.INDEX_LAG, seconds)
+        return round(seconds / 3600, 1) if lag else None
 
 
 class CheckSearchOperator(PodsearchOperator):
@@ -69,7 +73,14 @@ class CheckSearchOperator(PodsearchOperator):
         now = read_live(self.store)
         if now is None or (now.namespace, now.snapshot_id) == (live.namespace, live.snapshot_id):
             report_search(checked, live)
-        return {"asked": checked.asked, "answered": checked.asked - len(checked.lost)}
+        answered = checked.asked - len(checked.lost)
+        gauge(Gauge.QUESTIONS_ASKED, checked.asked)
+        gauge(Gauge.QUESTIONS_ANSWERED, answered)
+        gauge(Gauge.INDEX_RECORDS, open_index(self.settings, live=live).count(live.namespace))
+        for queries, metrics in live.metrics.items():
+            for metric, value in metrics.items():
+                gauge(Gauge.LIVE_QUALITY, value, queries=queries, metric=metric)
+        return {"asked": checked.asked, "answered": answered}
 
 
 class CheckListeningOperator(PodsearchOperator):

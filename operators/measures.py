@@ -1,0 +1,53 @@
+"""What podsearch measures of itself, told through Airflow's metrics: OpenTelemetry or statsd, whatever is switched on.
+
+``docs/observability.md`` has the table of them. Airflow puts ``airflow.`` before the names, and sends what a task has
+told when its process ends.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from airflow.sdk.observability import stats
+
+
+class Count(StrEnum):
+    """What adds up."""
+
+    QUERIES = "podsearch.queries"
+    EMBEDDINGS = "podsearch.embeddings"
+    UPSERTS = "podsearch.upserts"
+    GPU_SECONDS = "podsearch.gpu_seconds"
+
+
+class Gauge(StrEnum):
+    """What is so much now, or was in the last run."""
+
+    EPISODES = "podsearch.snapshot.episodes"
+    QUARANTINED = "podsearch.snapshot.quarantined"
+    SNAPSHOT_AGE = "podsearch.snapshot.age_seconds"
+    QUERY_RATE = "podsearch.queries_per_second"
+    EMBEDDING_RATE = "podsearch.embeddings_per_second"
+    UPSERT_RATE = "podsearch.upserts_per_second"
+    INDEX_RECORDS = "podsearch.index.records"
+    INDEX_LAG = "podsearch.index.lag_seconds"
+    LIVE_QUALITY = "podsearch.live.quality"
+    QUESTIONS_ASKED = "podsearch.search.asked"
+    QUESTIONS_ANSWERED = "podsearch.search.answered"
+
+
+def count(what: Count, number: float, **tags: str) -> None:
+    """Add to a count; part of one is rounded."""
+    stats.incr(what, round(number), tags=tags)
+
+
+def gauge(what: Gauge, value: float, **tags: str) -> None:
+    """Say how much something is."""
+    stats.gauge(what, float(value), tags=tags)
+
+
+def work(counted: Count, rate: Gauge, number: int, seconds: float) -> None:
+    """Say how much was done, and how much of it a second."""
+    count(counted, number)
+    if seconds > 0:
+        gauge(rate, number / seconds)

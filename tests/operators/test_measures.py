@@ -1,0 +1,105 @@
+"""What operators tell of their work, as Airflow sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk._shared.observability.metrics import stats
+from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+from airflow.sdk.execution_time.context import set_current_context
+
+from include.index.live import require_live
+from include.settings import get_settings
+from include.storage import ArtifactStore
+from operators.base import PodsearchOperator
+from operators.gpu import GpuOperator
+from operators.measures import Count, Gauge, work
+from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckSearchOperator
+from tests.deploy.observability.test_observability import ENVIRONMENT
+from tests.include.index.workshop import write_live
+from tests.include.search.catalogue import make_live
+from tests.operators.conftest import FakeContext, Installation, ingest
+from tests.standins.otlp import OtlpStandIn, airflow_metrics, flush
+
+
+@pytest.fixture
+def collector() -> Iterator[OtlpStandIn]:
+    with airflow_metrics(ENVIRONMENT) as standin:
+        yield standin
+
+
+def execute(operator: PodsearchOperator) -> None:
+    context: Any = FakeContext()
+    with set_current_context(context):
+        operator.execute(context)
+    flush()
+
+
+def test_what_was_ingested_and_what_was_not(installation: Installation, collector: OtlpStandIn) -> None:
+    with (installation.dataset / "episodes.csv").open("a") as file:
+        file.write("e9,,,,,,p0\n")
+    ingest(FakeContext())
+    flush()
+    assert collector.value("airflow_podsearch_snapshot_episodes") == 6
+    quarantined = {
+        dict(labels)["reason"]: value
+        for (name, labels), value in collector.values.items()
+        if name == "airflow_podsearch_snapshot_quarantined"
+    }
+    assert sum(quarantined.values()) == 1
+    assert quarantined["orphan"] == 0, "a reason that has gone is told, too"
+
+
+def test_what_is_live_and_how_well_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collector: OtlpStandIn
+) -> None:
+    home = make_live(tmp_path / "home")
+    monkeypatch.setenv("PODSEARCH_HOME", str(home))
+    get_settings.cache_clear()
+    store = ArtifactStore(get_settings().installation.artifacts_root)
+    write_live(store, require_live(store).model_copy(update={"metrics": {"test": {"recall@30": 0.75}}}))
+    for operator in (CheckFreshnessOperator, CheckLagOperator, CheckSearchOperator):
+        execute(operator(task_id="check"))
+    get_settings.cache_clear()
+    age = collector.value("airflow_podsearch_snapshot_age_seconds")
+    assert age is not None
+    assert 0 < age < 600
+    assert collector.value("airflow_podsearch_index_lag_seconds") == 0
+    assert collector.value("airflow_podsearch_index_records") == 15
+    assert collector.value("airflow_podsearch_live_quality", queries="test", metric="recall@30") == 0.75
+    asked = collector.value("airflow_podsearch_search_asked")
+    assert asked == collector.value("airflow_podsearch_search_answered") == 10
+
+
+def test_counts_of_tasks_are_added_up_and_rates_are_of_the_last(collector: OtlpStandIn) -> None:
+    for number, seconds in ((100, 10.0), (50, 10.0), (0, 0.0)):
+        work(Count.EMBEDDINGS, Gauge.EMBEDDING_RATE, number, seconds)
+        flush()
+    assert collector.value("airflow_podsearch_embeddings_total") == 150
+    assert collector.value("airflow_podsearch_embeddings_per_second") == 5
+
+
+class Compute(GpuOperator):
+    """Holds its GPUs for a moment."""
+
+    def execute(self, context: Any) -> None:
+        with self.leased(context):
+            self.usage.gpus = 2
+
+
+def test_gpu_seconds_are_counted_by_task(
+    installation: Installation, collector: OtlpStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODSEARCH_DEVICE", "cpu")
+    get_settings.cache_clear()
+    execute(Compute(task_id="fine_tune"))
+    assert collector.value("airflow_podsearch_gpu_seconds_total", task_id="fine_tune") is not None
+
+
+def test_off_is_the_default(installation: Installation) -> None:
+    """Nothing is sent, and nothing fails, where nobody has switched metrics on."""
+    work(Count.UPSERTS, Gauge.UPSERT_RATE, 1, 1.0)
+    assert isinstance(stats._get_backend(), NoStatsLogger)
