@@ -45,21 +45,26 @@ class Follower:
         self._states: dict[tuple[str, str, str, int], tuple[int, str | None]] = {}
         self._news: dict[tuple[str, str, str, int], tuple[float, str]] = {}
         self._announced: set[tuple[str, str]] = set()
+        self._ended: set[DagRun] = set()
+        """Runs that were shown to their end: one that is cleared is queued at another time."""
 
     def follow(self, dag_ids: list[str], check: Callable[[], None]) -> list[DagRun]:
         """Follow all runs, those that assets start included, until none is left; the runs.
 
         :param check: called at every poll; raises when following is in vain.
         """
-        quiet = 0
+        quiet, going = 0, True
         while True:
             check()
-            # Events first: a run that they start between the two calls is then seen by the second.
-            waiting = any(self._api.has_queued_assets(dag_id) for dag_id in dag_ids)
+            # Events before the runs: a run that they start between the two calls is then seen by the second.
+            waiting = not going and any(self._api.has_queued_assets(dag_id) for dag_id in dag_ids)
             runs = self._api.runs(self._since)
             for run in runs:
-                self._show(run)
-            quiet = 0 if waiting or not runs or any(not run.is_finished for run in runs) else quiet + 1
+                if run not in self._ended:
+                    self._show(run)
+            self._ended.update(run for run in runs if run.is_finished)
+            going = not runs or any(not run.is_finished for run in runs)
+            quiet = 0 if waiting or going else quiet + 1
             if quiet >= QUIET_POLLS:
                 return runs
             time.sleep(POLL_SECONDS)

@@ -92,14 +92,13 @@ class AirflowStandIn:
         return 404, {"detail": f"no such route: {method} {path}"}
 
     def _show_queued(self, _body: dict[str, Any], dag_id: str) -> tuple[int, Any]:
-        if self._looked:
-            self._looked = False
-            self._moment = min(self._moment + 1, len(self.moments) - 1)
         if dag_id not in self.now.queued:
             return 404, {"detail": "Queue event not found"}
         return 200, {"queued_events": [{"dag_id": dag_id}]}
 
     def _show_runs(self, _body: dict[str, Any]) -> tuple[int, Any]:
+        if self._looked:
+            self._moment = min(self._moment + 1, len(self.moments) - 1)
         self._looked = True
         runs = [
             {"dag_id": dag_id, "dag_run_id": run_id, "state": state, "queued_at": self.queued_at}
