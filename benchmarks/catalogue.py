@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from include.episodes.columns import COLUMNS
 from include.settings import Settings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from include.episodes.snapshot import Manifest
     from include.storage import ArtifactStore
 
-SETTINGS = Settings.model_construct()
+SETTINGS: Any = SimpleNamespace(**{name: group.model_construct() for name, group in get_type_hints(Settings).items()})
 """Every setting's default."""
 SEED = 20171201
 NULL_TITLE = 0.002

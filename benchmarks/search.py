@@ -2,7 +2,8 @@
 
 A catalogue is ingested and written to the embedded index with its real words and, as search's time does not depend on
 what is near to what, with vectors drawn around some thousand centres. The search service is then asked one query at a
-time by one client and by several at once, in each mode in turn. ``make bench-search``, or ``python -m benchmarks.search
+time by one client and by several at once, in each mode in turn; then over HTTP, also twice as many queries as it bears.
+``make bench-search``, or ``python -m benchmarks.search
 --help``. The last line printed is one JSON object of all figures.
 """
 
@@ -25,6 +26,8 @@ import numpy as np
 import psutil
 
 from benchmarks.catalogue import SETTINGS, make_snapshot, write_catalogue
+from benchmarks.service import OVERLOAD, overloaded, served
+from benchmarks.service import asked as over
 from benchmarks.vectors import draw
 from include.index.contract import Metadata, Records
 
@@ -55,8 +58,22 @@ def main() -> None:
                 own = asked(service, queries, mode, clients=clients, seconds=arguments.seconds)
                 print(f"{mode}, {clients} at once: {own}", flush=True)
                 figures[f"{mode}_{clients}"] = own
+        for name, own in over_http(home, queries, arguments.clients, arguments.seconds).items():
+            print(f"over HTTP, {name}: {own}", flush=True)
+            figures[f"http_{name}"] = own
         figures["memory_mib"] = round(psutil.Process().memory_info().rss / 2**20)
     print(json.dumps(figures))
+
+
+def over_http(
+    home: Path, queries: Sequence[str], clients: Sequence[int], seconds: float
+) -> dict[str, dict[str, float]]:
+    """The same by the service; ``overload`` sends twice as many as the most clients were answered."""
+    with served(home) as address:
+        figures = {str(number): over(address, queries, clients=number, seconds=seconds) for number in clients}
+        bears = max(one["per_second"] for one in figures.values())
+        figures["overload"] = overloaded(address, queries, per_second=OVERLOAD * bears, seconds=seconds)
+    return figures
 
 
 def build(home: Path, dataset: Path, model: str) -> tuple[SearchService, dict[str, Any]]:

@@ -45,10 +45,12 @@ MAX_ADDRESS_BYTES = 16 * 2**10
 """Of a path and its query: a thousand characters, escaped, are twelve thousand at most."""
 MAX_BODY_BYTES = 4 * 2**10
 """Of what is sent to be recorded."""
-AT_WORK = max(2, len(os.sched_getaffinity(0)))
-"""Searches that are worked on at a time: each keeps about one core busy."""
+AT_WORK = 3 * max(2, len(os.sched_getaffinity(0)))
+"""Searches that are worked on at a time: more than there are cores, for what several need is computed together."""
 WAITING = 64
 """Searches that may wait for that; those beyond are turned away."""
+PATIENCE = 0.2
+"""Seconds that a search may wait."""
 SECONDS = 10.0
 """How long a search may take, its wait included."""
 
@@ -73,14 +75,15 @@ def create_app(
     recorder: Recorder | None = None,
     at_work: int = AT_WORK,
     waiting: int = WAITING,
+    patience: float = PATIENCE,
     seconds: float = SECONDS,
 ) -> ASGIApp:
-    """The application; for the first and the last three parameters see :class:`include.search.http.desk.Desk`.
+    """The application; for the first and the last four parameters see :class:`include.search.http.desk.Desk`.
 
     :param token: what whoever asks must have; None lets in everybody.
     :param recorder: records what is searched and played; None records nothing.
     """
-    desk = Desk(open_service, at_work=at_work, waiting=waiting, seconds=seconds)
+    desk = Desk(open_service, at_work=at_work, waiting=waiting, patience=patience, seconds=seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

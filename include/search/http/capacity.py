@@ -1,4 +1,4 @@
-"""How much is at work at a time. Beyond that a request is turned away at once: if it waited, all would be late."""
+"""How much is at work at a time. Beyond that a request is turned away soon: if it waited, all would be late."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class BusyError(RuntimeError):
-    """As many requests are at work and waiting as may be."""
+    """More is asked for than can be answered soon."""
 
     def __init__(self) -> None:
         super().__init__("Too many searches at a time. Try again in a moment.")
@@ -30,16 +30,19 @@ class Capacity:
 
     :param at_work: requests that are worked on at a time.
     :param waiting: requests that may wait for that.
+    :param patience: seconds that a request may wait. Under a load that lasts, those that are answered have all waited
+        so long: it bounds how long an answer takes.
     :param seconds: how long a request may take, its wait included.
     """
 
-    def __init__(self, at_work: int, waiting: int, seconds: float) -> None:
+    def __init__(self, at_work: int, waiting: int, patience: float, seconds: float) -> None:
         self._pool = ThreadPoolExecutor(at_work, thread_name_prefix="search")
         self._places = threading.BoundedSemaphore(at_work + waiting)
+        self._patience = patience
         self._seconds = seconds
         self._inside: set[Future[Any]] = set()
         self.busy = 0
-        """Requests that found no place."""
+        """Requests that found no place, or waited too long for their turn."""
         self.slow = 0
         """Requests that were not done in time."""
 
@@ -58,7 +61,7 @@ class Capacity:
 
         A thread cannot be stopped: work that takes too long keeps its place until it ends.
 
-        :raises BusyError: there is no place left.
+        :raises BusyError: there is no place left, or its turn does not come in time.
         :raises TooSlowError: it was not done in time.
         """
         if not self._places.acquire(blocking=False):
@@ -69,7 +72,12 @@ class Capacity:
         future.add_done_callback(self._left)
         answer = asyncio.wrap_future(future)
         try:
-            done, _ = await asyncio.wait([answer], timeout=self._seconds)
+            done, _ = await asyncio.wait([answer], timeout=self._patience)
+            if not done and future.cancel():  # it has not begun
+                self.busy += 1
+                raise BusyError
+            if not done:
+                done, _ = await asyncio.wait([answer], timeout=self._seconds - self._patience)
         finally:
             future.cancel()  # what still waits need not be done any more
         if not done:

@@ -21,18 +21,25 @@ class Desk:
     :param open_service: may raise :class:`NothingLiveError`, and is called again for the next question then.
     :param at_work: questions that are worked on at a time.
     :param waiting: questions that may wait for that.
+    :param patience: seconds that one may wait.
     :param seconds: how long one may take, its wait included.
     """
 
     def __init__(
-        self, open_service: Callable[[], SearchService], *, at_work: int, waiting: int, seconds: float
+        self,
+        open_service: Callable[[], SearchService],
+        *,
+        at_work: int,
+        waiting: int,
+        patience: float,
+        seconds: float,
     ) -> None:
         self._open_service = open_service
         self._opening = threading.Lock()
         self.opened: SearchService | None = None
         """What answers, once it is open."""
-        self.questions = Capacity(at_work, waiting, seconds)
-        self._watchers = Capacity(1, 4, seconds)
+        self.questions = Capacity(at_work, waiting, patience, seconds)
+        self._watchers = Capacity(1, 4, seconds, seconds)
 
     async def ask(self, work: Callable[[SearchService], T]) -> T:
         """What the service answers.

@@ -119,7 +119,7 @@ def test_the_pointer_flips_while_the_service_is_open(home: Path, tmp_path: Path)
 def test_beyond_its_capacity_it_turns_away_at_once(home: Path, gate: Gate) -> None:
     """One is at work; of five that come then, two wait, and three are told at once to come again."""
     with (
-        served(open_service(home, lambda live: gate), at_work=1, waiting=2) as address,
+        served(open_service(home, lambda live: gate), at_work=1, waiting=2, patience=30, seconds=60) as address,
         ThreadPoolExecutor(6) as pool,
     ):
         assert ask(address, "/readyz").status_code == 200
@@ -137,6 +137,24 @@ def test_beyond_its_capacity_it_turns_away_at_once(home: Path, gate: Gate) -> No
         assert first.result(30).status_code == 200
         assert sorted(one.result(30).status_code for one in others) == [200, 200, 503, 503, 503]
         assert ask(address).status_code == 200
+
+
+def test_what_waits_too_long_for_its_turn_is_turned_away(home: Path, gate: Gate) -> None:
+    """Whatever is answered under load is answered soon; what is at work goes on."""
+    with (
+        served(open_service(home, lambda live: gate), at_work=1, patience=0.2) as address,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        while ask(address, "/readyz").status_code != 200:
+            pass
+        first = pool.submit(ask, address)
+        assert gate.arrived.acquire(timeout=30)
+        second = ask(address, "/search?q=tomato&mode=lexical")
+        assert second.status_code == 503
+        assert second.json()["detail"].startswith("Too many searches")
+        assert 'podsearch_searches_turned_away_total{reason="busy"} 1.0' in ask(address, "/metrics").text
+        gate.opened.set()
+        assert first.result(30).status_code == 200
 
 
 def test_what_takes_too_long_is_given_up(home: Path, gate: Gate) -> None:

@@ -87,7 +87,7 @@ def two(home: Path, tmp_path: Path) -> tuple[Path, list[LivePointer]]:
 def test_the_pointer_flips_a_hundred_times_under_load(two: tuple[Path, list[LivePointer]]) -> None:
     folder, pointers = two
     store = ArtifactStore(folder / "artifacts")
-    with served(open_service(folder)) as address, ThreadPoolExecutor(CLIENTS) as pool:
+    with served(open_service(folder), patience=10) as address, ThreadPoolExecutor(CLIENTS) as pool:
         asking = Asking(address)
         clients = [pool.submit(asking.run, number) for number in range(CLIENTS)]
         try:
