@@ -34,6 +34,9 @@ class Gauge(StrEnum):
     LIVE_QUALITY = "podsearch.live.quality"
     QUESTIONS_ASKED = "podsearch.search.asked"
     QUESTIONS_ANSWERED = "podsearch.search.answered"
+    SEARCHES = "podsearch.listeners.searches"
+    SUCCESS = "podsearch.listeners.success"
+    PLAYED_RANK = "podsearch.listeners.mrr"
 
 
 def count(what: Count, number: float, **tags: str) -> None:

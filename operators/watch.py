@@ -99,7 +99,13 @@ class CheckListeningOperator(PodsearchOperator):
         if falls is not None:
             report_listening(falls)
         yesterday = next((day for day in days if day.day == now.date() - timedelta(days=1)), None)
-        return {"searches": yesterday.searches, "success": yesterday.success} if yesterday else None
+        if yesterday is None:
+            return None
+        gauge(Gauge.SEARCHES, yesterday.searches)
+        for measured, value in ((Gauge.SUCCESS, yesterday.success), (Gauge.PLAYED_RANK, yesterday.mrr)):
+            if value is not None:
+                gauge(measured, value)
+        return {"searches": yesterday.searches, "success": yesterday.success}
 
 
 class RetryAlertsOperator(PodsearchOperator):

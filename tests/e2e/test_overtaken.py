@@ -84,7 +84,13 @@ CLEARED: dict[str, Groups] = {
         {"plan_rollback": "success"},
     ],
     "watch_search": [
-        {"check_freshness": "success", "retry_alerts": "success", "check_lag": "success", "check_search": "success"}
+        {
+            "check_freshness": "success",
+            "retry_alerts": "success",
+            "check_lag": "success",
+            "check_search": "success",
+            "check_listening": "success",
+        }
     ],
 }
 """What becomes of each task that is cleared in an older run, those of a group together; what follows it is not cleared.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from airflow.sdk._shared.observability.metrics import stats
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk.execution_time.context import set_current_context
 
+from include.feedback.figures import Day
 from include.index.live import require_live
 from include.settings import get_settings
 from include.storage import ArtifactStore
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.measures import Count, Gauge, work
-from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckSearchOperator
+from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckListeningOperator, CheckSearchOperator
 from tests.deploy.observability.test_observability import ENVIRONMENT
 from tests.include.index.workshop import write_live
 from tests.include.search.catalogue import make_live
@@ -51,6 +53,20 @@ def test_what_was_ingested_and_what_was_not(installation: Installation, collecto
     }
     assert sum(quarantined.values()) == 1
     assert quarantined["orphan"] == 0, "a reason that has gone is told, too"
+
+
+def test_what_listeners_found_yesterday(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, collector: OtlpStandIn
+) -> None:
+    monkeypatch.setenv("PODSEARCH_RECORD_SEARCHES_DAYS", "30")
+    get_settings.cache_clear()
+    for ago, searches in ((0, 3), (1, 80)):
+        day = Day(day=datetime.now(UTC).date() - timedelta(days=ago), searches=searches, successful=searches // 2)
+        installation.store.write_json(day.model_dump(mode="json"), "feedback", "days", f"{day.day}.json")
+    execute(CheckListeningOperator(task_id="check"))
+    assert collector.value("airflow_podsearch_listeners_searches") == 80
+    assert collector.value("airflow_podsearch_listeners_success") == 0.5
+    assert collector.value("airflow_podsearch_listeners_mrr") is None, "nothing was played"
 
 
 def test_what_is_live_and_how_well_it_answers(
