@@ -14,9 +14,11 @@ from airflow.sdk.exceptions import AirflowSkipException, XComNotFound
 from include.errors import OvertakenError, PermanentError
 from include.settings import Settings, get_settings
 from include.storage import ArtifactStore
+from operators.lineage import Lineage, facets
 
 if TYPE_CHECKING:
     import jinja2
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Asset, Context
 
 PULLED = re.compile(r"""xcom_pull\(\s*(?:task_ids=)?['"]([^'"]+)['"]""")
@@ -33,6 +35,9 @@ class PodsearchOperator(BaseOperator):
     What its templated fields take from other tasks must be there. Airflow would make the text "None" of a value that
     is missing, and a task would look for the snapshot, or the folder, of that name.
     """
+
+    lineage: Lineage | None = None
+    """What the task has read and written, once it has."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -57,6 +62,11 @@ class PodsearchOperator(BaseOperator):
             yield
         except OvertakenError as overtaken:
             self.skip_run(f"A newer run has overtaken this one, which changes nothing. {overtaken}")
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """What Airflow's provider for OpenLineage asks for when the task has ended well."""
+        root = self.settings.installation.artifacts_root
+        return facets(self.lineage, artifacts_root=root) if self.lineage else None
 
     def announce(self, context: Context, asset: Asset, extra: dict[str, Any]) -> None:
         """Attach what happened to the asset event that the task emits when it succeeds."""

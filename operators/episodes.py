@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 from upath import UPath
 
+from operators.lineage import Data, Lineage
 from operators.measures import Gauge, gauge
 from operators.names import EPISODES
 from operators.sources import SourceOperator
@@ -118,6 +119,10 @@ class PrepareSnapshotOperator(SourceOperator):
             manifest.shows,
             manifest.quarantined or "nothing",
         )
+        self.lineage = Lineage(
+            reads=(Data("dataset", self.source_version),),
+            writes=(Data("snapshots", manifest.snapshot_id, manifest.episodes),),
+        )
         return manifest.snapshot_id
 
 
@@ -164,6 +169,10 @@ class AnnounceSnapshotOperator(SourceOperator):
         gauge(Gauge.EPISODES, manifest.episodes)
         for reason in quarantine.Reason:
             gauge(Gauge.QUARANTINED, manifest.quarantined.get(reason, 0), reason=reason)
+        self.lineage = Lineage(
+            reads=(Data("snapshots", self.snapshot_id),),
+            writes=(Data("snapshots/latest.json", self.snapshot_id, manifest.episodes),),
+        )
         self.log.info("Published: %s", summary)
         self.announce(context, EPISODES, summary)
         return summary

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
+from operators.lineage import Data, Lineage
 from operators.links import ReportLink
 from operators.measures import Count, Gauge, work
 from operators.names import LIVE_INDEX
@@ -106,6 +107,11 @@ class ReindexStepOperator(PodsearchOperator):
         timing.seconds, index = time.monotonic() - started, max(context["ti"].map_index or 0, 0)
         note_seconds(self.store, self.plan_id, self.task_id, index, timing.seconds, vectors=timing.vectors)
 
+    def indexed(self, rows: int | None = None) -> Data:
+        """The namespace, for lineage."""
+        name = f"{self.settings.index_name}/{self.plan.namespace}"
+        return Data(name, self.plan.snapshot_id, rows, backend=self.settings.index.backend)
+
 
 class PrepareNamespaceOperator(ReindexStepOperator):
     """Makes the namespace that the plan writes to, and notes that it is being written to.
@@ -150,6 +156,10 @@ class EncodeShardOperator(GpuOperator, ReindexStepOperator):
             model = open_encoder(self.store, plan.model_version, device.torch)
             timing.vectors = encode_shard(self.store, plan, self.shard, texts, model)
         work(Count.EMBEDDINGS, Gauge.EMBEDDING_RATE, timing.vectors, timing.seconds)
+        self.lineage = Lineage(
+            reads=(Data("snapshots", plan.snapshot_id), Data("models", plan.model_version)),
+            writes=(Data("embeddings", plan.model_version, timing.vectors),),
+        )
         return timing.vectors
 
 
@@ -171,6 +181,10 @@ class UpsertShardOperator(ReindexStepOperator):
         with self.timed(context) as timing:
             timing.vectors = upsert_shard(self.store, open_index(self.settings), plan, self.shard)
         work(Count.UPSERTS, Gauge.UPSERT_RATE, timing.vectors, timing.seconds)
+        self.lineage = Lineage(
+            reads=(Data("snapshots", plan.snapshot_id), Data("embeddings", plan.model_version)),
+            writes=(self.indexed(timing.vectors),),
+        )
         return timing.vectors
 
 
@@ -304,6 +318,7 @@ class ActivateOperator(ReindexStepOperator):
         keep_timing(self.store, plan)
         report_live(plan.model_version)
         pointer = live.model_dump(mode="json", exclude={"previous"})
+        self.lineage = Lineage(reads=(self.indexed(),), writes=(Data("live.json", live.entry),))
         self.announce(context, LIVE_INDEX, pointer)
         return pointer
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from include.settings import get_settings
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
+from operators.lineage import Data, Lineage
 from operators.measures import Count, Gauge, work
 from operators.names import RETRIEVER
 from operators.quality import ValidateOperator
@@ -125,6 +126,10 @@ class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
             )
             written = generate_queries(self.store, self.plan, self.shard, generator)
         work(Count.QUERIES, Gauge.QUERY_RATE, written, self.usage.seconds)
+        self.lineage = Lineage(
+            reads=(Data("snapshots", self.plan.snapshot_id),),
+            writes=(Data("training/queries", self.plan.training_id, written),),
+        )
         return written
 
 
@@ -136,6 +141,10 @@ class BuildPairsOperator(TrainingStepOperator):
 
         english_only = self.settings.queries.generator_english_only
         summary = write_pairs(self.store, self.plan, curated=self.curated(), english_only=english_only)
+        self.lineage = Lineage(
+            reads=(Data("training/queries", self.plan.training_id),),
+            writes=(Data("training/pairs", self.plan.training_id, summary.pairs),),
+        )
         return summary.model_dump(exclude={"samples"})
 
 
@@ -208,7 +217,10 @@ class FineTuneOperator(GpuOperator, TrainingStepOperator):
         with self.leased(context) as device:
             hardware = Hardware(device=device.kind, gpus=max(1, len(device.gpus)), threads=threads)
             manifest = train(self.store, self.plan, hardware=hardware, work_root=work, usage=self.usage)
-            return manifest.telling_metrics
+        self.lineage = Lineage(
+            reads=(Data("training/pairs", self.plan.training_id),), writes=(Data("models", manifest.version),)
+        )
+        return manifest.telling_metrics
 
 
 class RegisterModelOperator(TrainingStepOperator):
