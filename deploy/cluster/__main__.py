@@ -1,7 +1,7 @@
 """``python -m deploy.cluster``: what must be there before Airflow's containers start; it can be repeated at any time.
 
 The metadata database at this version, the first user, the pools (slots that somebody changed are left alone), and the
-bucket of the artifacts in a store that refuses a write whose condition does not hold.
+bucket of the artifacts, and of an index on S3, in a store that refuses a write whose condition does not hold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class SetUpError(PermanentError):
 def main() -> int:
     """Make all of it; 0 if it is there."""
     try:
-        require_conditional_writes(get_settings().installation.artifacts_root)
+        settings = get_settings()
+        for root in (settings.installation.artifacts_root, settings.index_root):
+            require_conditional_writes(root)
         airflow("db", "migrate")
         make_admin(os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""))
         make_pools(int(os.environ.get("GPU_SLOTS") or 1))
@@ -77,7 +79,8 @@ def make_pools(gpus: int) -> None:
 def require_conditional_writes(root: str) -> None:
     """Make the bucket of an s3:// root, and hold that the store refuses writes whose condition does not hold.
 
-    What is live is changed by compare-and-swap; a store that takes no notice of the condition would lose changes.
+    What is live, and the embedded index, are changed by compare-and-swap; a store that takes no notice of the condition
+    would lose changes.
 
     :raises SetUpError: it takes none.
     """

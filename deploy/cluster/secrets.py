@@ -31,7 +31,8 @@ MAKES: dict[str, Callable[[], str]] = {
     "AWS_SECRET_ACCESS_KEY": _token,
     "AIRFLOW_FERNET_KEY": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
     "AIRFLOW_API_SECRET_KEY": _token,
-    "AIRFLOW_JWT_SECRET": _token,
+    # Tokens are signed with SHA-512, whose keys are of 64 bytes at least.
+    "AIRFLOW_JWT_SECRET": lambda: secrets.token_hex(32),
     "SEARCH_TOKEN": _token,
     "AIRFLOW_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(15),
 }

@@ -1,7 +1,8 @@
 """The services of docker-compose.yaml as processes of this machine, with the environment that the file gives them.
 
-Debian's PostgreSQL and Redis, moto's S3 server in place of SeaweedFS, and Airflow's containers one process each. Only
-addresses and folders are others: a service's name becomes 127.0.0.1 with a free port.
+Debian's PostgreSQL and Redis, an S3 stand-in in place of SeaweedFS, and Airflow's containers one process each. Only
+addresses and folders are others: a service's name becomes 127.0.0.1 with a free port. What ends by itself is started
+again, as Docker does it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,7 +31,20 @@ import yaml
 
 from deploy.cluster.secrets import write
 from include.settings import PROJECT
+from tests.standins.s3 import S3StandIn
 
+READ_ONLY = [
+    *("unshare", "--mount", "sh", "-c"),
+    'mount --make-rprivate / && mount --bind /tmp /tmp && mount -o remount,bind,ro / && exec "$@"',
+    "sh",
+]
+"""Runs a command as in a container whose file system is read-only; /tmp has all that the containers mount."""
+CADDY = """{
+	skip_install_trust
+	http_port %(http)d
+	https_port %(https)d
+"""
+"""What the global options of the Caddyfile begin with, for ports that anybody may open."""
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-cpu")
 SECONDS = 120
 """For a service to be up."""
@@ -46,6 +61,10 @@ def postgres_program(name: str) -> str | None:
     """Debian keeps them beside the path."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     return str(found[-1]) if found else shutil.which(name)
+
+
+def can_run(command: list[str]) -> bool:
+    return bool(shutil.which(command[0])) and not subprocess.run(command, capture_output=True, check=False).returncode
 
 
 def packages() -> Path:
@@ -81,16 +100,26 @@ class Cluster:
 
     :param root: everything that it writes.
     :param settings: lines of ``.env`` beside the secrets.
+    :param instead: variables that the file sets, and that are others here.
     """
 
     root: Path
     settings: Mapping[str, str]
+    instead: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ports = {name: free_port() for name in ("postgres", "redis", "store", "api-server")}
+        self.ports = {name: free_port() for name in ("postgres", "redis", "moto", "api-server", "http", "https")}
+        self.store = S3StandIn(self.ports["moto"])
+        self.service_of: dict[str, str] = {}
+        self.restarted: list[str] = []
+        """Services that had ended by themselves, or were killed."""
+        self._open = contextlib.ExitStack()
+        self._lock = threading.Lock()
         self.packages = packages()
+        self.read_only = READ_ONLY if can_run([*READ_ONLY, "true"]) else []
+        """A command that cannot write into the machine's file system begins with it; empty where that needs root."""
         # Beside the root, whose folders PostgreSQL's user may not look into.
         self.database = Path(tempfile.mkdtemp(prefix="podsearch-postgres-"))
         for name in ("airflow", "state", "models", "logs"):
@@ -118,7 +147,7 @@ class Cluster:
         moved = {
             "@postgres/": f"@127.0.0.1:{self.ports['postgres']}/",
             "@redis:6379/": f"@127.0.0.1:{self.ports['redis']}/",
-            "http://store:8333": f"http://127.0.0.1:{self.ports['store']}",
+            "http://store:8333": self.store.url,
             "http://api-server:8080": self.url,
             "http://localhost:8080": self.url,
             "/opt/podsearch": str(PROJECT),
@@ -133,11 +162,13 @@ class Cluster:
             given[key] = value.replace("$$", "$")
         own = ("PODSEARCH_", "AIRFLOW_", "AWS_")
         clean = {key: value for key, value in os.environ.items() if not key.startswith(own)}
-        return clean | given | self._own_ports(service)
+        return clean | given | self._own_ports(service) | dict(self.instead)
 
     def _own_ports(self, service: str) -> dict[str, str]:
         """Containers have all ports to themselves; these processes share a machine."""
         return {
+            "HOME": str(self.root / "airflow"),
+            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": os.pathsep.join([str(self.packages), str(PROJECT)]),
             "PODSEARCH_HOST": "127.0.0.1",
             "PODSEARCH_PORT": str(self.ports["api-server"]),
@@ -148,34 +179,43 @@ class Cluster:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         }
 
-    def start(self, name: str) -> None:
-        """Start a service that is not running."""
+    def start(self, name: str, service: str = "") -> None:
+        """Start a service that is not running.
+
+        :param service: the service, if this is one more of it with a name of its own.
+        """
+        service = service or name
         if name == "postgres":
             command, environment = self._postgres(), dict(os.environ)
         elif name == "redis":
             command, environment = self._redis(), dict(os.environ)
-        elif name == "store":
+        elif name == "moto":
             command = [sys.executable, "-c", "from moto.server import main; main()"]
-            command += ["-H", "127.0.0.1", "-p", str(self.ports["store"])]
-            environment = os.environ | {"PYTHONPATH": str(self.packages)}
+            command += ["-H", "127.0.0.1", "-p", str(self.ports["moto"])]
+            environment = dict(os.environ)
+        elif name == "proxy":
+            command = self._caddy()
+            environment = self.environment("proxy") | {"XDG_DATA_HOME": str(self.root)}
         else:
-            command = self.services[name]["command"]
+            command = self.services[service]["command"]
             if command[0] == "sh":  # which writes the token of search, and becomes the server
                 command = command[-1].rpartition("exec env -u SEARCH_TOKEN ")[2].split()
             program, *arguments = command
-            command, environment = [sys.executable, "-m", program, *arguments], self.environment(name)
+            command = [*self.read_only, sys.executable, "-m", program, *arguments]
+            environment = self.environment(service)
             if "celery" in arguments:
                 command += ["--celery-hostname", f"{name}@cluster", "--pid", str(self.root / f"{name}.pid")]
         with (self.root / "logs" / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, cwd=self.root, env=environment, stdout=log, stderr=log, start_new_session=True
+                command, cwd=PROJECT, env=environment, stdout=log, stderr=log, start_new_session=True
             )
+        self.service_of[name] = service
 
     def init(self) -> None:
         """What the container ``init`` does."""
         done = subprocess.run(
-            [sys.executable, "-m", "deploy.cluster"],
-            cwd=self.root,
+            [*self.read_only, sys.executable, "-m", "deploy.cluster"],
+            cwd=PROJECT,
             env=self.environment("init"),
             capture_output=True,
             text=True,
@@ -193,16 +233,40 @@ class Cluster:
 
     def up(self) -> None:
         """Start everything, in the order in which the file lets its services wait for each other."""
-        for name in ("postgres", "redis", "store"):
+        self._open.enter_context(self.store.serve())
+        self._open.callback(self._stop_all)
+        for name in ("postgres", "redis", "moto"):
             self.start(name)
-        for name in ("postgres", "redis", "store"):
+        for name in ("postgres", "redis", "moto"):
             self.wait(name, partial(_answers, self.ports[name]))
-        self._create_database()
+        self.query("CREATE DATABASE airflow", "postgres")
         self.init()
         self.start("api-server")
         self.wait("api-server", lambda: _is_ok(f"{self.url}/api/v2/version"))
         for name in AIRFLOW[1:]:
             self.start(name)
+        self._open.enter_context(self._kept_up())
+
+    @contextlib.contextmanager
+    def _kept_up(self) -> Iterator[None]:
+        """Start again what ends, until the end of the block."""
+        over = threading.Event()
+
+        def keep_up() -> None:
+            while not over.wait(1):
+                with self._lock:
+                    ended = [name for name, process in self.processes.items() if process.poll() is not None]
+                    for name in ended:
+                        self.restarted.append(name)
+                        self.start(name, self.service_of.get(name, name))
+
+        thread = threading.Thread(target=keep_up, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def wait(self, name: str, is_up: Callable[[], bool], seconds: float = SECONDS) -> None:
         deadline = time.monotonic() + seconds
@@ -215,8 +279,9 @@ class Cluster:
         return (self.root / "logs" / f"{name}.log").read_text(errors="replace")[-3000:]
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """End a service with all its processes."""
-        process = self.processes.pop(name)
+        """End a service with all its processes; it stays ended."""
+        with self._lock:
+            process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         try:
@@ -226,10 +291,17 @@ class Cluster:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
 
+    def kill(self, name: str) -> None:
+        """Kill a service with all its processes, at once; it is started again."""
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
+
     def down(self) -> None:
+        self._open.close()
+        shutil.rmtree(self.database, ignore_errors=True)
+
+    def _stop_all(self) -> None:
         for name in reversed(list(self.processes)):
             self.stop(name, signal.SIGINT if name == "postgres" else signal.SIGTERM)
-        shutil.rmtree(self.database, ignore_errors=True)
 
     def _secret(self, name: str) -> str:
         lines = (self.root / ".env").read_text().splitlines()
@@ -253,6 +325,21 @@ class Cluster:
         settings += ["fsync=off", "max_connections=200"]
         return [*as_user, str(postgres_program("postgres")), "-D", str(folder), *(f"--{one}" for one in settings)]
 
+    def _caddy(self) -> list[str]:
+        """With the Caddyfile of the service, which certifies itself."""
+        text = (PROJECT / "deploy" / "cluster" / "Caddyfile").read_text()
+        text = text.replace("{\n", CADDY % self.ports, 1).replace(
+            "api-server:8080", f"127.0.0.1:{self.ports['api-server']}"
+        )
+        file = self.root / "Caddyfile"
+        file.write_text(text)
+        return ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
+
+    @property
+    def certificate(self) -> Path:
+        """Of the authority that Caddy has made for itself."""
+        return self.root / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+
     def _redis(self) -> list[str]:
         """With the command of the file."""
         _, *arguments = self.services["redis"]["command"]
@@ -261,10 +348,12 @@ class Cluster:
         here = ["--port", str(self.ports["redis"]), "--bind", "127.0.0.1", "--dir", str(folder)]
         return ["redis-server", *arguments, *here]
 
-    def _create_database(self) -> None:
+    def query(self, statement: str, database: str = "airflow") -> list[str]:
+        """What PostgreSQL answers, a row a line."""
         psql = [str(postgres_program("psql")), "--host=127.0.0.1", f"--port={self.ports['postgres']}"]
-        make = [*psql, "--username=airflow", "--dbname=postgres", "--command=CREATE DATABASE airflow"]
-        subprocess.run(make, check=True, capture_output=True)
+        command = [*psql, "--username=airflow", f"--dbname={database}", "--tuples-only", "--no-align"]
+        done = subprocess.run([*command, f"--command={statement}"], check=True, capture_output=True, text=True)
+        return done.stdout.split()
 
 
 def _answers(port: int) -> bool:

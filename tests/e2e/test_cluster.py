@@ -1,8 +1,16 @@
-"""docker-compose.yaml's services as processes: Airflow with Celery, PostgreSQL, Redis and artifacts at s3://."""
+"""docker-compose.yaml's services as processes: Airflow with Celery, PostgreSQL, Redis and artifacts at s3://.
+
+The pipeline runs twice: undisturbed, and anew while everything that it stands on fails once; both end in the same.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import re
+import shutil
+import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -18,8 +26,9 @@ from include.settings import PROJECT, Settings
 from include.settings.groups import Airflow, Installation
 from tests.e2e.cluster import Cluster, missing
 from tests.e2e.conftest import sample_episodes, write_dataset, write_recipe
-from tests.e2e.state import State
+from tests.e2e.state import State, assert_same
 from tests.models import build_distiluse
+from tests.standins.s3 import BROKEN, THROTTLED, Fault
 
 pytestmark = pytest.mark.airflow
 
@@ -32,6 +41,16 @@ from tests.e2e.state import read_state
 with open(sys.argv[1], "wb") as file:
     pickle.dump(read_state(get_settings()), file)
 """
+
+
+FORGET = """
+import shutil
+from include.storage import ArtifactStore
+ArtifactStore(s().installation.artifacts_root).remove()
+for folder in (s().installation.home, s().index.location):
+    shutil.rmtree(folder)
+"""
+"""As if nothing had ever run."""
 
 
 class ClusterApi(AirflowApi):
@@ -72,7 +91,16 @@ def settings(root: Path) -> dict[str, str]:
         "PODSEARCH_RECIPE": str(write_recipe(root)),
         "PODSEARCH_RETRY_SECONDS": "1",
         "PODSEARCH_GATE_TOLERANCE": "1",
+        "COMPOSE_PROFILES": "cpu,tls",
+        "TLS_CERTIFICATES": "local_certs",
     }
+
+
+SOONER = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+}
+"""How long a task is waited for whose worker is silent, or that no worker takes: less long than on a server."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +108,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if lacks := missing():
         pytest.skip(f"this machine has no {lacks}")
     root = tmp_path_factory.mktemp("cluster")
-    made = Cluster(root, settings(root))
+    made = Cluster(root, settings(root), SOONER)
     try:
         made.up()
         yield made
@@ -166,6 +194,108 @@ def test_a_viewer_looks_and_triggers_nothing(cluster: Cluster, ended: list[DagRu
     assert answer.status_code == httpx.codes.FORBIDDEN
     stranger = httpx.get(f"{cluster.url}/api/v2/dags", trust_env=False)
     assert stranger.status_code == httpx.codes.UNAUTHORIZED
+
+
+def test_containers_can_be_read_only(cluster: Cluster, ended: list[DagRun]) -> None:
+    """All of the above was done by processes that could write to what is mounted, and nowhere else."""
+    if not cluster.read_only:
+        pytest.skip("mounting needs root")
+    done = subprocess.run([*cluster.read_only, "touch", str(PROJECT / "written")], capture_output=True, check=False)
+    assert b"Read-only file system" in done.stderr
+
+
+def test_behind_tls_a_login_is_for_tls_alone(cluster: Cluster) -> None:
+    if not shutil.which("caddy"):
+        pytest.skip("there is no caddy")
+    cluster.start("proxy")
+    cluster.wait("proxy", cluster.certificate.is_file)
+    url = f"https://localhost:{cluster.ports['https']}"
+    context = ssl.create_default_context(cafile=str(cluster.certificate))
+    with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60, follow_redirects=False) as browser:
+        cluster.wait("proxy", lambda: _answers(browser))
+        page = browser.get("/auth/login/")
+        form = {"username": "admin", "password": cluster.admin_password, "csrf_token": csrf_token(page.text)}
+        answer = browser.post("/auth/login/", data=form, headers={"Referer": str(page.url)})
+        cookies = [value for name, value in answer.headers.multi_items() if name == "set-cookie" and "_token=" in value]
+        assert cookies
+        assert all("; Secure" in cookie and "; HttpOnly" in cookie for cookie in cookies)
+        assert browser.get("/api/v2/dags").is_success
+    plain = httpx.get(f"http://localhost:{cluster.ports['http']}/", trust_env=False)
+    assert (plain.status_code, plain.headers["location"]) == (308, "https://localhost/"), "to the port of HTTPS"
+
+
+def csrf_token(page: str) -> str:
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)', page)
+    return found[1] if found else ""
+
+
+def _answers(browser: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return browser.get("/api/v2/version").is_success
+    return False
+
+
+def until_running(admin: ClusterApi, cluster: Cluster, task_id: str, since: set[str]) -> None:
+    """Wait until a task of that name runs in a run that is not one of some."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        for run in admin.runs(EPOCH):
+            if run.run_id not in since and any(
+                task.state == "running" for task in admin.tasks(run) if task.task_id == task_id
+            ):
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"{task_id} did not begin: {cluster.log('scheduler')} {cluster.log('scheduler-2')}")
+
+
+def test_whatever_fails_the_pipeline_ends_in_the_same(cluster: Cluster, admin: ClusterApi, ended: list[DagRun]) -> None:
+    """With two schedulers, of which one is killed; Redis and a worker killed in the middle of what they do; PostgreSQL
+    away for ten seconds; and a store that throttles, is slow, and fails on every tenth request."""
+    undisturbed = state_of(cluster)
+    in_container(cluster, "-c", "from include.settings import get_settings as s\n" + FORGET)
+    earlier = {run.run_id for run in admin.runs(EPOCH)}
+    cluster.start("scheduler-2", "scheduler")
+    cluster.store.faults = [
+        Fault(every=10, answer=BROKEN),
+        Fault(every=15, answer=THROTTLED),
+        Fault(every=20, lose_answer=True),
+        Fault(every=25, seconds=1),
+    ]
+    admin.trigger("ingest_episodes")
+    until_running(admin, cluster, "prepare_snapshot", earlier)
+    cluster.kill("redis")
+    until_running(admin, cluster, "generate_queries", earlier)
+    cluster.kill("scheduler")
+    until_running(admin, cluster, "fine_tune", earlier)
+    cluster.kill("worker-cpu")
+    until_running(admin, cluster, "register_model", earlier)
+    cluster.stop("postgres", signal.SIGINT)
+    time.sleep(10)
+    cluster.start("postgres")
+
+    def is_over(runs: list[DagRun]) -> bool:
+        return admin.is_over([run for run in runs if run.run_id not in earlier])
+
+    runs = [run for run in admin.wait(is_over, cluster) if run.run_id not in earlier]
+    assert {run.state for run in runs if run.dag_id != "watch_search"} == {"success"}
+    assert {"redis", "scheduler", "worker-cpu"} <= set(cluster.restarted)
+    met = [fault.met for fault in cluster.store.faults]
+    assert min(met) > 0, met
+    cluster.store.behave()
+    assert_same(undisturbed, state_of(cluster))
+
+
+def test_each_task_was_handed_out_once(cluster: Cluster, ended: list[DagRun]) -> None:
+    """A try has an id of its own, and a worker logs what it is given."""
+    text = "".join((cluster.root / "logs" / f"{name}.log").read_text() for name in ("worker", "worker-cpu"))
+    handed_out = re.findall(r"Executing workload in Celery: .*?TaskInstance\w*\(id=UUID\('([0-9a-f-]+)'\)", text)
+    assert len(handed_out) > 50
+    assert len(handed_out) == len(set(handed_out))
+
+
+def test_both_schedulers_sent_tasks(cluster: Cluster, ended: list[DagRun]) -> None:
+    jobs = cluster.query("SELECT DISTINCT queued_by_job_id FROM task_instance WHERE queued_by_job_id IS NOT NULL")
+    assert len(jobs) >= 2
 
 
 def test_no_secret_is_in_a_log(cluster: Cluster, ended: list[DagRun]) -> None:

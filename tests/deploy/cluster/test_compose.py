@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("profiles", ["", "cpu", "gpu", "cpu,gpu"])
+@pytest.mark.parametrize("profiles", ["", "cpu", "gpu,tls", "cpu,gpu"])
 def test_every_profile_passes(folder: Path, profiles: str) -> None:
     write(folder / ".env")
     done = compose(folder, "config", COMPOSE_PROFILES=profiles)
@@ -69,7 +69,8 @@ def test_each_secret_is_required_wherever_it_stands() -> None:
 
 
 def test_tasks_are_given_no_secret_that_only_engines_need() -> None:
-    for name in sorted(set(SERVICES) - ENGINES - {"init"}):
+    assert "env_file" not in SERVICES["proxy"]
+    for name in sorted(set(SERVICES) - ENGINES - {"init", "proxy"}):
         environment = SERVICES[name]["environment"]
         own = {"SEARCH_TOKEN"} if name in ("search", "api-server") else set()
         given = {key for key in SECRETS if environment.get(key) != ""}
@@ -85,7 +86,8 @@ def test_search_is_given_nothing_of_airflows_database_and_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "server"), [("search", "python -m include.search.http"), ("api-server", "airflow api-server")]
+    ("name", "server"),
+    [("search", "python -m include.search.http"), ("api-server", "airflow api-server --proxy-headers")],
 )
 def test_the_token_of_search_is_in_a_file_before_a_server_starts(tmp_path: Path, name: str, server: str) -> None:
     """The command as the container runs it, with `echo` in the place of the server."""
@@ -102,11 +104,18 @@ def test_the_token_of_search_is_in_a_file_before_a_server_starts(tmp_path: Path,
     assert SERVICES[name]["environment"]["PODSEARCH_SEARCH_TOKEN_FILE"] == "/tmp/token"
 
 
-def test_only_the_api_server_and_search_are_to_be_reached_and_from_this_machine() -> None:
+def test_without_tls_only_this_machine_reaches_the_api_server_and_search() -> None:
     assert {name: one["ports"] for name, one in SERVICES.items() if "ports" in one} == {
         "api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"],
         "search": ["${SEARCH_BIND:-127.0.0.1}:${SEARCH_PORT:-8090}:8090"],
+        "proxy": ["80:80", "443:443"],
     }
+    assert SERVICES["proxy"]["profiles"] == ["tls"]
+
+
+def test_only_the_store_may_write_into_its_container() -> None:
+    """All others write to volumes and to memory: what of them is in their containers, nobody misses or can change."""
+    assert {name for name, one in SERVICES.items() if not one.get("read_only")} == {"store"}
     assert not [name for name, one in SERVICES.items() if one.get("network_mode") or one.get("privileged")]
     assert COMPOSE["networks"]["engines"] == {"internal": True}
     assert {name for name, one in SERVICES.items() if one["networks"] == ["engines"]} == ENGINES
@@ -122,7 +131,7 @@ def test_each_service_is_checked_and_limited(name: str) -> None:
     assert service["restart"] == ("on-failure" if name == "init" else "unless-stopped")
     assert "no-new-privileges:true" in service["security_opt"]
     for volume in service["volumes"]:
-        assert volume.split(":")[0] in COMPOSE["volumes"]
+        assert volume.split(":")[0] in COMPOSE["volumes"] or (PROJECT / volume.split(":")[0]).is_file()
 
 
 def test_its_settings_exist() -> None:

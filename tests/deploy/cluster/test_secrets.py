@@ -22,6 +22,7 @@ def test_everything_that_compose_requires_is_made_once_and_for_the_owner_alone(t
     first = file.read_text()
     assert all(value and re.fullmatch(r"[\w=-]+", value) for value in dotenv_values(file).values())
     assert len(base64.urlsafe_b64decode(dotenv_values(file)["AIRFLOW_FERNET_KEY"] or "")) == 32
+    assert len(dotenv_values(file)["AIRFLOW_JWT_SECRET"] or "") >= 64, "what SHA-512 asks for"
     assert secrets.write(file) == []
     assert file.read_text() == first
     assert len(set(dotenv_values(file).values())) == len(secrets.MAKES)
