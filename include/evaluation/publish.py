@@ -23,6 +23,7 @@ from include.evaluation.report import (
     before_and_after,
     render,
 )
+from include.evaluation.reports import DATA, FOLDER
 from include.evaluation.run import EvaluationPlan, load_evaluations, load_results, load_sides, read_query_sets
 from include.evaluation.slices import Wanted, slice_results
 from include.evaluation.training_run import training_run
@@ -34,8 +35,6 @@ from include.index.write import Verification
 from include.queries.titles import count_words
 from include.retriever.registry import load_manifest
 from include.storage import ArtifactStore, digest
-
-FOLDER = "reports"
 
 
 def publish_report(
@@ -93,7 +92,7 @@ def publish_report(
         timings=timings,
     )
     data = _compared(store, data, comparison)
-    store.write_json(data.model_dump(mode="json"), FOLDER, report_id, "report.json")
+    store.write_json(data.model_dump(mode="json"), FOLDER, report_id, DATA)
     store.write_bytes(render(data).encode(), FOLDER, report_id, "index.html")
     return f"{FOLDER}/{report_id}/index.html"
 

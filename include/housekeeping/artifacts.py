@@ -19,7 +19,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from include.episodes import snapshot
-from include.evaluation import comparison, publish, run
+from include.evaluation import comparison, reports, run
 from include.housekeeping.needs import Needs
 from include.housekeeping.summary import Summary
 from include.index import live, live_page, plan
@@ -124,7 +124,7 @@ def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[ArtifactKind]
         ArtifactKind("comparisons", (comparison.FOLDER,), days.work, newest=1),
         ArtifactKind("decisions on retired models", (comparison.DECISIONS,), days.work, decisions),
         ArtifactKind("plans of re-indexes", (plan.FOLDER,), days.work, needs.plans, newest=1),
-        ArtifactKind("reports", (publish.FOLDER,), days.reports, needs.reports),
+        ArtifactKind("reports", (reports.FOLDER,), days.reports, needs.reports),
         ArtifactKind("Data Docs", (result.FOLDER,), days.reports, newest=pages.RUNS),
         ArtifactKind("what was live", (live.HISTORY,), days.reports, newest=live_page.SHOWN),
     ]

@@ -19,6 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from include.evaluation.reports import reports_page
 from include.feedback.page import queries_page
 from include.index.live_page import live_page
 from include.pages.header import with_header
@@ -135,6 +136,11 @@ def live(request: Request, store: Store) -> HTMLResponse:
 @reports.get("/queries")
 def queries(request: Request, store: Store) -> HTMLResponse:
     return _page(request, queries_page(store))
+
+
+@reports.get("/reports")
+def all_reports(request: Request, store: Store) -> HTMLResponse:
+    return _page(request, reports_page(store))
 
 
 @reports.get("/reports/{report_id}/index.html")

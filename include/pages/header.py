@@ -24,6 +24,7 @@ class Section:
 
 SECTIONS = (
     Section("Live", "live"),
+    Section("Reports", "reports", ("reports/",)),
     Section("Queries", "queries"),
     Section("Data quality", "quality", ("quality/", "snapshots/")),
     Section("Search", "search/", ("search/",)),
