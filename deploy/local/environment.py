@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +25,10 @@ PARALLELISM = 4
 """Tasks at once: enough to keep two cores busy, and few enough for a laptop's memory."""
 DAG_BUNDLE = {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}}
 """The DAGs folder, as Airflow has it when nobody says otherwise."""
+
+PRELOADED = ("airflow.executors.local_executor", "great_expectations", "sentence_transformers")
+"""What the process that tasks are forked from has imported, so that a task does not import it for seconds before it
+works. Not LanceDB, which warns of being forked; and nothing of podsearch, whose files may change while Airflow runs."""
 
 
 class PortInUseError(PermanentError):
@@ -75,6 +80,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         # cores from those they wait for.
         "OMP_WAIT_POLICY": "PASSIVE",
         "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
+        **_forking(),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
     }
     fixed = {
@@ -104,7 +110,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "no_proxy": unproxied,
         # Parse a changed DAG file soon, an unchanged one seldom.
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         # The retriever is idle most of the time: look for work often, so that short runs are short.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     }
@@ -131,6 +137,16 @@ def require_free_port(host: str, port: int, variable: str) -> None:
 def _connections() -> dict[str, str]:
     """The Airflow connections that .env has, beside podsearch's settings."""
     return {name: value for name, value in DotEnv.values().items() if name.startswith("AIRFLOW_CONN_") and value}
+
+
+def _forking() -> dict[str, str]:
+    """How the scheduler gets its workers. Where Airflow starts a new Python for each task (macOS), as it is."""
+    if sys.platform != "linux":
+        return {}
+    return {
+        "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
+        "AIRFLOW__CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED),
+    }
 
 
 def _secrets(file: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import os
 import shutil
 import signal
@@ -22,11 +23,17 @@ import psutil
 import pytest
 
 from deploy.local.api import AirflowApi, ApiError
+from deploy.local.environment import airflow_home
+from deploy.local.processes import STATE
 from include.settings import PROJECT, SAMPLE_DIR, Settings, groups
 from tests.models import build_distiluse
 from tests.t5 import build_t5
 
 EPISODES = 150
+TITLE = "airflow worker -- "
+"""What the title of a process begins with that works on a task; the task instance's id follows."""
+EXECUTOR = f"{TITLE}LocalExecutor"
+"""And that of the process which waits for it."""
 
 
 @dataclass
@@ -128,10 +135,9 @@ class Killer(threading.Thread):
     :param tasks: seconds, or the pattern of a file in the installation's home.
 
     A task's process is held (SIGSTOP) from when it first shows until the API has said which task it is: however quick
-    the task and slow the machine, it cannot be over by then.
+    the task and slow the machine, it cannot be over by then. Only processes of this installation's scheduler are looked
+    at: another's may be held by a killer of its own.
     """
-
-    TITLE = "airflow worker -- "
 
     def __init__(self, installation: Installation, tasks: Mapping[str, float | str]) -> None:
         super().__init__(daemon=True)
@@ -145,16 +151,14 @@ class Killer(threading.Thread):
         api.wait_until_up(lambda: None)
         seen: set[str] = set()
         while self.left and not self.stopped.wait(0.02):
-            for process in psutil.process_iter(["cmdline"]):
-                title = " ".join(process.info["cmdline"] or []).rstrip()  # Airflow sets it, and blanks what it replaces
-                instance = title.removeprefix(self.TITLE)
-                if instance not in seen and instance != title:
+            for instance, process in tasks_at_work(self.installation):
+                if instance not in seen:
                     with contextlib.suppress(ApiError, psutil.NoSuchProcess):
                         self._meet(process, self._task_of(instance, process, api))
                         seen.add(instance)
 
     def _task_of(self, instance: str, process: psutil.Process, api: AirflowApi) -> str | None:
-        """The name of the task that a process runs; none where it belongs to another installation."""
+        """The name of the task that a process runs; none where the API does not know it."""
         process.suspend()
         try:
             tasks = (task for run in api.runs(datetime.now(UTC)) for task in api.tasks(run))
@@ -172,6 +176,19 @@ class Killer(threading.Thread):
                 time.sleep(moment)
             process.kill()
             self.killed.add(task_id)
+
+
+def tasks_at_work(installation: Installation) -> Iterator[tuple[str, psutil.Process]]:
+    """The processes that work on tasks of an installation, each with the id of its task instance."""
+    state = json.loads((airflow_home(installation.home) / STATE).read_text())
+    scheduler = state["components"]["scheduler"]["pid"]  # it leads the session of all that it starts
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(pid) == scheduler:
+                process = psutil.Process(pid)
+                title = " ".join(process.cmdline()).rstrip()  # Airflow sets it, and blanks what it replaces
+                if title.startswith(TITLE) and not title.startswith(EXECUTOR):
+                    yield title.removeprefix(TITLE), process
 
 
 @pytest.fixture(scope="session")

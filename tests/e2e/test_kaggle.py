@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 
 from deploy.local.api import AirflowApi, DagRun, TaskInstance
 from include.episodes import snapshot
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, Killer, install, sample_episodes, write_dataset
+from tests.e2e.conftest import Installation, install, sample_episodes, tasks_at_work, write_dataset
 from tests.standins.kaggle import DOWNLOAD, LOOK_UP, STORAGE, Fault, KaggleStandIn
 
 pytestmark = pytest.mark.airflow
@@ -107,8 +106,8 @@ def kill_what_has_stalled(airflow: Installation, kaggle: KaggleStandIn) -> None:
     api = log_in(airflow)
     tasks = [task for run in api.runs(datetime.now(UTC)) for task in api.tasks(run)]
     fetch = next(task for task in tasks if task.task_id == "fetch_dataset")
-    for process in psutil.process_iter(["cmdline"]):
-        if " ".join(process.info["cmdline"] or []).rstrip() == f"{Killer.TITLE}{fetch.id}":
+    for instance, process in tasks_at_work(airflow):
+        if instance == fetch.id:
             process.kill()
 
 

@@ -26,7 +26,7 @@ from include.retriever.registry import FOLDER as MODELS
 from include.retriever.registry import newest_trained, register, trainings
 from include.retriever.training.plan import FOLDER as TRAINING
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, Killer, install, sample_episodes, write_dataset
+from tests.e2e.conftest import Installation, install, sample_episodes, tasks_at_work, write_dataset
 from tests.include.index.workshop import reindex
 from tests.models import build_distiluse
 
@@ -177,21 +177,15 @@ class Person(AirflowApi):
             going = [run for run in self.runs(EPOCH) if run.dag_id in dag_ids and not run.is_finished]
             return not going and not any(self.has_queued_assets(dag_id) for dag_id in dag_ids)
 
-        until(at_rest)
+        until(at_rest, every=1)
 
 
-def until(done: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait for something, looking often."""
+def until(done: Callable[[], bool], seconds: float = SECONDS, *, every: float = 0.3) -> None:
+    """Wait for something, looking again after so many seconds: each look at Airflow is work for its API."""
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, f"{done.__qualname__} after {seconds} s"
-        time.sleep(0.3)
-
-
-def works(task: TaskInstance) -> bool:
-    """Whether a process works on a task."""
-    title = Killer.TITLE + task.id
-    return any(" ".join(one.info["cmdline"] or []).startswith(title) for one in psutil.process_iter(["cmdline"]))
+        time.sleep(every)
 
 
 @dataclass
@@ -231,6 +225,19 @@ class Story:
         """What the tries of a task have written."""
         folder = self.installation.home / "airflow" / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
         return "".join(file.read_text() for file in sorted(folder.glob(f"task_id={task_id}/**/*.log")))
+
+    def works(self, task: TaskInstance) -> bool:
+        """Whether a process works on a task."""
+        return task.id in dict(tasks_at_work(self.installation))
+
+    def hold(self, task: TaskInstance) -> psutil.Process:
+        """Wait for the process of a task and stop it (SIGSTOP), so that it is in the middle however quick it is."""
+        deadline = time.monotonic() + SECONDS
+        while (process := dict(tasks_at_work(self.installation)).get(task.id)) is None:
+            assert time.monotonic() < deadline, f"{task.task_id} did not begin in {SECONDS} s"
+            time.sleep(0.02)
+        process.suspend()
+        return process
 
     def change_dataset(self, episodes: int) -> None:
         write_dataset(self.installation.dataset, sample_episodes()[:episodes])
@@ -299,7 +306,7 @@ def story(installation: Installation, tmp_path_factory: pytest.TempPathFactory) 
     (training,) = person.of("train_retriever")
     fine_tune = person.only(training, "fine_tune")
     person.mark_task(training, "fine_tune", "failed")
-    until(lambda: not works(fine_tune), 30)
+    until(lambda: fine_tune.id not in dict(tasks_at_work(installation)), 30)
     until(lambda: person.is_finished(training))
     registered = trainings(ArtifactStore(installation.settings.installation.artifacts_root))
     person.clear(training, "fine_tune", downstream=True)
@@ -360,7 +367,7 @@ def test_no_task_of_an_older_run_takes_anything_back(story: Story) -> None:
         person.answered(story.runs["rollback_index"], "approve_rollback", "Reject")
         return not going
 
-    until(clear_on)
+    until(clear_on, every=1)
     assert became == CLEARED
     for dag_id, tasks in OVERTAKEN.items():
         logs = {task: story.log_of(story.runs[dag_id], task) for task in tasks}
@@ -374,10 +381,11 @@ def test_a_run_that_is_marked_as_success_halfway_publishes_nothing(story: Story)
     person.pause("reindex_episodes")  # until the last test: what is published meanwhile starts nothing
     story.change_dataset(63)
     run = person.trigger_run("ingest_episodes")
-    until(lambda: person.states(run)["validate_raw_episodes"] == "running", 60)
     validation = person.only(run, "validate_raw_episodes")
+    process = story.hold(validation)
     person.mark_run(run, "success")
-    until(lambda: not works(validation), 30)
+    process.resume()
+    until(lambda: not story.works(validation), 30)
     states = person.states(run)
     assert (states["validate_raw_episodes"], states["prepare_snapshot"]) == ("success", "skipped")
     person.clear(run, "publish_snapshot")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.airflow
 
 KILLED: dict[str, float | str] = {
     "prepare_snapshot": 0.05,
-    "generate_queries": 5,
+    "generate_queries": 0.7,
     "fine_tune": "work/*/checkpoints/checkpoint-*/trainer_state.json",
     "evaluate_model": 1,
     "encode_shard": 0.1,

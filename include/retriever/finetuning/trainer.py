@@ -98,6 +98,9 @@ def train_model(
     checkpoint = last_checkpoint(work / CHECKPOINTS)
     if checkpoint:
         log.info("Going on from %s.", checkpoint.name)
+    if trainer.args.dataloader_num_workers:
+        # What loaders hold cannot be sent to them. Airflow may have had its workers started in another way.
+        multiprocessing.set_start_method("fork", force=True)
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)) if checkpoint else None
     if state and recipe.patience and early_stop.has_ended(state):
         trainer.take_best(state)

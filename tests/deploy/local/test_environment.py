@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from deploy.local.environment import PortInUseError, airflow_environment, airflow_home, base_url, require_free_port
+from deploy.local.environment import (
+    PRELOADED,
+    PortInUseError,
+    airflow_environment,
+    airflow_home,
+    base_url,
+    require_free_port,
+)
 from include.errors import PermanentError
 from include.settings import PROJECT, Settings
 from include.settings.base import DotEnv
@@ -81,6 +88,7 @@ def test_airflow_agrees_with_the_environment(plain: Settings) -> None:
         ("core", "simple_auth_manager_passwords_file"): str(airflow_home(plain.installation.home) / "passwords.json"),
         ("dag_processor", "refresh_interval"): "30",
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
+        ("core", "mp_forkserver_preload"): ",".join(PRELOADED),
     }
     code = (
         "import json, sys; from airflow import configuration\n"
@@ -97,6 +105,18 @@ def test_airflow_agrees_with_the_environment(plain: Settings) -> None:
         check=True,
     )
     assert json.loads(answer.stdout.splitlines()[-1]) == [[value, True] for value in asked.values()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a task gets a Python of its own")
+def test_the_scheduler_forks_tasks_from_a_process_that_has_imported_what_is_heavy(plain: Settings) -> None:
+    code = (
+        "import importlib.util, sys; from airflow.utils.process_utils import resolve_mp_start_method\n"
+        "assert all(importlib.util.find_spec(name) for name in sys.argv[1:])\n"
+        "print(resolve_mp_start_method('scheduler'), resolve_mp_start_method('triggerer'))"
+    )
+    command = [sys.executable, "-c", code, *PRELOADED]
+    answer = subprocess.run(command, env=airflow_environment(plain), capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "forkserver None"
 
 
 def test_a_person_may_set_what_does_not_hold_airflow_together(plain: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
