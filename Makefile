@@ -41,8 +41,7 @@ secrets: ## Write the secrets that docker-compose.yaml needs and .env lacks into
 	@PYTHONDONTWRITEBYTECODE=1 "$${PYTHON:-python3}" -m deploy.cluster.secrets
 
 test: lint ## Set up, then lint, check types and run every test
-	$(IN_VENV) --dev -m pytest -n 2 -m "not airflow"
-	$(IN_VENV) --dev -m pytest -m airflow
+	$(IN_VENV) --dev -m pytest -n 3
 
 lint: ## Lint and check types
 	$(IN_VENV) --dev -m ruff check .

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # Before Airflow is imported: it makes its folders then.
 _home = tempfile.TemporaryDirectory(prefix="podsearch-tests-")
@@ -12,3 +17,38 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "PODSE
         del os.environ[_name]
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+FIRST = (
+    "e2e/test_production.py",
+    "e2e/test_kaggle.py",
+    "e2e/test_pipeline.py",
+    "e2e/test_overtaken.py",
+    "e2e/test_cluster.py",
+    "e2e/test_alerts.py",
+    "operators/test_approval.py",
+    "e2e/test_watch_search.py",
+    "e2e/test_housekeeping.py",
+)
+"""The files that take minutes, in the order in which they are begun."""
+ONE_PORT = ("test_production", "test_kaggle", "test_kaggle_api")
+"""Files that wait for the one port of Kaggle's stand-in."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        order = {name: number for number, name in enumerate(FIRST)}
+        items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives all tests of a file to one process, and to the same the files that would wait for each other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "Kaggle" if Path(file).stem in ONE_PORT else file
