@@ -76,7 +76,9 @@ def ingest(airflow: Installation) -> dict[str, str | None]:
     api.wait_until_up(lambda: None)
     since = datetime.now(UTC) - timedelta(seconds=1)
     run_id = api.trigger("ingest_episodes")
-    run = wait_for(lambda: next(run for run in api.runs(since) if run.run_id == run_id), lambda run: run.is_finished)
+    run = wait_for(
+        lambda: next(run for run in api.runs(since) if run.run_id == run_id), lambda run: run.is_finished, seconds=300
+    )
     states = {task.task_id: task.state for task in api.tasks(run)}
     assert states.pop("go_back") == "skipped"
     return states

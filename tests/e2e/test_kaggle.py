@@ -24,7 +24,7 @@ from tests.standins.kaggle import DOWNLOAD, LOOK_UP, STORAGE, Fault, KaggleStand
 
 pytestmark = pytest.mark.airflow
 
-RUN_SECONDS = 180
+RUN_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
