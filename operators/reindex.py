@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.lineage import Data, Lineage
-from operators.links import ReportLink
+from operators.links import ReportLink, page_url
 from operators.measures import Count, Gauge, work
 from operators.names import LIVE_INDEX
 from operators.reports import report_live
@@ -319,7 +319,8 @@ class ActivateOperator(ReindexStepOperator):
         report_live(plan.model_version)
         pointer = live.model_dump(mode="json", exclude={"previous"})
         self.lineage = Lineage(reads=(self.indexed(),), writes=(Data("live.json", live.entry),))
-        self.announce(context, LIVE_INDEX, pointer)
+        counts = {"added": plan.added, "changed": plan.changed, "removed": plan.removed, "unchanged": plan.unchanged}
+        self.announce(context, LIVE_INDEX, {**pointer, "counts": counts, "report_page": page_url(self.report)})
         return pointer
 
 

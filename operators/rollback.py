@@ -64,8 +64,8 @@ class RollBackOperator(PodsearchOperator):
         from operators.pinecone import open_index
 
         rollback = Rollback.model_validate(self.rollback)
-        pointer = roll_back(self.store, rollback, lambda live: open_index(self.settings, live=live))
         by = responder(self.answer) or "somebody"
+        pointer = roll_back(self.store, rollback, lambda live: open_index(self.settings, live=live), by=by)
         self.log.info("Live again, as approved by %s: %s.", by, pointer.namespace)
         report_rollback(rollback, by=by)
         announced = pointer.model_dump(mode="json", exclude={"previous"})

@@ -255,6 +255,7 @@ class RegisterModelOperator(TrainingStepOperator):
                 "model_version": manifest.version,
                 "training_id": manifest.training_id,
                 "metrics": manifest.telling_metrics,
+                "pairs": manifest.pairs,
             },
         )
         return manifest.version

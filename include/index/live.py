@@ -34,6 +34,8 @@ class LivePointer(BaseModel):
     report: str | None = None
     activated_at: datetime
     previous: LivePointer | None = None
+    approved_by: str | None = None
+    """Who went back to it; None if a run made it live."""
     refused: list[str] = []
     """Models that a person went back from: they go live again by a person's hand only."""
 

@@ -55,8 +55,10 @@ def plan_rollback(store: ArtifactStore, open_index: OpenIndex) -> Rollback:
     return Rollback(current=live.before(), target=target, rows=rows)
 
 
-def roll_back(store: ArtifactStore, rollback: Rollback, open_index: OpenIndex) -> LivePointer:
+def roll_back(store: ArtifactStore, rollback: Rollback, open_index: OpenIndex, *, by: str | None = None) -> LivePointer:
     """Go back, in one atomic step. Repeating it changes nothing.
+
+    :param by: who approved it.
 
     :raises RollbackError: the pointer has moved since the rollback was planned, or the target is not what it was.
     """
@@ -73,7 +75,12 @@ def roll_back(store: ArtifactStore, rollback: Rollback, open_index: OpenIndex) -
         _check(store, open_index(target), target)
         refused = {*live.refused, live.model_version} - {target.model_version}
         return target.model_copy(
-            update={"activated_at": datetime.now(UTC), "previous": live.before(), "refused": sorted(refused)}
+            update={
+                "activated_at": datetime.now(UTC),
+                "previous": live.before(),
+                "refused": sorted(refused),
+                "approved_by": by,
+            }
         )
 
     return change_live(store, decide)

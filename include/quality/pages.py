@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from datetime import datetime
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import jinja2
 import pyarrow.parquet as pq
 
 from include.episodes import snapshot
 from include.quality import profile, trend
-from include.quality.result import DOCS, FOLDER, load_all, runs
+from include.quality.result import DOCS, FOLDER, QUERIES, QualityResult, load_all
 from include.storage import ArtifactStore
 
+INGESTION, TRAINING = "ingest_episodes", "train_retriever"
 RUNS = 20
 """Runs and snapshots listed, at most."""
 ROWS = 500
@@ -31,13 +33,44 @@ log = logging.getLogger(__name__)
 
 def latest_runs(store: ArtifactStore) -> str:
     """The page of the latest validations and snapshots; what is damaged says so, and hides nothing else."""
-    results = {name: _whole(load_all, store, name) for name in runs(store)[:RUNS]}
+    validated = {name: _whole(load_all, store, name) for name in _newest(store)}
     published = _whole(snapshot.publications, store)
     there = [item for item in (published or [])[: -RUNS - 1 : -1] if snapshot.exists(store, item.snapshot_id)]
     snapshots = [(item, _whole(snapshot.load, store, item.snapshot_id)) for item in there]
     return _render(
-        "runs.html", runs=results, unreadable=published is None, snapshots=snapshots, docs=DOCS, folder=FOLDER
+        "runs.html",
+        runs=[_run(name, results) for name, results in validated.items()],
+        unreadable=published is None,
+        snapshots=snapshots,
+        docs=DOCS,
+        folder=FOLDER,
     )
+
+
+class Run(NamedTuple):
+    """The validations of one DAG run.
+
+    :param when: the last of them was; None if they cannot be read, as ``results`` then.
+    """
+
+    name: str
+    dag: str
+    when: datetime | None
+    results: list[QualityResult] | None
+
+
+def _run(name: str, results: list[QualityResult] | None) -> Run:
+    dag = TRAINING if results and results[0].suite == QUERIES else INGESTION
+    return Run(name, dag, max((one.validated_at for one in results or []), default=None), results)
+
+
+def _newest(store: ArtifactStore) -> list[str]:
+    """Names of the last runs, the newest first: not every name begins with a time."""
+    written: dict[str, datetime] = {}
+    for file in store.files(FOLDER):
+        if len(file.path) > 2:
+            written[file.path[1]] = max(file.modified, written.get(file.path[1], file.modified))
+    return sorted(written, key=lambda name: (written[name], name), reverse=True)[:RUNS]
 
 
 def catalogue_trend(store: ArtifactStore) -> str:

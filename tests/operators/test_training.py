@@ -231,6 +231,7 @@ def test_in_batch_metrics_of_a_handful_of_queries_are_not_told(
     registering(training_id, ["t-old"], {}).execute(context)  # type: ignore[arg-type]
 
     assert context.announced(RETRIEVER)["metrics"] == shown
+    assert context.announced(RETRIEVER)["pairs"] == trained.pairs
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,16 @@ def test_it_shows_what_is_live_what_was_before_and_how_each_was_measured(tmp_pat
     assert page.index("0.625") < page.index("0.500")
 
 
+def test_it_says_who_went_back(tmp_path: object) -> None:
+    store = ArtifactStore(str(tmp_path))
+    go_live(store, FIRST)
+    assert "Approved by" not in live_page(store)
+    go_live(store, later(2, approved_by="<b>mia</b>"))
+    page = live_page(store)
+    assert "Approved by" in page
+    assert "&lt;b&gt;mia" in page
+
+
 def test_the_history_has_each_activation_once_and_the_newest_first(tmp_path: object) -> None:
     store = ArtifactStore(str(tmp_path))
     for number in (2, 3, 4):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 from selectolax.lexbor import LexborHTMLParser
@@ -78,6 +80,8 @@ def test_the_latest_runs_and_snapshots_are_listed_the_newest_first(
         f"snapshots/{kept}/quarantine",
     ]
     assert [cell.text() for cell in tree.css("td.state")] == ["Failed", "Passed"]
+    assert [cell.text() for cell in tree.css("td > code")[:2]] == ["ingest_episodes"] * 2
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", link.text()) for link in tree.css("td > a")[:2])
     assert tree.css("tr")[-1].text().endswith("1,234 bad_date")
 
 

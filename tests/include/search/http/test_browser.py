@@ -8,9 +8,10 @@ import shutil
 import wave
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Route, expect, sync_playwright
 
 from include.feedback.events import days, read_day
@@ -239,3 +240,20 @@ def silence(seconds: int) -> bytes:
         sound.setframerate(8_000)
         sound.writeframes(bytes([128]) * 8_000 * seconds)
     return file.getvalue()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_that_keeps_somebody_out(
+    browser: Browser, address: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    paths = ("/", "/?q=rocket&explain=true&language=German", "/?q=slep", "/similar/e0030", "/?q=%3F", "/nowhere")
+    # Its script is put into the page, which no script may run in.
+    with browser.new_context(
+        base_url=address, color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True
+    ) as context:
+        page = context.new_page()
+        for path in paths:
+            page.goto(path)
+            found = Axe().run(page)
+            assert found.violations_count == 0, f"{path}: {found.generate_report()}"
