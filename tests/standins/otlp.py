@@ -6,6 +6,7 @@ in place of dots, and a count's ends in ``_total``.
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import re
 import threading
@@ -115,6 +116,7 @@ def airflow_metrics(environment: Mapping[str, str]) -> Iterator[OtlpStandIn]:
     :param environment: as Airflow would be started with; the address is put in.
     """
     from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+    from airflow.sdk._shared.observability.metrics.otel_logger import flush_otel_metrics
     from airflow.sdk.observability import stats
     from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
@@ -128,6 +130,7 @@ def airflow_metrics(environment: Mapping[str, str]) -> Iterator[OtlpStandIn]:
             provider = metrics.get_meter_provider()
             if isinstance(provider, MeterProvider):
                 provider.shutdown()
+            atexit.unregister(flush_otel_metrics)  # nobody is there any more who would take what is sent then
             stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
 
 
