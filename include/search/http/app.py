@@ -45,7 +45,7 @@ MAX_ADDRESS_BYTES = 16 * 2**10
 """Of a path and its query: a thousand characters, escaped, are twelve thousand at most."""
 MAX_BODY_BYTES = 4 * 2**10
 """Of what is sent to be recorded."""
-AT_WORK = 3 * max(2, len(os.sched_getaffinity(0)))
+AT_WORK = 2 * max(2, len(os.sched_getaffinity(0)))
 """Searches that are worked on at a time: more than there are cores, for what several need is computed together."""
 WAITING = 64
 """Searches that may wait for that; those beyond are turned away."""
