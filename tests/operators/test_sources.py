@@ -35,18 +35,16 @@ def test_kaggle_is_asked_for_the_dataset_and_version_of_the_settings(
     assert source.latest_version() == "some.shows.v3"
 
 
-def test_feeds_are_polled_within_the_limits_of_the_settings(
+def test_feeds_are_polled_as_the_settings_say(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     feeds = tmp_path / "feeds.txt"
     source = source_of(
         monkeypatch,
         **{"source": "feeds", "feeds": str(feeds), "feeds_contact": "me@example.org", "feeds_allow_private": "1"},
-        **{"feeds_connections": "3", "feeds_seconds": "4", "feeds_max_bytes": "5"},
     )
     assert isinstance(source, FeedsSource)
     assert (source.feeds, source.contact, source.allow_private) == (feeds, "me@example.org", True)
-    assert (source.limits.connections, source.limits.seconds, source.limits.max_bytes) == (3, 4, 5)
 
 
 def test_an_episode_of_a_feed_flows_in_at_the_next_run(
