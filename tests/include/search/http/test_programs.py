@@ -11,6 +11,7 @@ import pytest
 from include.index.live import require_live
 from include.search.service import MAX_QUERY_CHARS
 from include.storage import ArtifactStore
+from tests.include.search.http.test_described import PATHS
 
 
 def search(client: httpx.Client, q: str = "rocket", **parameters: Any) -> dict[str, Any]:
@@ -182,15 +183,7 @@ def test_an_address_that_is_too_long_is_not_read(client: httpx.Client) -> None:
 
 def test_the_description_of_the_api_has_its_answers_and_examples(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()
-    assert set(described["paths"]) == {
-        "/search",
-        "/suggest",
-        "/episodes/{episode_id}",
-        "/episodes/{episode_id}/similar",
-        "/healthz",
-        "/readyz",
-        "/metrics",
-    }
+    assert set(described["paths"]) == set(PATHS)
     answers = described["paths"]["/search"]["get"]["responses"]
     assert answers["422"]["content"] == {
         "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
