@@ -24,6 +24,7 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
 SECONDS = 60
+POLL_SECONDS = 0.02
 ADA = {"id": "7", "name": "Ada"}
 
 
@@ -38,23 +39,25 @@ def main(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     results = []
     for request in requests:
         asked: dict[str, Any] = {}
+        over = threading.Event()
         if "answer" in request:
-            arguments = (request["answer"], request.get("reason"), asked)
+            arguments = (request["answer"], request.get("reason"), asked, over)
             threading.Thread(target=_answer, args=arguments, daemon=True).start()
         run = bag.dags[request["dag_id"]].test(run_conf=request.get("conf"))
+        over.set()
         states = {ti.task_id: ti.state for ti in run.get_task_instances()}
         results.append({"run": run.state, "tasks": states, **asked})
     return results
 
 
-def _answer(option: str | None, reason: str | None, asked: dict[str, Any]) -> None:
+def _answer(option: str | None, reason: str | None, asked: dict[str, Any], over: threading.Event) -> None:
     """Do what Airflow's API does when a person answers (``update_hitl_detail``); None: what time running out does.
 
-    A run that waits in vain would never end, and so the process ends.
+    It answers until the run is over: ``dag.test()`` sets a task's state once more after the task has asked, and so
+    loses an answer that came between. A run that waits in vain would never end, and so the process ends.
     """
     deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not over.wait(POLL_SECONDS) and (asked or time.monotonic() < deadline):
         with create_session() as session:
             waiting = select(TaskInstance).where(TaskInstance.state == TaskInstanceState.AWAITING_INPUT)
             for task in session.scalars(waiting):
@@ -66,7 +69,8 @@ def _answer(option: str | None, reason: str | None, asked: dict[str, Any]) -> No
                 detail.chosen_options = [option] if option else list(detail.defaults or [])
                 event: Any = TriggerEvent(detail.as_resume_event_payload(timedout=option is None))  # type: ignore[no-untyped-call]
                 handle_event_submit(event, task_instance=task, session=session)
-                return
+    if over.is_set():
+        return
     print(f"Nothing was asked within {SECONDS} s.", file=sys.stderr, flush=True)
     os._exit(1)
 
