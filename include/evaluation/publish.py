@@ -24,7 +24,14 @@ from include.evaluation.report import (
     render,
 )
 from include.evaluation.reports import DATA, FOLDER
-from include.evaluation.run import EvaluationPlan, load_evaluations, load_results, load_sides, read_query_sets
+from include.evaluation.run import (
+    EvaluationPlan,
+    load_dense,
+    load_evaluations,
+    load_results,
+    load_sides,
+    read_query_sets,
+)
 from include.evaluation.slices import Wanted, slice_results
 from include.evaluation.training_run import training_run
 from include.evaluation.worst import WorstQueries, find_worst
@@ -114,9 +121,15 @@ def _compared(store: ArtifactStore, data: ReportData, comparison: ModelCompariso
     if after is None:
         return data
     newest = results[after]
+    vectors = {role: load_dense(store, comparison.evaluation_id, version) for role, version in comparison.roles.items()}
     references: list[Role] = [role for role in results if role != after]
     comparisons = [
-        Comparison(query_set=name, reference=role, differences=differences(table, results[role][name]))
+        Comparison(
+            query_set=name,
+            reference=role,
+            differences=differences(table, results[role][name]),
+            dense=differences(vectors[after][name], vectors[role][name]),
+        )
         for role in references
         for name, table in newest.items()
     ]

@@ -17,6 +17,7 @@ from include.evaluation.examples import ExampleChoice
 from include.evaluation.formatting import count, number, seconds, share, signed
 from include.evaluation.gate import CHECKED, OPTIONAL, Decision
 from include.evaluation.metrics import Interval, ModelEvaluation
+from include.evaluation.sides import Change, brought, direction
 from include.evaluation.slices import FEWEST, Slices
 from include.evaluation.training_run import TrainingRun
 from include.evaluation.worst import WorstQueries
@@ -26,6 +27,8 @@ Role = Literal["base", "live", "candidate"]
 ROLES: tuple[Role, ...] = ("base", "live", "candidate")
 ROLE_NAMES: dict[str, str] = {"base": "Base model", "live": "Live until now", "candidate": "Candidate"}
 METRIC_NAMES = {"recall@1": "Recall@1", "recall@30": "Recall@30", "mrr@30": "MRR@30", "ndcg@10": "nDCG@10"}
+TOLD = ("recall@30", "mrr@30")
+"""What the headline may speak of, the more telling first."""
 LANGUAGES_SHOWN = 8
 QUERY_SET_NAMES = {
     "test": "Test queries",
@@ -42,6 +45,8 @@ class Comparison(BaseModel):
     reference: Role
     differences: dict[str, Interval]
     """From :func:`include.evaluation.metrics.differences`."""
+    dense: dict[str, Interval] = {}
+    """The same of the vectors alone; empty in reports of earlier releases."""
 
 
 class IndexPlan(BaseModel):
@@ -132,6 +137,7 @@ def render(data: ReportData) -> str:
             role_names=ROLE_NAMES,
             metric_names=METRIC_NAMES,
             headline=headline(data),
+            cause=cause(data),
             query_sets=[_query_set(data, name) for name in _query_set_names(data)],
             missing_sets=[name for name in QUERY_SET_NAMES if name not in (*OPTIONAL, *_query_set_names(data))],
             languages=_languages(data.corpus),
@@ -175,22 +181,33 @@ def headline(data: ReportData) -> str:
     )
 
 
+def cause(data: ReportData) -> str:
+    """Which side brought what the headline tells; empty where nothing is compared, or sides were not."""
+    before, after = before_and_after(data)
+    if before is None or after is None:
+        return ""
+    found = {item.query_set: item for item in data.comparisons if item.reference == before}
+    return brought(
+        [
+            Change(
+                f"{METRIC_NAMES[metric]} of {name} queries", found[name].differences[metric], found[name].dense[metric]
+            )
+            for name in reversed(_query_set_names(data))
+            for metric in TOLD
+            if name in found and metric in found[name].differences and metric in found[name].dense
+        ]
+    )
+
+
 def _telling(data: ReportData, before: Role | None, after: Role) -> tuple[str, str]:
     """Query set and metric that the headline speaks of: curated queries and Recall@30, unless only others changed."""
     names = [name for name in reversed(_query_set_names(data)) if _find(data, after, name)]
     found = {item.query_set: item.differences for item in data.comparisons if item.reference == before}
     for name in names:
-        for metric in ("recall@30", "mrr@30"):
-            if metric in found.get(name, {}) and _direction(found[name][metric]):
+        for metric in TOLD:
+            if metric in found.get(name, {}) and direction(found[name][metric]):
                 return name, metric
-    return names[0], "recall@30"
-
-
-def _direction(change: Interval) -> int:
-    """1 or -1 if the interval of a change excludes zero, else 0."""
-    if change.low is not None and change.low > 0:
-        return 1
-    return -1 if change.high is not None and change.high < 0 else 0
+    return names[0], TOLD[0]
 
 
 def _verdict(comparisons: list[Comparison]) -> str:
@@ -198,7 +215,7 @@ def _verdict(comparisons: list[Comparison]) -> str:
     changes = [item.differences[metric] for item in comparisons for metric in CHECKED if metric in item.differences]
     if not changes:
         return "Search was measured anew"
-    directions = {_direction(change) for change in changes}
+    directions = {direction(change) for change in changes}
     if {1, -1} <= directions:
         return "Search got better in one way and worse in another"
     if 1 in directions:
@@ -224,6 +241,7 @@ def _find(data: ReportData, role: Role | None, query_set: str) -> ModelEvaluatio
 def _query_set(data: ReportData, name: str) -> dict[str, Any]:
     """What the template shows of one query set: evaluations by role, the differences, and two plots."""
     before, _ = before_and_after(data)
+    compared = next((item for item in data.comparisons if item.query_set == name and item.reference == before), None)
     evaluations = {role: found for role in ROLES if (found := _find(data, role, name))}
     title = QUERY_SET_NAMES[name]
     shown = " and ".join(ROLE_NAMES[role].lower() for role in evaluations)
@@ -245,9 +263,8 @@ def _query_set(data: ReportData, name: str) -> dict[str, Any]:
         "judged": any(found.judged is not None for found in evaluations.values()),
         "sides": _sides(evaluations),
         "slices": data.slices.get(name, []),
-        "differences": next(
-            (item.differences for item in data.comparisons if item.query_set == name and item.reference == before), {}
-        ),
+        "differences": compared.differences if compared else {},
+        "dense_differences": compared.dense if compared else {},
         "metric_plot": plots.metric_bars(
             bars,
             names=METRIC_NAMES,

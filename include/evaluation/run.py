@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 FOLDER = "evaluations"
 KNOWN_ITEMS = 150
 WORDS_FILE = "words.parquet"
+DENSE = "-dense"
+"""Ends the name of what vectors alone find."""
 CATALOGUE_COLUMNS = ["episode_id", "text", "content_hash"]
 
 
@@ -153,7 +155,7 @@ def evaluate_model(
             seed=plan.seed,
         )
         store.write_table(results, FOLDER, plan.evaluation_id, model_version, f"{query_set.name}.parquet")
-        store.write_table(dense, FOLDER, plan.evaluation_id, model_version, f"{query_set.name}-dense.parquet")
+        store.write_table(dense, FOLDER, plan.evaluation_id, model_version, f"{query_set.name}{DENSE}.parquet")
         log.info(
             "%s, %d %s queries: %s.",
             model_version,
@@ -180,8 +182,17 @@ def load_evaluations(store: ArtifactStore, evaluation_id: str, model_version: st
 
 def load_results(store: ArtifactStore, evaluation_id: str, model_version: str) -> dict[str, pa.Table]:
     """The per-query results of a model, by query set."""
+    return _load_results(store, evaluation_id, model_version, "")
+
+
+def load_dense(store: ArtifactStore, evaluation_id: str, model_version: str) -> dict[str, pa.Table]:
+    """The same of its vectors alone."""
+    return _load_results(store, evaluation_id, model_version, DENSE)
+
+
+def _load_results(store: ArtifactStore, evaluation_id: str, model_version: str, kind: str) -> dict[str, pa.Table]:
     return {
-        item.query_set: store.read_table(FOLDER, evaluation_id, model_version, f"{item.query_set}.parquet")
+        item.query_set: store.read_table(FOLDER, evaluation_id, model_version, f"{item.query_set}{kind}.parquet")
         for item in load_evaluations(store, evaluation_id, model_version)
     }
 
@@ -190,7 +201,7 @@ def load_sides(
     store: ArtifactStore, evaluation_id: str, model_version: str, query_set: QuerySet
 ) -> tuple[pa.Table, list[Scored]]:
     """What each side alone finds of a query set: the vectors' results of each query, and the words' answers."""
-    dense = store.read_table(FOLDER, evaluation_id, model_version, f"{query_set.name}-dense.parquet")
+    dense = store.read_table(FOLDER, evaluation_id, model_version, f"{query_set.name}{DENSE}.parquet")
     return dense, read_ranked(store.read_table(FOLDER, evaluation_id, WORDS_FILE), query_set)
 
 

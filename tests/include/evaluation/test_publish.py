@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from include.evaluation.comparison import ModelComparison
+from include.evaluation.metrics import MEASURES
 from include.evaluation.publish import publish_report
 from include.evaluation.report import ReportData
 from include.evaluation.run import evaluate_model, plan_evaluation
 from include.index.live import require_live
 from include.index.plan import plan_reindex
 from include.index.write import Verification
-from include.retriever.registry import open_model
+from include.retriever.registry import ensure_base, open_model
 from include.storage import ArtifactStore
 from tests.include.search.catalogue import make_live
+from tests.models import build_model
 
 CURATED = """query,episode_ids,grades
 tomato garden,e0020|e0021|e0000,1|2|0
@@ -38,14 +40,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportData, str]:
         seed=0,
         hybrid_weight=0.5,
     )
-    model = open_model(store, live.model_version, "cpu")
-    evaluate_model(store, evaluation, model, live.model_version, batch_size=8)
+    other = ensure_base(store, str(build_model(home / "other", seed=8)), "cpu")
+    for version in (live.model_version, other.version):
+        evaluate_model(store, evaluation, open_model(store, version, "cpu"), version, batch_size=8)
     comparison = ModelComparison(
         comparison_id="c",
         evaluation_id=evaluation.evaluation_id,
         base=live.model_version,
         live=live.model_version,
-        candidate=None,
+        candidate=other.version,
     )
     path = publish_report(
         store,
@@ -90,3 +93,15 @@ def test_the_worst_queries_show_the_ranks_of_either_side(report: tuple[ReportDat
     assert one.first
     assert one.first.show_title != one.wanted.show_title
     assert "over 100" in report[1]
+
+
+def test_each_set_has_the_change_of_its_vectors_alone(report: tuple[ReportData, str]) -> None:
+    """The mean of the differences is the difference of the means, which the evaluations have."""
+    data, page = report
+    (one,) = data.comparisons
+    before, after = (data.evaluations[role][0].sides for role in ("base", "candidate"))
+    assert before["lexical"] == after["lexical"]
+    assert before["dense"] != after["dense"]
+    for metric in MEASURES:
+        assert one.dense[metric].mean == pytest.approx(after["dense"][metric].mean - before["dense"][metric].mean)
+    assert "change from base model" in page

@@ -268,6 +268,46 @@ def test_a_candidate_without_a_live_model_is_set_against_the_base_model() -> Non
     assert headline(data).endswith("with the base model, 30\xa0%.")
 
 
+def decided(*, dense: float | None, reference: str = "live") -> str:
+    """What the top of a page says of a candidate that is 0.1 better together, and so much by vectors alone."""
+    one = change(0.1, reference=reference)
+    if dense is not None:
+        one.dense = change(dense).differences
+    page = render(
+        MINIMAL.model_copy(
+            update={
+                "evaluations": {reference: [evaluation(0.5)], "candidate": [evaluation(0.6)]},
+                "comparisons": [one],
+                "decision": Decision(passed=True, tolerance=0.05, reasons=["Because."]),
+            }
+        )
+    )
+    return text_at(page, "body > header .decision")
+
+
+@pytest.mark.parametrize("reference", ["live", "base"])
+def test_beside_the_decision_it_says_which_side_brought_the_change(reference: str) -> None:
+    """Without a live model it is the base model that the candidate is set against."""
+    assert (
+        "Vectors brought the gain: Recall@30 of curated queries +0.100 (+0.080 to +0.120) together, "
+        "+0.200 (+0.180 to +0.220) by vectors alone; words are the same for both models."
+    ) in decided(dense=0.2, reference=reference)
+    assert "Fusion brought the gain" in decided(dense=0.01, reference=reference)
+
+
+def test_a_report_of_an_earlier_release_names_no_side() -> None:
+    assert "brought" not in decided(dense=None)
+
+
+def test_no_side_is_named_where_nothing_was_replaced() -> None:
+    """The live model was measured anew beside the base model, with changes from it."""
+    data = MINIMAL.model_copy(update={"evaluations": {"base": [evaluation(0.3)], "live": [evaluation(0.6)]}})
+    one = change(0.3, reference="base")
+    one.dense = dict(one.differences)
+    data.comparisons.append(one)
+    assert "brought" not in text_at(render(data), "body > header")
+
+
 def trained(**changes: Any) -> str:
     """The text of a page about a training."""
     return text_of(render(MINIMAL.model_copy(update={"training": TrainingRun(base_model="tiny", **changes)})))

@@ -1,0 +1,75 @@
+"""Which side brought a change of what both find together: the vectors, or only their coming together with the words.
+
+Words are asked once an evaluation and are the same for every model of it. So there is no third cause; but a change of
+the vectors may vanish beside the words, and one that vectors alone do not show may appear there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from include.evaluation.formatting import signed
+from include.evaluation.metrics import Interval
+
+WORDS = "words are the same for both models"
+
+
+class Change(NamedTuple):
+    """How one metric of one query set changed, by vectors and words together and by vectors alone."""
+
+    what: str
+    """As the sentence names it: ``MRR@30 of test queries``."""
+    together: Interval
+    dense: Interval
+
+
+def direction(change: Interval) -> int:
+    """1 or -1 if the interval of a change excludes zero, else 0."""
+    if change.low is not None and change.low > 0:
+        return 1
+    return -1 if change.high is not None and change.high < 0 else 0
+
+
+def brought(changes: list[Change]) -> str:
+    """Which side brought what changed, in words; of each direction the first change that is shown is told.
+
+    :param changes: in the order in which they are worth telling; empty where sides were not measured: then so is the
+        answer.
+    """
+    if not changes:
+        return ""
+    shown = [next((one for one in changes if direction(one.together) == way), None) for way in (1, -1)]
+    told = [_cause(one) for one in shown if one]
+    return " ".join(told) if told else _unseen(changes)
+
+
+def _cause(change: Change) -> str:
+    way = direction(change.together)
+    figures = f"{change.what} {_figures(change.together)} together, {_figures(change.dense)} by vectors alone"
+    if direction(change.dense) == way:
+        return f"Vectors brought {_it(way)}: {figures}; {WORDS}."
+    if direction(change.dense) == -way:
+        return f"Fusion brought {_it(way)}, against the vectors: {figures}; {WORDS}."
+    return f"Fusion brought {_it(way)}, and no change of vectors alone is shown: {figures}; {WORDS}."
+
+
+def _unseen(changes: list[Change]) -> str:
+    """Together nothing is shown."""
+    moved = next((one for one in changes if direction(one.dense)), None)
+    if moved is None:
+        return f"No side is shown to have brought a change: vectors alone show none either, and {WORDS}."
+    better = "better" if direction(moved.dense) > 0 else "worse"
+    return (
+        f"Vectors alone are shown to be {better}, but not together with words: {moved.what} {_figures(moved.dense)} by "
+        f"vectors alone, {_figures(moved.together)} together; {WORDS}."
+    )
+
+
+def _it(way: int) -> str:
+    return "the gain" if way > 0 else "the loss"
+
+
+def _figures(change: Interval) -> str:
+    if change.low is None or change.high is None:
+        return signed(change.mean)
+    return f"{signed(change.mean)} ({signed(change.low)} to {signed(change.high)})"
