@@ -8,7 +8,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,25 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import RetryAction
 from airflow.serialization.serialized_objects import DagSerialization
-from airflow.timetables.base import TimeRestriction
-from airflow.timetables.trigger import CronTriggerTimetable
+from airflow.timetables.base import TimeRestriction, Timetable
 
-from include.devices.device import DeviceError
+from include.devices.device import DeviceError, borrow
 from include.devices.lease import DevicesBusyError
 from include.episodes.sources.files import DatasetError
 from include.errors import PermanentError, RetryLaterError
+from include.index.retire import retire
+from include.index.write import delete_withdrawn, prepare_namespace, upsert_shard
 from include.quality.result import QualityError
+from include.queries.opening import create_generator
+from include.retriever.encoders.opening import open_encoder
+from include.retriever.training.model import train
 from include.settings import PROJECT, SettingsError
-from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.names import POOLS, Pool, Queue, Tag
 
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
-LOADS_A_MODEL = {"open_encoder", "load_base", "create_generator", "train", "borrow"}
-WRITES_THE_INDEX = {"prepare_namespace", "upsert_shard", "delete_withdrawn", "retire"}
-HEAVY = {
-    *("torch", "transformers", "sentence_transformers", "datasets", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
-    *("ctranslate2", "onnxruntime", "kubernetes", "pynvml"),
-    *("lancedb", "pinecone", "kaggle", "great_expectations", "matplotlib", "ir_measures"),
-}
+LOADS_A_MODEL = (open_encoder, create_generator, train, borrow)
+WRITES_THE_INDEX = (prepare_namespace, upsert_shard, delete_withdrawn, retire)
 
 
 def tasks_of(dag_bag: DagBag) -> Iterator[tuple[str, Any]]:
@@ -46,26 +45,34 @@ def tasks_of(dag_bag: DagBag) -> Iterator[tuple[str, Any]]:
             yield f"{dag.dag_id}.{task.task_id}", task
 
 
+def timetables(dag_bag: DagBag) -> dict[str, Timetable]:
+    """As the scheduler has them, which knows DAGs by their serialized form."""
+    return {
+        dag_id: DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+        for dag_id, dag in dag_bag.dags.items()
+    }
+
+
 def operator_class(task: Any) -> type:
     """Its operator's class, of a mapped task too."""
     return getattr(task, "operator_class", type(task))
 
 
 def names_in_bodies(operator: type) -> set[str]:
-    """Every name that the methods of an operator and of its bases in operators/ use.
-
-    PodsearchOperator and GpuOperator are left out: what they offer counts where it is used.
-    """
-    general = (PodsearchOperator, GpuOperator)
-    classes = [one for one in operator.__mro__ if one.__module__.startswith("operators.") and one not in general]
+    """Every name that the methods of an operator and of its bases in operators/ use."""
+    classes = [one for one in operator.__mro__ if one.__module__.startswith("operators.")]
     nodes = [node for one in classes for node in ast.walk(ast.parse(inspect.getsource(one)))]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
-def pools(dag_bag: DagBag, names: set[str]) -> dict[str, str]:
-    """Pool of each task whose operator uses one of some names."""
-    return {key: task.pool for key, task in tasks_of(dag_bag) if names_in_bodies(operator_class(task)) & names}
+def tasks_that_use(dag_bag: DagBag, functions: Iterable[Callable[..., Any]]) -> dict[str, Any]:
+    """The tasks whose operators use one of some functions, each of which one of them does."""
+    used = {key: (task, names_in_bodies(operator_class(task))) for key, task in tasks_of(dag_bag)}
+    for function in functions:
+        assert any(function.__name__ in names for _, names in used.values()), f"nothing uses {function.__name__}"
+    wanted = {function.__name__ for function in functions}
+    return {key: task for key, (task, names) in used.items() if names & wanted}
 
 
 def test_every_file_can_be_imported_and_holds_the_dag_it_is_named_after(dag_bag: DagBag) -> None:
@@ -73,11 +80,17 @@ def test_every_file_can_be_imported_and_holds_the_dag_it_is_named_after(dag_bag:
     assert set(dag_bag.dags) == {file.stem for file in DAG_FILES}
 
 
-def test_the_dags_are_those_that_the_local_runner_follows(dag_bag: DagBag) -> None:
+def test_the_local_runner_follows_the_dags_that_assets_hold_together(dag_bag: DagBag) -> None:
     from deploy.local.__main__ import DAGS
 
-    others = {"watch_search", "rollback_index", "housekeeping"}  # beside the pipeline and by hand, and not waited for
-    assert {*DAGS, *others} == set(dag_bag.dags)
+    awaited = {
+        dag_id: {asset.name for _, asset in timetable.asset_condition.iter_assets()}
+        for dag_id, timetable in timetables(dag_bag).items()
+    }
+    started = {dag_id for dag_id, assets in awaited.items() if assets}
+    wanted = set().union(*awaited.values())
+    publishing = {task.dag_id for _, task in tasks_of(dag_bag) if wanted & {asset.name for asset in task.outlets}}
+    assert set(DAGS) == publishing | started
 
 
 def test_tags_are_known_and_podsearch_is_one(dag_bag: DagBag) -> None:
@@ -104,24 +117,14 @@ def test_runs_of_a_dag_never_overlap_nor_make_up_for_missed_ones(dag_bag: DagBag
 def test_unpausing_a_dag_starts_nothing(dag_bag: DagBag, monkeypatch: pytest.MonkeyPatch, last_tick: bool) -> None:
     now = datetime(2026, 3, 1, 3, 0, 30, tzinfo=UTC) if last_tick else datetime(2026, 3, 9, 12, tzinfo=UTC)
     monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: now)
-    for timetable in cron_timetables(dag_bag):
+    for timetable in timetables(dag_bag).values():
+        if not timetable.periodic:
+            continue
         first = timetable.next_dagrun_info(
             last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
         )
         assert first is not None
         assert first.run_after > now
-
-
-def cron_timetables(dag_bag: DagBag) -> list[CronTriggerTimetable]:
-    """Timetables as the scheduler has them, which knows DAGs by their serialized form."""
-    found = []
-    for dag in dag_bag.dags.values():
-        timetable: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
-        timetable = getattr(timetable, "timetable", timetable)
-        if isinstance(timetable, CronTriggerTimetable):
-            found.append(timetable)
-    assert len(found) == 4, "all have one but reindex_episodes and rollback_index"
-    return found
 
 
 def test_every_task_has_an_owner_and_is_tried_again(dag_bag: DagBag) -> None:
@@ -162,12 +165,7 @@ def test_a_pool_that_nobody_makes_is_not_waited_for(dag_bag: DagBag) -> None:
 
 def test_models_are_loaded_by_tasks_that_have_a_gpu_to_themselves(dag_bag: DagBag) -> None:
     """Or, if their declaration says that they need none, the CPU."""
-    found = pools(dag_bag, LOADS_A_MODEL)
-    assert {
-        *("train_retriever.generate_queries", "train_retriever.fine_tune"),
-        *("reindex_episodes.evaluate_model", "reindex_episodes.encode_shard", "reindex_episodes.verify_index"),
-    } <= set(found)
-    loading = {key: task for key, task in tasks_of(dag_bag) if key in found}
+    loading = tasks_that_use(dag_bag, LOADS_A_MODEL)
     assert [key for key, task in loading.items() if not issubclass(operator_class(task), GpuOperator)] == []
 
 
@@ -193,9 +191,8 @@ def test_nobody_else_takes_the_slots_of_the_gpus(dag_bag: DagBag) -> None:
 
 
 def test_the_index_has_one_writer_at_a_time(dag_bag: DagBag) -> None:
-    found = pools(dag_bag, WRITES_THE_INDEX)
-    assert {"reindex_episodes.upsert_shard", "reindex_episodes.retire"} <= set(found)
-    assert set(found.values()) == {Pool.INDEX}, found
+    for key, task in tasks_that_use(dag_bag, WRITES_THE_INDEX).items():
+        assert task.pool == Pool.INDEX, key
 
 
 def test_every_task_is_an_operator_of_ours(dag_bag: DagBag) -> None:
@@ -240,8 +237,10 @@ def read_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_reading_the_dags_loads_nothing_heavy(read_elsewhere: dict[str, Any]) -> None:
+    ruff = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+    heavy = {"numpy", "scipy", *ruff["lint"]["flake8-tidy-imports"]["banned-module-level-imports"]}
     assert "operators" in read_elsewhere["loaded"]
-    assert HEAVY.intersection(read_elsewhere["loaded"]) == set()
+    assert heavy.intersection(read_elsewhere["loaded"]) == set()
 
 
 def test_reading_the_dags_again_makes_no_new_version(dag_bag: DagBag, read_elsewhere: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import pytest
 from airflow.sdk import Asset, Context
@@ -30,6 +30,8 @@ from operators.episodes import (
     PrepareSnapshotOperator,
     PublishSnapshotOperator,
 )
+
+Returned = TypeVar("Returned", covariant=True)
 
 
 class FakeTaskInstance:
@@ -153,13 +155,23 @@ class Installation:
         )
 
 
+class Operator(Protocol[Returned]):
+    """What can be executed."""
+
+    def execute(self, context: Context) -> Returned: ...
+
+
+def execute(operator: Operator[Returned], context: FakeContext) -> Returned:
+    """What an operator returns in a context."""
+    return operator.execute(cast("Context", context))
+
+
 def ingest(context: FakeContext) -> dict[str, Any]:
     """Run the tasks of ingestion, without its validations, on whatever the settings have as the source."""
-    airflow = cast("Context", context)
-    version = CheckSourceOperator(task_id="check_source").execute(airflow)
-    folder = FetchDatasetOperator(task_id="fetch_dataset", source_version=version).execute(airflow)
+    version = execute(CheckSourceOperator(task_id="check_source"), context)
+    folder = execute(FetchDatasetOperator(task_id="fetch_dataset", source_version=version), context)
     prepare = PrepareSnapshotOperator(task_id="prepare_snapshot", folder=folder, source_version=version)
-    snapshot_id = prepare.execute(airflow)
+    snapshot_id = execute(prepare, context)
     publish = PublishSnapshotOperator(
         task_id="publish_snapshot",
         snapshot_id=snapshot_id,
@@ -167,7 +179,7 @@ def ingest(context: FakeContext) -> dict[str, Any]:
         latest=context.ti.pushed["latest"],
         run_name=version,
     )
-    return publish.execute(airflow)
+    return execute(publish, context)
 
 
 @pytest.fixture

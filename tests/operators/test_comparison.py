@@ -10,7 +10,7 @@ from include.evaluation.gate import UnexplainedError
 from include.retriever.registry import load_manifest
 from include.settings import get_settings
 from operators.comparison import PlanComparisonOperator
-from tests.operators.conftest import FakeContext, Installation
+from tests.operators.conftest import FakeContext, Installation, execute
 
 
 def test_another_precision_is_measured_against_what_is_live(
@@ -23,7 +23,7 @@ def test_another_precision_is_measured_against_what_is_live(
     monkeypatch.setenv("PODSEARCH_ENCODER_PRECISION", "int8")
     get_settings.cache_clear()
 
-    mapped = PlanComparisonOperator(task_id="plan_comparison").execute(context)  # type: ignore[arg-type]
+    mapped = execute(PlanComparisonOperator(task_id="plan_comparison"), context)
 
     assert [one["model_version"] for one in mapped] == ["base-int8", "tuned", "tuned-int8"]
     comparison, _ = load_comparison(installation.store, context.ti.pushed["comparison_id"])
@@ -42,8 +42,8 @@ def test_a_decision_in_place_of_the_gate_is_refused_before_anything_is_measured(
 
     context.params = {"overrule_gate": "accept", "overrule_reason": " "}
     with pytest.raises(UnexplainedError, match="Say why the model is to be accepted"):
-        plan.execute(context)  # type: ignore[arg-type]
+        execute(plan, context)
     context.params = {"overrule_gate": "accept", "overrule_reason": "I know better"}
     with pytest.raises(PermanentError, match="no model to decide about"):
-        plan.execute(context)  # type: ignore[arg-type]
+        execute(plan, context)
     assert not installation.store.exists("comparisons")

@@ -23,7 +23,7 @@ from operators.episodes import (
     PublishSnapshotOperator,
 )
 from operators.names import EPISODES
-from tests.operators.conftest import FakeContext, Installation, ingest
+from tests.operators.conftest import FakeContext, Installation, execute, ingest
 
 Skips = Callable[[Any, FakeContext], str]
 
@@ -68,11 +68,11 @@ def latest_of(installation: Installation) -> str:
 def go_back(snapshot_id: str, context: FakeContext) -> dict[str, Any]:
     """A run that was told to go back."""
     with pytest.raises(DownstreamTasksSkipped):
-        CheckSourceOperator(task_id="check_source", go_back_to=snapshot_id).execute(context)  # type: ignore[arg-type]
+        execute(CheckSourceOperator(task_id="check_source", go_back_to=snapshot_id), context)
     task = GoBackOperator(
         task_id="go_back", snapshot_id=snapshot_id, latest=context.ti.pushed["latest"], run_name="back"
     )
-    return task.execute(context)  # type: ignore[arg-type]
+    return execute(task, context)
 
 
 def test_a_cleared_publishing_task_of_an_older_run_does_not_take_the_catalogue_back(
@@ -94,8 +94,8 @@ def test_a_publishing_task_that_failed_is_overtaken_by_a_run_since_even_if_that_
     first, _ = run_of(installation, 6)
     installation.write_dataset(episodes=7)
     began = FakeContext()
-    version = check().execute(began)  # type: ignore[arg-type]
-    late = {"snapshot_id": prepare(installation, version).execute(began), "source_version": version}  # type: ignore[arg-type]
+    version = execute(check(), began)
+    late = {"snapshot_id": execute(prepare(installation, version), began), "source_version": version}
     run_of(installation, 8)
     go_back(first["snapshot_id"], FakeContext())
     skips(publish(late, began), FakeContext())
@@ -107,7 +107,7 @@ def test_a_snapshot_of_another_version_than_the_run_looked_up_is_not_published(i
     newer, _ = run_of(installation, 8)
     mixed = older | {"source_version": newer["source_version"]}
     with pytest.raises(PermanentError, match="clear prepare_snapshot with the tasks after it"):
-        publish(mixed, began).execute(FakeContext())  # type: ignore[arg-type]
+        execute(publish(mixed, began), FakeContext())
     assert latest_of(installation) == newer["snapshot_id"]
 
 
@@ -157,7 +157,7 @@ def test_one_goes_back_to_a_published_snapshot_only_and_only_if_told_to(
 
 
 def test_a_source_that_was_never_ingested_is_new(installation: Installation, context: FakeContext) -> None:
-    assert check().execute(context) == fingerprint(installation.dataset)  # type: ignore[arg-type]
+    assert execute(check(), context) == fingerprint(installation.dataset)
 
 
 def test_an_ingested_source_is_skipped_and_the_log_says_so(
@@ -173,7 +173,7 @@ def test_an_ingested_source_is_skipped_and_the_log_says_so(
 def test_a_changed_source_is_new(installation: Installation, context: FakeContext) -> None:
     ingest(context)
     installation.write_dataset(episodes=7)
-    assert check().execute(context) == fingerprint(installation.dataset)  # type: ignore[arg-type]
+    assert execute(check(), context) == fingerprint(installation.dataset)
 
 
 def test_an_unchanged_source_is_prepared_anew_when_preparation_changed(
@@ -181,19 +181,19 @@ def test_an_unchanged_source_is_prepared_anew_when_preparation_changed(
 ) -> None:
     ingest(context)
     monkeypatch.setattr("include.episodes.schema.SCHEMA_VERSION", SCHEMA_VERSION + 1)
-    assert check().execute(context) == fingerprint(installation.dataset)  # type: ignore[arg-type]
+    assert execute(check(), context) == fingerprint(installation.dataset)
 
 
 def test_a_source_that_is_not_there_is_not_tried_again(installation: Installation, context: FakeContext) -> None:
     (installation.dataset / "episodes.csv").unlink()
     with pytest.raises(PermanentError, match="PODSEARCH_DATASET_DIR"):
-        check().execute(context)  # type: ignore[arg-type]
+        execute(check(), context)
 
 
 def test_preparing_writes_a_whole_snapshot_that_nobody_reads_yet(
     installation: Installation, context: FakeContext
 ) -> None:
-    snapshot_id = prepare(installation, fingerprint(installation.dataset)).execute(context)  # type: ignore[arg-type]
+    snapshot_id = execute(prepare(installation, fingerprint(installation.dataset)), context)
 
     manifest = snapshot.load(installation.store, snapshot_id)
     assert (manifest.episodes, manifest.shows, manifest.shards) == (6, 2, installation.settings.episodes.shards)
@@ -217,7 +217,7 @@ def test_preparing_takes_as_many_processes_as_the_settings_say_and_leaves_no_wor
     monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
     monkeypatch.setenv("PODSEARCH_THREADS", "3")
     get_settings.cache_clear()
-    prepare(installation, fingerprint(installation.dataset)).execute(context)  # type: ignore[arg-type]
+    execute(prepare(installation, fingerprint(installation.dataset)), context)
 
     work = installation.settings.installation.work_root / WORK
     assert started == [(3, work)]
@@ -227,11 +227,11 @@ def test_preparing_takes_as_many_processes_as_the_settings_say_and_leaves_no_wor
 def test_a_source_that_changed_after_it_was_checked_is_refused_and_nothing_is_written(
     installation: Installation, context: FakeContext
 ) -> None:
-    version = check().execute(context)  # type: ignore[arg-type]
+    version = execute(check(), context)
     installation.write_dataset(episodes=7)
     for task in (fetch(version), prepare(installation, version)):
         with pytest.raises(PermanentError, match="trigger ingest_episodes again"):
-            task.execute(context)  # type: ignore[arg-type]
+            execute(task, context)
     assert installation.store.names("snapshots") == []
 
 
@@ -259,7 +259,7 @@ def test_publishing_again_announces_the_same(installation: Installation, context
     installation.write_dataset(episodes=8)
     summary = ingest(context)
     assert summary["added"] == 2
-    assert publish(summary, context).execute(context) == summary  # type: ignore[arg-type]
+    assert execute(publish(summary, context), context) == summary
 
 
 def test_going_back_to_an_earlier_source_is_announced_as_the_change_it_is(

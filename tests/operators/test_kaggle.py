@@ -14,7 +14,7 @@ from include.errors import PermanentError
 from include.settings import get_settings
 from operators.episodes import CheckSourceOperator
 from operators.kaggle import KaggleHook
-from tests.operators.conftest import FakeContext, Installation, ingest
+from tests.operators.conftest import FakeContext, Installation, execute, ingest
 from tests.standins.kaggle import LOOK_UP, Fault, KaggleStandIn
 
 Skips = Callable[[Any, FakeContext], str]
@@ -37,7 +37,7 @@ def kaggle(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def check(context: FakeContext) -> str:
-    return CheckSourceOperator(task_id="check_source").execute(context)  # type: ignore[arg-type]
+    return execute(CheckSourceOperator(task_id="check_source"), context)
 
 
 class TestConnection:

@@ -31,7 +31,7 @@ from operators.reindex import (
     VerifyIndexOperator,
 )
 from tests.include.index.workshop import write
-from tests.operators.conftest import FakeContext, Installation
+from tests.operators.conftest import FakeContext, Installation, execute
 
 Skips = Callable[..., str]
 
@@ -47,8 +47,8 @@ class Run:
 
     def begin(self) -> None:
         """plan_comparison, and plan_reindex with the model."""
-        PlanComparisonOperator(task_id="plan_comparison").execute(self.context)  # type: ignore[arg-type]
-        self.plan_reindex().execute(self.context)  # type: ignore[arg-type]
+        execute(PlanComparisonOperator(task_id="plan_comparison"), self.context)
+        execute(self.plan_reindex(), self.context)
 
     def write(self) -> None:
         write(self.store, self.index, self.plan)
@@ -60,7 +60,7 @@ class Run:
         self.begin()
         self.write()
         self.verify()
-        self.activate().execute(self.context)  # type: ignore[arg-type]
+        execute(self.activate(), self.context)
         return self
 
     @property
@@ -140,7 +140,7 @@ def test_a_cleared_activation_does_not_take_search_back_to_the_model_before(
 def test_a_cleared_activation_of_the_run_that_is_live_is_repeated(begin: Callable[[str], Run]) -> None:
     run = begin("m1").whole()
     before = require_live(run.store)
-    run.activate().execute(FakeContext())  # type: ignore[arg-type]
+    execute(run.activate(), FakeContext())
     assert require_live(run.store) == before
 
 
@@ -189,8 +189,9 @@ def test_a_namespace_that_was_lost_and_that_no_newer_run_has_built_is_no_overtak
     run.verify()
     forget(run.store, namespace_of("m1"))
     with pytest.raises(OutdatedPlanError, match="run reindex_episodes again from its planning task"):
-        UpsertShardOperator(task_id="upsert_shard", shard=0, plan_id=run.plan.plan_id, live=run.told["live"]).execute(
-            FakeContext()  # type: ignore[arg-type]
+        execute(
+            UpsertShardOperator(task_id="upsert_shard", shard=0, plan_id=run.plan.plan_id, live=run.told["live"]),
+            FakeContext(),
         )
 
 
@@ -237,7 +238,7 @@ def test_what_was_not_verified_does_not_go_live(
     else:
         finish_write(run.store, run.plan)
     with pytest.raises(PermanentError, match="clear verify_index, with the tasks after it"):
-        run.activate().execute(run.context)  # type: ignore[arg-type]
+        execute(run.activate(), run.context)
     assert require_live(run.store).snapshot_id == before.plan.snapshot_id
 
 
@@ -248,5 +249,5 @@ def test_a_namespace_that_was_found_wrong_since_it_was_verified_does_not_go_live
     run.verify()
     distrust(run.store, run.plan)
     with pytest.raises(PermanentError, match=f"{namespace_of('m1')} was not verified to hold the snapshot"):
-        run.activate().execute(run.context)  # type: ignore[arg-type]
+        execute(run.activate(), run.context)
     assert read_live(run.store) is None

@@ -15,6 +15,7 @@ from include.quality import profile
 from include.quality.result import QualityError
 from include.settings import get_settings
 from include.storage import ArtifactStore
+from operators.base import PodsearchOperator
 from operators.quality import ValidateDriftOperator, ValidateEpisodesOperator, ValidateRawOperator
 
 Rows = list[dict[str, Any]]
@@ -183,8 +184,8 @@ def test_a_quarantine_larger_than_allowed_stops_the_snapshot(dataset: Path) -> N
         (ValidateDriftOperator, {"snapshot_id", "run_name"}),
     ],
 )
-def test_what_differs_between_runs_can_be_templated(operator: type, fields: set[str]) -> None:
-    assert set(operator.template_fields) == fields  # type: ignore[attr-defined]
+def test_what_differs_between_runs_can_be_templated(operator: type[PodsearchOperator], fields: set[str]) -> None:
+    assert set(operator.template_fields) == fields
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from operators.reindex import (
     RetireOperator,
 )
 from tests.models import build_model
-from tests.operators.conftest import FakeContext, FakeTaskInstance, Installation
+from tests.operators.conftest import FakeContext, FakeTaskInstance, Installation, execute
 
 Skips = Callable[[Any, FakeContext], str]
 
@@ -79,7 +79,7 @@ def test_by_hand_the_base_model_is_indexed_before_the_first_training(
     context = FakeContext(run_type="manual")
     installation.publish_snapshot()
     base = installation.register_base(tmp_path / "base")
-    assert compare().execute(context) == [{"model_version": base}]  # type: ignore[arg-type]
+    assert execute(compare(), context) == [{"model_version": base}]
 
 
 def test_search_that_is_up_to_date_is_left_alone(
@@ -98,7 +98,7 @@ def test_search_that_is_up_to_date_is_left_alone(
     assert context.ti.pushed == {}
 
     index.drop(plan.namespace)
-    assert compare().execute(context), "an index that was lost is not up to date"  # type: ignore[arg-type]
+    assert execute(compare(), context), "an index that was lost is not up to date"
 
 
 def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
@@ -110,7 +110,7 @@ def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
     installation.go_live("tuned", snapshot_id)
     installation.register_model(tmp_path / "newer", "newer")
 
-    mapped = compare().execute(context)  # type: ignore[arg-type]
+    mapped = execute(compare(), context)
 
     assert [one["model_version"] for one in mapped] == ["base", "tuned", "newer"]
     comparison, _ = load_comparison(installation.store, context.ti.pushed["comparison_id"])
@@ -119,7 +119,7 @@ def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
 
 def plan_tuned(context: FakeContext) -> list[dict[str, int]]:
     plan = PlanReindexOperator(task_id="plan_reindex", model_version="tuned", live=live_now())
-    return plan.execute(context)  # type: ignore[arg-type]
+    return execute(plan, context)
 
 
 def live_now() -> str:
@@ -147,7 +147,7 @@ def test_planning_writes_nothing_and_the_task_after_the_approval_does(
     index, plan_id = open_index(installation.settings), context.ti.pushed["plan_id"]
     assert (index.namespaces(), read_journal(installation.store, namespace_of("tuned"))) == ([], Journal())
     prepare = PrepareNamespaceOperator(task_id="prepare_namespace", plan_id=plan_id, live=NOTHING)
-    prepare.execute(context)  # type: ignore[arg-type]
+    execute(prepare, context)
     assert index.namespaces() == [namespace_of("tuned")]
     assert read_journal(installation.store, namespace_of("tuned")).plan_id == plan_id
 
@@ -190,7 +190,7 @@ def test_few_deletions_go_on_without_asking(
     plan_tuned(context)
     monkeypatch.setenv("PODSEARCH_MAX_DELETED_SHARE", "0.17")
     get_settings.cache_clear()
-    assert approve(context).execute(context) is None  # type: ignore[arg-type]
+    assert execute(approve(context), context) is None
 
 
 def test_many_deletions_are_asked_about(installation: Installation, context: FakeContext, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_texts_that_were_encoded_before_need_no_gpu(
 
     def encode() -> int:
         operator = EncodeShardOperator(task_id="encode_shard", plan_id=plan.plan_id, live=NOTHING, shard=shard)
-        return int(operator.execute(context))  # type: ignore[arg-type]
+        return int(execute(operator, context))
 
     no_gpu("cuda")
     with pytest.raises(DeviceError):
@@ -270,12 +270,12 @@ def test_a_model_that_was_measured_before_needs_no_gpu(
     monkeypatch.setenv("PODSEARCH_BASE_MODEL", str(build_model(tmp_path)))
     no_gpu("auto")
     contexts = [FakeContext(run_type="manual") for _ in range(3)]
-    [mapped] = compare().execute(contexts[0])  # type: ignore[arg-type]
+    [mapped] = execute(compare(), contexts[0])
 
     def measure(context: FakeContext) -> Any:
         comparison_id = contexts[0].ti.pushed["comparison_id"]
         operator = EvaluateModelOperator(task_id="evaluate_model", comparison_id=comparison_id, **mapped)
-        return operator.execute(context)  # type: ignore[arg-type]
+        return execute(operator, context)
 
     measured = measure(contexts[1])
     assert contexts[1].ti.pushed["device_usage"]["fallback"] is True
@@ -285,7 +285,7 @@ def test_a_model_that_was_measured_before_needs_no_gpu(
 
 
 def test_with_nothing_live_nothing_is_retired(installation: Installation, context: FakeContext) -> None:
-    assert RetireOperator(task_id="retire").execute(context) == {"namespaces": [], "models": []}  # type: ignore[arg-type]
+    assert execute(RetireOperator(task_id="retire"), context) == {"namespaces": [], "models": []}
 
 
 def test_going_live_is_announced() -> None:

@@ -18,7 +18,7 @@ from operators.names import LIVE_INDEX
 from operators.rollback import ApproveRollbackOperator, PlanRollbackOperator, RollBackOperator
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import register, reindex
-from tests.operators.conftest import FakeContext, Installation
+from tests.operators.conftest import FakeContext, Installation, execute
 from tests.standins.pinecone import PineconeStandIn
 
 ANSWER = {"chosen_options": ["Approve"], "responded_by_user": {"id": "7", "name": "Ada"}}
@@ -36,12 +36,12 @@ def store(installation: Installation) -> ArtifactStore:
 
 
 def plan(context: FakeContext) -> dict[str, Any]:
-    return PlanRollbackOperator(task_id="plan_rollback").execute(context)  # type: ignore[arg-type]
+    return execute(PlanRollbackOperator(task_id="plan_rollback"), context)
 
 
 def test_the_pointer_is_flipped_and_announced_as_going_live_is(store: ArtifactStore, context: FakeContext) -> None:
     flip = RollBackOperator(task_id="roll_back", rollback=plan(context), answer=ANSWER)
-    pointer = flip.execute(context)  # type: ignore[arg-type]
+    pointer = execute(flip, context)
     assert require_live(store).namespace == pointer["namespace"] == namespace_of("m1")
     assert context.announced(LIVE_INDEX) == pointer
     assert "previous" not in pointer
@@ -51,7 +51,7 @@ def test_a_retry_ends_in_the_same_and_announces_it(store: ArtifactStore, context
     """Killed between the flip and its announcement, the asset's event would never come."""
     rollback = plan(context)
     first, second = (
-        RollBackOperator(task_id="roll_back", rollback=rollback, answer=ANSWER).execute(one)  # type: ignore[arg-type]
+        execute(RollBackOperator(task_id="roll_back", rollback=rollback, answer=ANSWER), one)
         for one in (FakeContext(), context)
     )
     assert first == second == context.announced(LIVE_INDEX)
@@ -83,6 +83,6 @@ def test_the_index_is_that_of_the_pointer_and_not_of_the_settings(
         assert (get_settings().index.backend, get_settings().index.pinecone_index) == ("lancedb", "podsearch")
         rollback = plan(context)
         assert (rollback["target"]["index"], rollback["rows"]) == ("before", 9)
-        RollBackOperator(task_id="roll_back", rollback=rollback, answer=ANSWER).execute(context)  # type: ignore[arg-type]
+        execute(RollBackOperator(task_id="roll_back", rollback=rollback, answer=ANSWER), context)
     live = require_live(store)
     assert (live.backend, live.index, live.namespace) == ("pinecone", "before", rollback["target"]["namespace"])

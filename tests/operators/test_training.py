@@ -27,7 +27,7 @@ from operators.training import (
     generator_gpus,
 )
 from tests.include.feedback.listening import Listening
-from tests.operators.conftest import FakeContext, Installation
+from tests.operators.conftest import FakeContext, Installation, execute
 
 Skips = Callable[[Any, FakeContext], str]
 
@@ -46,7 +46,7 @@ def test_the_first_training_is_due_and_mapped_over_the_shards_that_have_episodes
     installation: Installation, context: FakeContext
 ) -> None:
     snapshot_id = installation.publish_snapshot()
-    shards = plan().execute(context)  # type: ignore[arg-type]
+    shards = execute(plan(), context)
 
     planned = load_plan(installation.store, context.ti.pushed["training_id"])
     assert shards == [{"shard": number} for number in range(len(planned.query_shards))]
@@ -66,14 +66,14 @@ def test_what_was_recorded_is_learnt_from_while_it_is_recorded(
     listening.write()
     monkeypatch.setenv("PODSEARCH_RECORD_SEARCHES_DAYS", str(days))
     get_settings.cache_clear()
-    plan().execute(context)  # type: ignore[arg-type]
+    execute(plan(), context)
     assert (load_plan(installation.store, context.ti.pushed["training_id"]).recorded is not None) is used
 
 
 def test_planning_again_names_the_same_training(installation: Installation) -> None:
     installation.publish_snapshot()
     contexts = FakeContext(), FakeContext()
-    results = [plan().execute(context) for context in contexts]  # type: ignore[arg-type]
+    results = [execute(plan(), context) for context in contexts]
     assert results[0] == results[1]
     assert contexts[0].ti.pushed == contexts[1].ti.pushed
 
@@ -95,7 +95,7 @@ def test_a_person_can_have_a_model_trained_all_the_same(
     """The parameter arrives as text where templates are rendered to text."""
     installation.publish_snapshot()
     installation.register_model(tmp_path / "model", "tuned")
-    assert plan(force).execute(context)  # type: ignore[arg-type]
+    assert execute(plan(force), context)
     assert "training_id" in context.ti.pushed
 
 
@@ -109,26 +109,26 @@ def test_an_old_model_or_one_of_another_recipe_will_not_do(
 ) -> None:
     installation.publish_snapshot()
     installation.register_model(tmp_path / "model", "tuned", **stale)
-    assert plan().execute(context)  # type: ignore[arg-type]
+    assert execute(plan(), context)
 
 
 def test_queries_are_written_for_each_shard_and_become_pairs(installation: Installation, context: FakeContext) -> None:
     installation.publish_snapshot()
-    shards = plan().execute(context)  # type: ignore[arg-type]
+    shards = execute(plan(), context)
     training_id = context.ti.pushed["training_id"]
     for own in shards:
         operator = GenerateQueriesOperator(task_id="generate_queries", training_id=training_id, gpus=0, **own)
-        written = operator.execute(context)  # type: ignore[arg-type]
-        assert operator.execute(context) == written, "a shard that is there is left alone"  # type: ignore[arg-type]
+        written = execute(operator, context)
+        assert execute(operator, context) == written, "a shard that is there is left alone"
         assert queries_written(installation.store, load_plan(installation.store, training_id), own["shard"]) == written
-    counts = BuildPairsOperator(task_id="build_pairs", training_id=training_id).execute(context)  # type: ignore[arg-type]
+    counts = execute(BuildPairsOperator(task_id="build_pairs", training_id=training_id), context)
     assert counts["pairs"] == sum(counts["by_split"].values())
 
 
 def test_pairs_are_validated_before_they_are_trained_on(installation: Installation, context: FakeContext) -> None:
     training_id = write_pairs(installation, context)
     operator = ValidateQueriesOperator(task_id="validate_queries", training_id=training_id, run_name="t")
-    found = operator.execute(context)  # type: ignore[arg-type]
+    found = execute(operator, context)
     assert (found["suite"], found["success"]) == ("queries", True)
     assert installation.store.exists(found["docs"])
 
@@ -136,7 +136,7 @@ def test_pairs_are_validated_before_they_are_trained_on(installation: Installati
     flood = summary.model_copy(update={"dropped": {"not_words": 1000}})
     installation.store.write_json(flood.model_dump(), "training", training_id, "pairs.json")
     with pytest.raises(QualityError, match="no flood"):
-        operator.execute(context)  # type: ignore[arg-type]
+        execute(operator, context)
 
 
 def test_without_a_round_trip_nothing_is_asked_and_no_gpu_is_waited_for(
@@ -145,18 +145,18 @@ def test_without_a_round_trip_nothing_is_asked_and_no_gpu_is_waited_for(
     training_id = write_pairs(installation, context)
     monkeypatch.setattr("include.devices.device.borrow", lambda *_, **__: pytest.fail("a device was borrowed"))
     operator = RoundTripOperator(task_id="round_trip", training_id=training_id)
-    assert operator.execute(context) == {"asked": 0, "dropped": 0}  # type: ignore[arg-type]
+    assert execute(operator, context) == {"asked": 0, "dropped": 0}
 
 
 def write_pairs(installation: Installation, context: FakeContext) -> str:
     """Plan a training, write its queries and pairs; its id."""
     installation.publish_snapshot()
-    shards = plan().execute(context)  # type: ignore[arg-type]
+    shards = execute(plan(), context)
     training_id: str = context.ti.pushed["training_id"]
     for own in shards:
         operator = GenerateQueriesOperator(task_id="generate_queries", training_id=training_id, gpus=0, **own)
-        operator.execute(context)  # type: ignore[arg-type]
-    BuildPairsOperator(task_id="build_pairs", training_id=training_id).execute(context)  # type: ignore[arg-type]
+        execute(operator, context)
+    execute(BuildPairsOperator(task_id="build_pairs", training_id=training_id), context)
     return training_id
 
 
@@ -185,7 +185,7 @@ def test_a_model_that_is_registered_late_is_not_the_newest(
     """A run's registering task failed, or its run was left; a newer run has registered a model; then it is cleared."""
     installation.publish_snapshot()
     installation.register_model(tmp_path / "old", "old", training_id="t-old")
-    plan(force=True).execute(context)  # type: ignore[arg-type]
+    execute(plan(force=True), context)
     training_id, seen = context.ti.pushed["training_id"], context.ti.pushed["trainings"]
     assert seen == ["t-old"]
     result = installation.store.path("training", training_id, "model")
@@ -205,8 +205,8 @@ def test_a_model_that_is_registered_late_is_not_the_newest(
 
     # What the run saw does not count as newer, nor does its own model.
     both = [*seen, "t-newer"]
-    assert registering(training_id, both, {}).execute(context) == "late"  # type: ignore[arg-type]
-    assert registering(training_id, both, {}).execute(context) == "late"  # type: ignore[arg-type]
+    assert execute(registering(training_id, both, {}), context) == "late"
+    assert execute(registering(training_id, both, {}), context) == "late"
 
 
 @pytest.mark.parametrize(("eval_queries", "told"), [(29, False), (30, True)])
@@ -215,7 +215,7 @@ def test_in_batch_metrics_of_a_handful_of_queries_are_not_told(
 ) -> None:
     installation.publish_snapshot()
     installation.register_model(tmp_path / "old", "old", training_id="t-old")
-    plan(force=True).execute(context)  # type: ignore[arg-type]
+    execute(plan(force=True), context)
     training_id = context.ti.pushed["training_id"]
     result = installation.store.path("training", training_id, "model")
     result.mkdir(parents=True)
@@ -227,8 +227,8 @@ def test_in_batch_metrics_of_a_handful_of_queries_are_not_told(
     shown = figures if told else {}
 
     tune = FineTuneOperator(task_id="fine_tune", training_id=training_id)
-    assert tune.execute(context) == shown  # type: ignore[arg-type]
-    registering(training_id, ["t-old"], {}).execute(context)  # type: ignore[arg-type]
+    assert execute(tune, context) == shown
+    execute(registering(training_id, ["t-old"], {}), context)
 
     assert context.announced(RETRIEVER)["metrics"] == shown
     assert context.announced(RETRIEVER)["pairs"] == trained.pairs
