@@ -38,22 +38,22 @@ def other_ids_of_episodes(draft: Draft) -> None:
 
 CATALOGUE = [
     Case(
-        "a fourth fewer episodes",
+        "a quarter of the episodes gone",
         keep("episodes", EPISODES * 3 // 4),
         Stops({RAW: "At most 20% fewer episodes than the 600 of the last snapshot"}),
     ),
     Case(
-        "a third fewer shows",
+        "a third of the shows gone",
         keep("podcasts", SHOWS * 2 // 3),
         Stops({"validate_podcasts": "At most 20% fewer shows than the 30 of the last snapshot"}),
     ),
     Case(
-        "shows with other ids than their episodes name",
+        "shows whose ids are not the ones their episodes name",
         other_ids_of_shows,
         Stops({RAW: "The show of an episode is in podcasts.csv (at least 65% of them)"}),
     ),
     Case(
-        "all episodes under other ids",
+        "all episodes under new ids",
         other_ids_of_episodes,
         Stops({"validate_drift": "Share of the last snapshot's episodes that are gone"}),
     ),
@@ -78,13 +78,13 @@ CATALOGUE = [
         Stops({RAW: "Dates can be read (at least 65% of them) … such as '01.12.2017 in "}),
     ),
     Case(
-        "a larger share in quarantine than is allowed",
+        "a larger share in quarantine than allowed",
         change("episodes", THIRD, title="<p>&nbsp;</p>"),
         Stops({"validate_episodes": "At most 30% of the 600 rows read are in quarantine (200 are: 33.3%)"}),
         settings={"MAX_QUARANTINED_SHARE": "0.3", "MAX_SHRINK": "0.5"},
     ),
     Case(
-        "a third of the descriptions are markup alone",
+        "a third of the descriptions are only markup",
         change("episodes", THIRD, description="<p>&nbsp;</p>"),
         Published(
             warnings=(
@@ -95,12 +95,12 @@ CATALOGUE = [
         ),
     ),
     Case(
-        "half of the descriptions are markup alone",
+        "half of the descriptions are only markup",
         change("episodes", HALF, description="<p>&nbsp;</p>"),
         Stops({"validate_episodes": "Episodes have a description (at least 65% of them)"}),
     ),
     Case(
-        "a third of the titles are markup alone",
+        "a third of the titles are only markup",
         change("episodes", THIRD, title="<p>&nbsp;</p>"),
         Stops(
             {
@@ -110,17 +110,17 @@ CATALOGUE = [
         ),
     ),
     Case(
-        "a language collapses: all shows are English now",
+        "a language collapses: all shows are now English",
         change("podcasts", IN_GERMAN, language="English"),
         Stops({"validate_drift": "Share of German episodes, no collapse: observed 0 %"}),
     ),
     Case(
-        "no show names its language",
+        "no show states its language",
         change("podcasts", range(SHOWS), language=""),
         Stops({"validate_drift": "Share of English episodes, no collapse: observed 0 %"}),
     ),
     Case(
-        "all texts the same",
+        "all texts are the same",
         change("episodes", range(EPISODES), title="Untitled", description="No description given"),
         Stops({"validate_drift": "Share of episodes that repeat the text of another, no explosion: observed 95 %"}),
     ),

@@ -27,7 +27,7 @@ BROKEN = [
     Case("too few fields", insert("episodes", b"episode-x,A title\n"), Published({"malformed_row": 1})),
     Case("too many fields", insert("episodes", b"a,b,c,d,e,f,g,h\n"), Published({"malformed_row": 1})),
     Case(
-        "forty rows in a row with a quote in the wrong place",
+        "forty consecutive rows with a quote in the wrong place",
         insert(
             "episodes", *[b'x-%d,"A "title" so",,60,2017-12-01 05:00:00+00,About it,show-1\n' % n for n in range(40)]
         ),
@@ -80,9 +80,9 @@ IDS = [
         change("episodes", [3], uuid="x" * 513),
         Published({"bad_id": 1}, ("Ids are usable as index keys",)),
     ),
-    Case("a row twice", repeat("episodes", 1), Published({"duplicate_id": 1}, ("No two episodes share an id",))),
+    Case("the same row twice", repeat("episodes", 1), Published({"duplicate_id": 1}, ("No two episodes share an id",))),
     Case(
-        "an id again, with another content: the first is kept",
+        "the same id with different content: the first is kept",
         repeat("episodes", 1, title="Other"),
         Published({"duplicate_id": 1}, ("No two episodes share an id",), holds=("episode-0", {"title": "Talk 0"})),
     ),
@@ -91,16 +91,16 @@ IDS = [
         change("episodes", [3, 4], uuid=SCRIPT),
         Published({"duplicate_id": 1}, ("No two episodes share an id",), holds=(SCRIPT, {"title": "Talk 3"})),
     ),
-    Case("a show twice", repeat("podcasts", 1), Published({"duplicate_id": 1}, ("No two shows share an id",))),
+    Case("the same show twice", repeat("podcasts", 1), Published({"duplicate_id": 1}, ("No two shows share an id",))),
     Case(
-        "a show without an id, whose episodes are orphans then",
+        "a show without an id, which orphans its episodes",
         change("podcasts", [1], uuid=""),
         Published(
             {"missing_id": 1, "orphan": EPISODES_A_SHOW},
             ("Every show has an id", "The show of an episode is in podcasts.csv"),
         ),
     ),
-    Case("an episode of no known show", change("episodes", [3], podcast_uuid="show-999"), Published({"orphan": 1})),
+    Case("an episode of an unknown show", change("episodes", [3], podcast_uuid="show-999"), Published({"orphan": 1})),
     Case(
         "an episode that names no show",
         change("episodes", [3], podcast_uuid=""),
@@ -116,7 +116,7 @@ TEXTS = [
         Published(holds=("episode-3", {"description": None}), counted={"without_description": 1}),
     ),
     Case(
-        "a description of markup alone",
+        "a description that is only markup",
         change("episodes", [3], description=f"<p>&nbsp;</p>{IMAGE}{SCRIPT}"),
         Published(holds=("episode-3", {"description": None}), counted={"without_description": 1}),
     ),
@@ -126,17 +126,17 @@ TEXTS = [
         Published(holds=("episode-3", {"description": "About owls"})),
     ),
     Case(
-        "text that was decoded wrongly on its way",
+        "text that was decoded wrongly along the way",
         change("episodes", [3], title="Itâ€™s cafÃ©", description="<p>Itâ€™s cafÃ©</p>"),
         Published(holds=("episode-3", {"title": "It’s café", "description": "It’s café"})),
     ),
     Case(
-        "references without a semicolon, and escaped three times",
+        "entities without a semicolon, and escaped three times",
         change("episodes", [3], title="&copy 2017", description="Q&amp;amp;amp;A"),
         Published(holds=("episode-3", {"title": "© 2017", "description": "Q&A"})),
     ),
     Case(
-        "blanks alone, in each field that must be there",
+        "only blanks, in every required field",
         several(
             change("episodes", [0], uuid=" \t "),
             change("episodes", [1], podcast_uuid="\u3000"),
@@ -166,7 +166,7 @@ TEXTS = [
         Published(holds=("episode-3", {"title": "One two"})),
     ),
     Case(
-        "marks that turn the direction of writing",
+        "characters that reverse the direction of text",
         change("episodes", [3], title="Harmless \u202egnp.exe\u202c \u2066end\u2069"),
         Published(holds=("episode-3", {"title": "Harmless gnp.exe end"})),
     ),
@@ -185,7 +185,7 @@ TEXTS = [
         ),
     ),
     Case(
-        "a script alone as the title, escaped as text",
+        "a title that is only a script, escaped as text",
         change("episodes", [3], title=ESCAPED_SCRIPT),
         Published({"missing_title": 1}),
     ),
@@ -193,12 +193,12 @@ TEXTS = [
 
 VALUES = [
     Case(
-        "a date that is none",
+        "a date that is not a date",
         change("episodes", [3], pub_date="last Friday"),
         Published(holds=("episode-3", {"published_at": None}), counted={"bad_date": 1}),
     ),
     Case(
-        "dates as feeds write them, by a clock of twelve hours, and in seconds since 1970",
+        "dates as feeds write them, on a 12-hour clock, and in seconds since 1970",
         several(
             change("episodes", [2], pub_date="1493715900"),
             change("episodes", [3], pub_date="Tue, 2 May 2017 9:05 PM EST"),
@@ -206,7 +206,7 @@ VALUES = [
         Published(holds=("episode-3", {"published_at": datetime(2017, 5, 3, 2, 5, tzinfo=UTC)})),
     ),
     Case(
-        "a date of 1960: an archive's first airing",
+        "a date in 1960: the first airing of an archived show",
         change("episodes", [3], pub_date="Mon, 02 May 1960 09:05:01 +0100"),
         Published(holds=("episode-3", {"published_at": datetime(1960, 5, 2, 8, 5, 1, tzinfo=UTC)})),
     ),
@@ -226,7 +226,7 @@ VALUES = [
         Published(holds=("episode-3", {"published_at": None}), counted={"empty_date": 1}),
     ),
     Case(
-        "lengths by the clock, in units and in ISO 8601",
+        "lengths as h:mm:ss, with units and in ISO 8601",
         several(
             change("episodes", [0], audio_length="1h 2m"),
             change("episodes", [1], audio_length="01:02:03"),
@@ -236,7 +236,7 @@ VALUES = [
         Published(holds=("episode-3", {"duration_seconds": 3_723})),
     ),
     Case(
-        "a length below zero, of thousands of years, of letters",
+        "lengths that are negative, thousands of years long, or letters",
         several(
             change("episodes", [0], audio_length="-5"),
             change("episodes", [1], audio_length="1e12"),

@@ -30,7 +30,7 @@ def tables() -> str:
     """The table as Markdown, a section for each of :data:`SECTIONS`."""
     lines: list[str] = []
     for title, cases in SECTIONS.items():
-        lines += [f"## {title}", "", "| what is wrong | how it ends | what is said of it |", "| --- | --- | --- |"]
+        lines += [f"## {title}", "", "| what is wrong | how it ends | message or result |", "| --- | --- | --- |"]
         lines += [f"| {case.name} | {' | '.join(_ending(case))} |" for case in cases]
         lines.append("")
     return "\n".join(lines)
@@ -54,7 +54,7 @@ def _ending(case: Case) -> tuple[str, str]:
         parts.append("kept: " + ", ".join(f"{name} {f'“{value}”' if value else 'unknown'}" for name, value in fields))
     if ends.counted:
         parts.append("counted: " + ", ".join(f"`{name}` {count}" for name, count in ends.counted.items()))
-    return "published", "; ".join(parts) or "nothing: it is read as it should be"
+    return "published", "; ".join(parts) or "nothing: it is read correctly"
 
 
 if __name__ == "__main__":
