@@ -43,7 +43,7 @@ def agreement(device: str, folder: Path) -> dict[str, Any]:
         from include.queries.doc2query.ctranslate2_engine import CTranslate2Engine
 
         kind = compute_type(device)
-        converted = convert(source, model, folder / "converted-small", kind=kind)
+        converted = convert(model, folder / "converted-small", kind=kind)
         engines["ctranslate2"] = (CTranslate2Engine(converted, kind=kind, threads=1, **settings), kind)
     expected = _figures(model, sources, _generate(model, tokenizer, texts))
     figures: dict[str, Any] = {"transformers": expected, "agree": True}

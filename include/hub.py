@@ -56,6 +56,13 @@ def fetch(wanted: Wanted) -> Path:
         raise _meaning(error, wanted) from error
 
 
+def conversions() -> Path:
+    """Where models that were converted for another engine are kept if nothing else is said: beside the hub's cache."""
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME) / "podsearch"
+
+
 def _meaning(error: Exception, wanted: Wanted) -> Exception:
     """What a failed download means to a task. The cause counts: the client wraps it when it looks into its cache."""
     import httpx2

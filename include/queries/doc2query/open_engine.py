@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from include.hub import conversions
 from include.queries.contract import GeneratorSpec
 from include.queries.doc2query.engine import Engine
 from include.queries.doc2query.errors import GeneratorModelError
@@ -82,7 +83,7 @@ def _open_ctranslate2(
     cache: Path | None,
 ) -> Engine:
     try:
-        from include.queries.doc2query.conversion import compute_type, converted, default_cache
+        from include.queries.doc2query.conversion import compute_type, converted
         from include.queries.doc2query.ctranslate2_engine import CTranslate2Engine
     except ImportError as error:
         raise GeneratorModelError(
@@ -95,7 +96,7 @@ def _open_ctranslate2(
         return load_model(source)
 
     kind = compute_type(device)
-    folder = converted(source, load, kind=kind, cache=cache or default_cache())
+    folder = converted(source, load, kind=kind, cache=cache or conversions())
     engine = CTranslate2Engine(
         folder,
         kind=kind,

@@ -6,6 +6,7 @@ model's own.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,17 +16,22 @@ from typing import TYPE_CHECKING
 import ctranslate2
 import numpy as np
 import torch
+from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import Tensor
 
+from include.conversion import convert, converted
 from include.retriever.encoders.batches import Features
 from include.retriever.encoders.contract import EncoderError, TextKind
-from include.retriever.encoders.conversion import converted, transformer_of
 from include.retriever.encoders.parity import LEAST_COSINE, PROBES, least_cosine
 from include.retriever.encoders.precision import Precision
 from include.retriever.encoders.torch_encoder import TorchEncoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel
+
+ARCHITECTURES = {"bert", "distilbert"}
+"""What is known to be converted well: all-MiniLM-L6-v2 and distiluse-base-multilingual-cased-v2 are of them."""
 
 
 class CTranslate2Encoder(TorchEncoder):
@@ -74,6 +80,14 @@ class CTranslate2Encoder(TorchEncoder):
         return torch.from_numpy(np.array(self._transformer.forward_batch(ids, lengths).last_hidden_state))
 
 
+def transformer_of(model: SentenceTransformer) -> PreTrainedModel | None:
+    """The transformer that the model begins with, if CTranslate2 knows its kind."""
+    transformer = model.transformers_model
+    if type(model[0]) is not Transformer or transformer is None:
+        return None
+    return transformer if transformer.config.model_type in ARCHITECTURES else None
+
+
 def ctranslate2_encoder(
     model: SentenceTransformer, *, precision: Precision, threads: int, cache: Path
 ) -> CTranslate2Encoder:
@@ -86,20 +100,29 @@ def ctranslate2_encoder(
     if transformer is None:
         raise EncoderError("CTranslate2 does not know this kind of model")
 
-    def check(folder: Path) -> dict[str, float]:
-        reference = TorchEncoder(model).encode(PROBES)
-        vectors = CTranslate2Encoder(model, folder, precision=precision, threads=1).encode(PROBES)
-        cosine = least_cosine(vectors, reference)
+    def make(folder: Path) -> None:
+        # BERT has no other positions since transformers 5, and no longer says so; the converter asks.
+        convert(transformer, folder, compute_type=precision, config={"position_embedding_type": "absolute"})
+        encoder = CTranslate2Encoder(model, folder, precision=precision, threads=1)
+        cosine = least_cosine(encoder.encode(PROBES), TorchEncoder(model).encode(PROBES))
         if cosine < LEAST_COSINE[precision]:
             raise EncoderError(
                 f"a vector computed by CTranslate2 in {precision} has a cosine of {cosine:.3f} to its own"
             )
-        return {"least_cosine": cosine}
 
     try:
-        folder = converted(transformer, precision=precision, cache=cache, check=check)
+        folder = converted("encoder", _fingerprint(transformer), compute_type=precision, cache=cache, convert=make)
     except (AttributeError, KeyError, ValueError) as error:
         raise EncoderError(f"CTranslate2 cannot convert the model ({error})") from error
     # First, so that the weights are not in memory twice.
     transformer.to(device="meta")  # type: ignore[call-arg]
     return CTranslate2Encoder(model, folder, precision=precision, threads=threads)
+
+
+def _fingerprint(model: PreTrainedModel) -> str:
+    """By the weights: a model that was trained anew never meets another's conversion."""
+    sha = hashlib.sha256(model.config.to_json_string().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from include.hub import conversions
 from include.retriever.encoders.contract import Encoder, EncoderError
 from include.retriever.encoders.parity import LEAST_COSINE, PROBES, least_cosine
 from include.retriever.encoders.precision import Precision, split_precision
@@ -37,13 +38,8 @@ def open_encoder(
     """
     _, precision = split_precision(version)
     model = open_model(store, version, "cpu" if precision == "int8" else device)
-    return make_encoder(model, precision, engine=engine, cache=cache or _default_cache(store))
-
-
-def _default_cache(store: ArtifactStore) -> Path:
-    from huggingface_hub.constants import HF_HOME
-
-    return store.local_root / FOLDER if store.local_root else Path(HF_HOME) / "podsearch"
+    default = store.local_root / FOLDER if store.local_root else conversions()
+    return make_encoder(model, precision, engine=engine, cache=cache or default)
 
 
 def make_encoder(model: SentenceTransformer, precision: Precision, *, engine: Engine = "auto", cache: Path) -> Encoder:

@@ -21,7 +21,7 @@ def engine(folder: Path, kind: str = "float32") -> CTranslate2Engine:
 
 def test_a_converted_model_computes_what_transformers_does(each: Tiny, tmp_path: Path) -> None:
     """T5 v1.1 does not scale the decoder's output, the first T5 does: the converter asks the wrong setting."""
-    made = engine(convert(each.source, each.model, tmp_path / "model", kind="float32"))
+    made = engine(convert(each.model, tmp_path / "model", kind="float32"))
     parity = require_parity(made, each.model, each.tokenizer, kind="float32")
     assert parity.tokens > 50
     assert parity.largest < 1e-3
@@ -32,7 +32,7 @@ def test_a_model_as_the_library_converts_it_is_refused(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversion, "scales_output", lambda config: config.tie_word_embeddings)
-    made = engine(convert(tiny.source, tiny.model, tmp_path / "model", kind="float32"))
+    made = engine(convert(tiny.model, tmp_path / "model", kind="float32"))
     with pytest.raises(GeneratorModelError, match="PODSEARCH_GENERATOR_ENGINE=torch"):
         require_parity(made, tiny.model, tiny.tokenizer, kind="float32")
     # Nobody would see it in the likeliest tokens.
@@ -46,11 +46,11 @@ def test_eight_bits_are_close_and_the_wrong_scale_is_not(
         ("sleep night bed dream tired insomnia.", "why sleep night"),
         ("soup onion pan salt.", "what is onion salt"),
     ]
-    right = engine(convert(trained.source, trained.model, tmp_path / "right", kind="int8"), "int8")
+    right = engine(convert(trained.model, tmp_path / "right", kind="int8"), "int8")
     parity = require_parity(right, trained.model, trained.tokenizer, kind="int8", pairs=pairs)
     assert parity.mean < 0.15  # 0.3 if sums of 16 bits overflow
     monkeypatch.setattr(conversion, "scales_output", lambda config: config.tie_word_embeddings)
-    wrong = engine(convert(trained.source, trained.model, tmp_path / "wrong", kind="int8"), "int8")
+    wrong = engine(convert(trained.model, tmp_path / "wrong", kind="int8"), "int8")
     with pytest.raises(GeneratorModelError, match="int8"):
         require_parity(wrong, trained.model, trained.tokenizer, kind="int8", pairs=pairs)
 
@@ -59,7 +59,7 @@ def test_eight_bits_are_close_and_the_wrong_scale_is_not(
 def test_conversion_leaves_the_model_as_it_is(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     """The library scales weights in place: what a converted model is compared with would be broken, too."""
     before = {name: weights.clone() for name, weights in tiny.model.state_dict().items()}
-    convert(tiny.source, tiny.model, tmp_path / "model", kind=kind)
+    convert(tiny.model, tmp_path / "model", kind=kind)
     assert all(torch.equal(weights, before[name]) for name, weights in tiny.model.state_dict().items())
 
 

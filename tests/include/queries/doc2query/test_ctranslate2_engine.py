@@ -19,7 +19,7 @@ USUAL = Sampling()
 
 @pytest.fixture(scope="session")
 def folder(trained: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return convert(trained.source, trained.model, tmp_path_factory.mktemp("converted") / "model", kind="float32")
+    return convert(trained.model, tmp_path_factory.mktemp("converted") / "model", kind="float32")
 
 
 def engine(

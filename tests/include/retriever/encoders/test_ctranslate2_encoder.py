@@ -10,7 +10,8 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from include.retriever.encoders import conversion, ctranslate2_encoder
+from include.conversion import convert
+from include.retriever.encoders import ctranslate2_encoder
 from include.retriever.encoders.contract import EncoderError
 from include.retriever.encoders.ctranslate2_encoder import CTranslate2Encoder
 from include.retriever.encoders.ctranslate2_encoder import ctranslate2_encoder as hand_over
@@ -64,15 +65,15 @@ def test_prompts_are_put_before(either: SentenceTransformer, tmp_path: Path) -> 
 def test_conversion_leaves_the_model_as_it_is(model: SentenceTransformer, tmp_path: Path, precision: Precision) -> None:
     """The library quantizes in place: the model would go on with weights that are 8 bits wide and far too large."""
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    transformer = conversion.transformer_of(model)
+    transformer = ctranslate2_encoder.transformer_of(model)
     assert transformer is not None
-    conversion.convert(transformer, tmp_path, precision=precision)
+    convert(transformer, tmp_path / "model", compute_type=precision, config={"position_embedding_type": "absolute"})
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_model_is_converted_once(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make(SentenceTransformer(str(model_folder), device="cpu"), tmp_path).encode(TEXTS)
-    monkeypatch.setattr(conversion, "convert", lambda *_, **__: pytest.fail("it was converted again"))
+    monkeypatch.setattr(ctranslate2_encoder, "convert", lambda *_, **__: pytest.fail("it was converted again"))
     again = make(SentenceTransformer(str(model_folder), device="cpu"), tmp_path).encode(TEXTS)
     np.testing.assert_array_equal(first, again)
 
@@ -91,13 +92,13 @@ def test_tasks_that_come_together_convert_once(
 ) -> None:
     models = [SentenceTransformer(str(model_folder), device="cpu") for _ in range(3)]
     expected = models[0].encode(TEXTS, normalize_embeddings=True)
-    convert, made = conversion.convert, list[Path]()
+    made: list[Path] = []
 
     def convert_and_count(*arguments: Any, **options: Any) -> Path:
         made.append(convert(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(conversion, "convert", convert_and_count)
+    monkeypatch.setattr(ctranslate2_encoder, "convert", convert_and_count)
     encoders: list[CTranslate2Encoder] = []
     tasks = [threading.Thread(target=lambda one=one: encoders.append(make(one, tmp_path))) for one in models]
     for task in tasks:
@@ -114,19 +115,18 @@ def test_a_conversion_with_other_vectors_is_not_used(
     model: SentenceTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = model.encode(TEXTS, normalize_embeddings=True)
-    convert = conversion.convert
 
-    def convert_badly(transformer: torch.nn.Module, folder: Path, *, precision: Precision) -> Path:
+    def convert_badly(transformer: Any, folder: Path, **options: Any) -> Path:
         with torch.no_grad():
             kept = [weights.clone() for weights in transformer.parameters()]
             for weights in transformer.parameters():
                 weights.mul_(1.5)
-            made = convert(transformer, folder, precision=precision)  # type: ignore[arg-type]
+            made = convert(transformer, folder, **options)
             for weights, value in zip(transformer.parameters(), kept, strict=True):
                 weights.copy_(value)
         return made
 
-    monkeypatch.setattr(conversion, "convert", convert_badly)
+    monkeypatch.setattr(ctranslate2_encoder, "convert", convert_badly)
     for _ in range(2):
         with pytest.raises(EncoderError, match="cosine"):
             make(model, tmp_path)
@@ -164,6 +164,6 @@ def test_conversions_that_nobody_uses_are_deleted(folders: dict[str, Path], tmp_
 def test_a_model_of_another_kind_is_refused(
     model: SentenceTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "ARCHITECTURES", {"distilbert"})
+    monkeypatch.setattr(ctranslate2_encoder, "ARCHITECTURES", {"distilbert"})
     with pytest.raises(EncoderError, match="does not know"):
         make(model, tmp_path)

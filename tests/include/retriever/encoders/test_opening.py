@@ -7,7 +7,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from include.retriever.encoders import conversion, opening
+from include.retriever.encoders import ctranslate2_encoder, opening
 from include.retriever.encoders.contract import EncoderError
 from include.retriever.encoders.ctranslate2_encoder import CTranslate2Encoder
 from include.retriever.encoders.opening import make_encoder, open_encoder
@@ -56,7 +56,7 @@ def test_8_bits_are_8_bits_whatever_the_engine(store: ArtifactStore, version: st
 def test_a_model_that_cannot_be_converted_is_used_as_it_is(
     model: SentenceTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "ARCHITECTURES", {"distilbert"})
+    monkeypatch.setattr(ctranslate2_encoder, "ARCHITECTURES", {"distilbert"})
     expected = model.encode(TEXTS, normalize_embeddings=True)
     np.testing.assert_allclose(make_encoder(model, "float32", cache=tmp_path).encode(TEXTS), expected, atol=1e-5)
     with pytest.raises(EncoderError, match=r"8 bits.*Use float32"):
