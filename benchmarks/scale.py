@@ -54,7 +54,7 @@ RATES = (
     Rate("encode", 2_064 / 2, "an H100", "2,064 texts/s in 32 bits"),
     Rate("upsert", 7_690, "four writers to a stand-in for Pinecone", "| 1,116/s, without metadata | 7,690/s |"),
 )
-PLAN_BYTES = 562
+PLAN_BYTES = 118
 """Of memory for each episode of a full build in ``plan_reindex``: *Scale* in ``RESULTS.md``."""
 
 
@@ -118,7 +118,7 @@ def measure(episodes: int) -> int:
 
 
 def write(root: Path, episodes: int) -> None:
-    """A snapshot of empty episodes, with ids as Kaggle's dataset has them, in four shards."""
+    """A snapshot of empty episodes, with ids as Kaggle's dataset has them, in shards of :data:`SHARD` at most."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -128,8 +128,9 @@ def write(root: Path, episodes: int) -> None:
     from include.storage import ArtifactStore
 
     parts = []
-    for shard in range(4):
-        numbers = range(shard, episodes, 4)
+    shards = ceil(episodes / SHARD)
+    for shard in range(shards):
+        numbers = range(shard, episodes, shards)
         ids = sorted(str(uuid.UUID(int=(number * 2_654_435_761) << 64 | number)) for number in numbers)
         columns: dict[str, Any] = {field.name: pa.nulls(len(ids), field.type) for field in EPISODES if field.nullable}
         columns |= {field.name: ids for field in EPISODES if not field.nullable}

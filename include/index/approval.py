@@ -6,22 +6,19 @@ can end or turn into a link.
 
 from __future__ import annotations
 
-import json
-
-import pyarrow as pa
+import polars as pl
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
 from include.index.estimate import Cost
 from include.index.live import LivePointer
-from include.index.plan import FOLDER, Plan, load_change
+from include.index.plan import Plan, ids_to_delete
 from include.storage import ArtifactStore
 from include.text import clean, shorten
 
 EXAMPLES = 10
 MAX_TITLE_CHARS = 80
-APPROVAL = "approval.json"
 
 
 class Withdrawal(BaseModel):
@@ -45,9 +42,9 @@ def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Withd
 
     A model's first build deletes nothing, and yet search loses with it what its snapshot does not have.
     """
-    taken: list[tuple[str, list[str]]] = []
+    taken: list[tuple[str, pl.Series]] = []
     if plan.action == "difference" and plan.previous_snapshot_id:
-        taken.append((plan.previous_snapshot_id, load_change(store, plan.plan_id).delete))
+        taken.append((plan.previous_snapshot_id, ids_to_delete(store, plan)))
     if live and live.snapshot_id not in dict(taken) and snapshot.exists(store, live.snapshot_id):
         taken.append((live.snapshot_id, snapshot.difference(store, live.snapshot_id, plan.snapshot_id).removed))
     losses = [Withdrawal(episodes=len(ids), of=snapshot.load(store, held).episodes) for held, ids in taken]
@@ -56,17 +53,6 @@ def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Withd
     largest = max(range(len(losses)), key=lambda place: losses[place].share)
     held, ids = taken[largest]
     return losses[largest].model_copy(update={"examples": _examples(store, held, ids)})
-
-
-def keep_approval(store: ArtifactStore, plan_id: str, by: str | None) -> None:
-    """Note who has approved what a plan withdraws; None if nobody was asked."""
-    store.write_json({"by": by}, FOLDER, plan_id, APPROVAL)
-
-
-def approver(store: ArtifactStore, plan_id: str) -> str | None:
-    """Who has approved what a plan withdraws; None if nobody was asked."""
-    kept = store.read_if_there(FOLDER, plan_id, APPROVAL)
-    return json.loads(kept)["by"] if kept else None
 
 
 def subject(loss: Withdrawal) -> str:
@@ -108,9 +94,9 @@ def quoted(text: str) -> str:
     return f"`{shorten(clean(text).replace('`', 'ˋ'), MAX_TITLE_CHARS) or '–'}`"
 
 
-def _examples(store: ArtifactStore, snapshot_id: str, ids: list[str]) -> list[tuple[str, str]]:
+def _examples(store: ArtifactStore, snapshot_id: str, ids: pl.Series) -> list[tuple[str, str]]:
     # Evenly from all of them: the first ids say little about the rest.
-    chosen = pa.array(ids[:: max(1, len(ids) // EXAMPLES)][:EXAMPLES], pa.string())
+    chosen = ids.gather_every(max(1, len(ids) // EXAMPLES)).head(EXAMPLES).to_arrow()
     table = snapshot.read(store, snapshot_id, columns=["episode_id", "title", "show_title"])
     rows = table.filter(pc.is_in(table["episode_id"], value_set=chosen)).to_pylist()
     return [(row["title"], row["show_title"]) for row in rows]

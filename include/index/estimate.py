@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 from pydantic import BaseModel
 
 from include.episodes import snapshot
-from include.index.plan import Plan, load_change, read_seconds, read_vectors
+from include.index.plan import Plan, ids_to_upsert, read_seconds, read_vectors
 from include.retriever.encode import EmbeddingCache, shard_part
 from include.storage import ArtifactStore
 
@@ -49,13 +48,12 @@ def estimate(store: ArtifactStore, plan: Plan) -> Cost:
     For each step, the earlier plan is taken that is nearest in size, in proportion: a large build is not judged by a
     small one, whose time is that of opening the model.
     """
-    change = load_change(store, plan.plan_id)
-    embed, write = _to_embed(store, plan, change.upsert), len(change.upsert)
+    embed, write = _to_embed(store, plan), plan.added + plan.changed
     timings = read_timings(store)
     parts = [_seconds(timings, ENCODING, embed), _seconds(timings, WRITING, write)]
     known = [part for part in parts if part is not None]
     seconds = sum(known) if len(known) == len(parts) else None
-    return Cost(embed=embed, write=write, delete=len(change.delete), seconds=seconds)
+    return Cost(embed=embed, write=write, delete=plan.removed, seconds=seconds)
 
 
 def keep_timing(store: ArtifactStore, plan: Plan) -> None:
@@ -91,11 +89,11 @@ def _seconds(timings: list[Timing], step: str, vectors: int) -> float | None:
     return seconds * vectors / number
 
 
-def _to_embed(store: ArtifactStore, plan: Plan, ids: list[str]) -> int:
-    wanted = pa.array(ids, pa.string())
+def _to_embed(store: ArtifactStore, plan: Plan) -> int:
     found = 0
     for shard in plan.shards:
         table = snapshot.read(store, plan.snapshot_id, columns=["episode_id", "content_hash"], shards=[shard])
-        hashes = table.filter(pc.is_in(table["episode_id"], value_set=wanted))["content_hash"].to_pylist()
+        ids = ids_to_upsert(store, plan, shard)
+        hashes = pl.Series(table["content_hash"]).filter(pl.Series(table["episode_id"]).is_in(ids.implode()))
         found += len(EmbeddingCache(store, plan.model_version, shard_part(shard)).missing(set(hashes)))
     return found

@@ -12,8 +12,10 @@ worker that was given up, is refused.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import polars as pl
 from pydantic import BaseModel
 
 from include.episodes import snapshot
@@ -26,18 +28,11 @@ log = logging.getLogger(__name__)
 
 FOLDER = "reindex"
 JOURNALS = "namespaces"
+UPSERT = "upsert-{shard:04d}.parquet"
+DELETE = "delete.parquet"
 _SUFFIX = f"-format{FORMAT}"
 
 Action = Literal["nothing", "difference", "full"]
-
-
-class Change(BaseModel):
-    """What must be written to a namespace, as ids; kept in the store, as it may be long."""
-
-    upsert: list[str]
-    delete: list[str]
-    embed: list[str]
-    """Those of ``upsert`` whose text is new to the namespace."""
 
 
 class Plan(BaseModel):
@@ -122,17 +117,17 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
     namespace = namespace_of(model_version)
     states = _states(store, namespace)
     steps = [snapshot.difference(store, state, latest.snapshot_id) for state in states]
-    added = {key for step in steps for key in step.added}
-    changed = {key for step in steps for key in step.changed} - added
-    reembedded = {key for step in steps for key in step.reembedded} - added
-    removed = {key for step in steps for key in step.removed}
-    write = added | changed
+    added = _all([step.added for step in steps])
+    changed = without(_all([step.changed for step in steps]), added)
+    reembedded = without(_all([step.reembedded for step in steps]), added)
+    removed = _all([step.removed for step in steps])
     is_live = live is not None and (live.namespace, live.snapshot_id) == (namespace, latest.snapshot_id)
     action: Action = "full" if None in states else "difference"
-    if is_live and not write and not removed:
+    if is_live and not len(added) and not len(changed) and not len(removed):
         action = "nothing"
+    plan_id = _plan_id(latest.snapshot_id, namespace, action, states)
     plan = Plan(
-        plan_id=_plan_id(latest.snapshot_id, namespace, action, states),
+        plan_id=plan_id,
         snapshot_id=latest.snapshot_id,
         previous_snapshot_id=next((state for state in states if state), None),
         model_version=model_version,
@@ -142,11 +137,10 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
         changed=len(changed),
         reembedded=len(reembedded),
         removed=len(removed),
-        unchanged=latest.episodes - len(write),
-        shards=_shards_of(store, latest, write),
+        unchanged=latest.episodes - len(added) - len(changed),
+        shards=_write_upserts(store, plan_id, latest, pl.concat([added, changed]).sort()),
     )
-    change = Change(upsert=sorted(write), delete=sorted(removed), embed=sorted(added | reembedded))
-    store.write_json(change.model_dump(), FOLDER, plan.plan_id, "change.json")
+    _write_ids(store, removed, plan_id, DELETE)
     store.write_json(plan.model_dump(), FOLDER, plan.plan_id, "plan.json")
     return plan
 
@@ -155,8 +149,21 @@ def load_plan(store: ArtifactStore, plan_id: str) -> Plan:
     return Plan.model_validate(store.read_json(FOLDER, plan_id, "plan.json"))
 
 
-def load_change(store: ArtifactStore, plan_id: str) -> Change:
-    return Change.model_validate(store.read_json(FOLDER, plan_id, "change.json"))
+def ids_to_upsert(store: ArtifactStore, plan: Plan, shard: int) -> pl.Series:
+    """Ids of the episodes of a shard that a plan writes."""
+    if shard not in plan.shards:
+        return pl.Series(dtype=pl.String)
+    return _read_ids(store, plan.plan_id, UPSERT.format(shard=shard))
+
+
+def ids_to_delete(store: ArtifactStore, plan: Plan) -> pl.Series:
+    """Ids that a plan deletes from its namespace, sorted: those that the states named in the journal may have left."""
+    return _read_ids(store, plan.plan_id, DELETE)
+
+
+def without(ids: pl.Series, others: pl.Series) -> pl.Series:
+    """The ids that are not among others, in their order."""
+    return ids.filter(~ids.is_in(others.implode()))
 
 
 def read_journal(store: ArtifactStore, namespace: str) -> Journal:
@@ -291,13 +298,30 @@ def _write_journal(store: ArtifactStore, namespace: str, journal: Journal) -> No
     store.write_json(journal.model_dump(), JOURNALS, f"{namespace}.json")
 
 
-def _shards_of(store: ArtifactStore, latest: snapshot.Manifest, ids: set[str]) -> list[int]:
-    return [
-        part.shard
-        for part in latest.parts
-        if ids.intersection(
-            snapshot.read(store, latest.snapshot_id, columns=["episode_id"], shards=[part.shard])[
-                "episode_id"
-            ].to_pylist()
-        )
-    ]
+def _all(parts: Sequence[pl.Series]) -> pl.Series:
+    """The ids of all parts, each once, sorted, as those of a part are."""
+    return parts[0] if len(parts) == 1 else pl.concat(parts).unique().sort()
+
+
+def _write_upserts(store: ArtifactStore, plan_id: str, latest: snapshot.Manifest, ids: pl.Series) -> list[int]:
+    """Keep the ids to write, which are sorted, a file for each shard that has some; those shards."""
+    shards: list[int] = []
+    if ids.is_empty():
+        return shards
+    for part in latest.parts:
+        table = snapshot.read(store, latest.snapshot_id, columns=["episode_id"], shards=[part.shard])
+        own = pl.Series(table["episode_id"])
+        places = ids.search_sorted(own).clip(0, len(ids) - 1)
+        chosen = own.filter(ids.gather(places) == own)
+        if len(chosen):
+            _write_ids(store, chosen, plan_id, UPSERT.format(shard=part.shard))
+            shards.append(part.shard)
+    return shards
+
+
+def _write_ids(store: ArtifactStore, ids: pl.Series, plan_id: str, name: str) -> None:
+    store.write_table(ids.alias("episode_id").to_frame().to_arrow(), FOLDER, plan_id, name)
+
+
+def _read_ids(store: ArtifactStore, plan_id: str, name: str) -> pl.Series:
+    return pl.Series(store.read_table(FOLDER, plan_id, name)["episode_id"])

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
@@ -28,9 +28,11 @@ from include.index.plan import (
     distrust,
     finish_write,
     forget,
-    load_change,
+    ids_to_delete,
+    ids_to_upsert,
     read_journal,
     require_current,
+    without,
 )
 from include.retriever.encode import EmbeddingCache, shard_part
 from include.retriever.encoders.contract import Encoder
@@ -161,13 +163,12 @@ def delete_withdrawn(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> i
     :raises OutdatedPlanError: the namespace was planned anew since.
     """
     require_current(store, plan)
-    ids = load_change(store, plan.plan_id).delete
+    ids = ids_to_delete(store, plan)
     if plan.action == "full":
         # An earlier, unfinished build may have left records of no known snapshot.
-        wanted = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
-        ids = sorted(set(index.list_ids(plan.namespace)).difference(wanted))
+        ids = without(_listed(index, plan.namespace), _published(store, plan)).sort()
     with _writing(store, plan):
-        index.delete(plan.namespace, ids)
+        index.delete(plan.namespace, ids.to_list())
     log.info("Deleted %d withdrawn episodes from %s.", len(ids), plan.namespace)
     return len(ids)
 
@@ -184,9 +185,9 @@ def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verificatio
     """
     require_current(store, plan)
     kind = index.finish(plan.namespace)
-    ids = snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"].to_pylist()
+    ids = _published(store, plan)
     try:
-        _verify_ids(index, plan.namespace, set(ids))
+        _verify_ids(index, plan.namespace, ids)
         compared = _verify_records(store, index, plan, _sampled(store, plan, ids))
         golden = _verify_search(index, plan, kind, compared)
         _verify_words(index, plan, compared)
@@ -212,25 +213,35 @@ def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verificatio
     )
 
 
-def _verify_ids(index: EpisodeIndex, namespace: str, wanted: set[str]) -> None:
-    listed = list(index.list_ids(namespace))
-    held = set(listed)
-    if held != wanted or len(listed) != len(wanted):
-        missing, extra = sorted(wanted - held), sorted(held - wanted)
+def _published(store: ArtifactStore, plan: Plan) -> pl.Series:
+    """Ids of the plan's snapshot."""
+    return pl.Series(snapshot.read(store, plan.snapshot_id, columns=["episode_id"])["episode_id"])
+
+
+def _listed(index: EpisodeIndex, namespace: str) -> pl.Series:
+    """Ids that a namespace holds, as often as it lists them."""
+    return pl.Series(index.list_ids(namespace), dtype=pl.String)
+
+
+def _verify_ids(index: EpisodeIndex, namespace: str, wanted: pl.Series) -> None:
+    listed = _listed(index, namespace)
+    held = listed.unique()
+    missing, extra = without(wanted, held).sort(), without(held, wanted).sort()
+    if len(missing) or len(extra) or len(listed) != len(held):
         raise VerificationError(
             f"{namespace} holds {len(listed)} records in place of {len(wanted)}: {len(missing)} missing "
-            f"({', '.join(missing[:NAMED])}), {len(extra)} too many ({', '.join(extra[:NAMED])}), "
+            f"({', '.join(missing.head(NAMED))}), {len(extra)} too many ({', '.join(extra.head(NAMED))}), "
             f"{len(listed) - len(held)} more than once. {REMEDY}"
         )
 
 
-def _sampled(store: ArtifactStore, plan: Plan, ids: list[str]) -> list[str]:
+def _sampled(store: ArtifactStore, plan: Plan, ids: pl.Series) -> list[str]:
     """Ids of the records to compare, in an order that says nothing."""
     draw = random.Random(plan.plan_id)  # noqa: S311
-    written = load_change(store, plan.plan_id).upsert
-    others = sorted(set(ids).difference(written))
-    chosen = draw.sample(written, min(SAMPLED_WRITTEN, len(written)))
-    chosen += draw.sample(others, min(SAMPLED_OTHERS, len(others)))
+    written = pl.concat([ids_to_upsert(store, plan, shard) for shard in (plan.shards or [0])])
+    chosen: list[str] = []
+    for some, most in ((written, SAMPLED_WRITTEN), (without(ids, written), SAMPLED_OTHERS)):
+        chosen += some.gather(draw.sample(range(len(some)), min(most, len(some)))).to_list()
     draw.shuffle(chosen)
     return chosen
 
@@ -246,7 +257,7 @@ def _verify_records(
         cache = EmbeddingCache(store, plan.model_version, shard_part(part.shard))
         if lost := cache.missing(set(table["content_hash"].to_pylist())):
             raise VerificationError(f"The embeddings of {len(lost)} texts are gone from the artifact store. {REMEDY}")
-        own = _of(table, sampled)
+        own = _of(table, pl.Series(sampled, dtype=pl.String))
         found = index.fetch(plan.namespace, own["episode_id"].to_pylist())
         for row, vector in zip(own.to_pylist(), cache.vectors(own["content_hash"].to_pylist()), strict=True):
             key = row["episode_id"]
@@ -340,11 +351,11 @@ def _writing(store: ArtifactStore, plan: Plan) -> Iterator[None]:
 
 def _planned(store: ArtifactStore, plan: Plan, shard: int, columns: list[str]) -> pa.Table:
     table = snapshot.read(store, plan.snapshot_id, columns=columns, shards=[shard])
-    return _of(table, load_change(store, plan.plan_id).upsert)
+    return _of(table, ids_to_upsert(store, plan, shard))
 
 
-def _of(episodes: pa.Table, ids: Collection[str]) -> pa.Table:
-    return episodes.filter(pc.is_in(episodes["episode_id"], value_set=pa.array(ids, pa.string())))
+def _of(episodes: pa.Table, ids: pl.Series) -> pa.Table:
+    return episodes.filter(pl.Series(episodes["episode_id"]).is_in(ids.implode()).to_arrow())
 
 
 def _batches(store: ArtifactStore, plan: Plan, episodes: pa.Table, vectors: Vectors) -> Iterator[Records]:
