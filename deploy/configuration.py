@@ -1,7 +1,7 @@
-# ruff: noqa: E501 (lines to copy are as long as they are)
-"""What people read of the settings: ``.env.example`` and ``docs/configuration.md``, made of their descriptions.
+# ruff: noqa: E501 (lines to copy must not be wrapped)
+"""The pages about settings: ``.env.example`` and ``docs/configuration.md``, generated from their descriptions.
 
-``python -m deploy.configuration`` writes both anew.
+``python -m deploy.configuration`` regenerates both.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from include.settings.base import PROFILES, Group, variables
 WIDTH = 120
 CONNECTIONS = {
     "episodes": """
-Make the connection to Kaggle in Airflow's pages (Admin, Connections, type Kaggle) or set it here, with an API token or
-with a user name and a key, all made at https://www.kaggle.com/settings:
+Create the Kaggle connection in Airflow (Admin, Connections, type Kaggle) or set it here, with an API token, or with a
+user name and a key, from https://www.kaggle.com/settings:
 AIRFLOW_CONN_KAGGLE_DEFAULT='{"conn_type": "kaggle", "password": "<API token>"}'
 AIRFLOW_CONN_KAGGLE_DEFAULT='{"conn_type": "kaggle", "login": "<user name>", "password": "<key>"}'
 """,
     "index": """
-Pinecone's API key is made at https://app.pinecone.io. A connection may also say where new indexes are made:
+Create the Pinecone API key at https://app.pinecone.io. The connection can also set where new indexes are created:
 AIRFLOW_CONN_PINECONE_DEFAULT='{"conn_type": "pinecone", "password": "<API key>", "extra": {"cloud": "aws", "region": "us-east-1"}}'
 """,
     "alerts": """
-Make the connections in Airflow's pages (Admin, Connections; types Apprise and SMTP) or set them here. Apprise knows
-Slack, Teams, PagerDuty, webhooks and more: https://appriseit.com/services/
+Create the connections in Airflow (Admin, Connections; types Apprise and SMTP) or set them here. Apprise supports Slack,
+Teams, PagerDuty, webhooks and more: https://appriseit.com/services/
 AIRFLOW_CONN_ALERTS_PAGER='{"conn_type": "apprise", "extra": {"config": [{"path": "pagerduty://<integration key>@<API key>"}]}}'
 AIRFLOW_CONN_ALERTS_MAIL='{"conn_type": "smtp", "host": "smtp.example.org", "port": 465, "login": "<user>", "password": "<password>", "extra": {"from_email": "podsearch@example.org"}}'
 """,
 }
-"""Airflow connections that belong to a group: a line that begins with AIRFLOW_CONN is to be copied."""
+"""Airflow connections that belong to a group: the lines that begin with AIRFLOW_CONN are for copying."""
 CONTAINERS = """
-Of docker-compose.yaml alone; `make secrets` writes the first two and all secrets. docs/production.md says what each is.
+Only for docker-compose.yaml. `make secrets` writes the first two and all secrets; docs/production.md describes each.
 COMPOSE_PROJECT_NAME=podsearch
 COMPOSE_PROFILES=cpu
 GPU_SLOTS=1
@@ -63,10 +63,10 @@ IMAGE_NAME=podsearch
 
 
 def env_example() -> str:
-    """The file that is copied to ``.env``: every setting with its default, commented out."""
+    """The file to copy to ``.env``: every setting with its default, commented out."""
     lines = [
-        "# Copy to .env and set what you need; the environment goes before .env. Values shown are the defaults.",
-        "# A PODSEARCH_ variable that is not listed here is an error, which names the nearest that is.",
+        "# Copy to .env and set what you need; environment variables override .env. The values shown are the defaults.",
+        "# A PODSEARCH_ variable that is not listed here is an error; the message names the closest match.",
     ]
     for name, group in GROUPS.items():
         lines += ["", _rule(str(inspect.getdoc(group)))]
@@ -79,26 +79,30 @@ def env_example() -> str:
 
 
 def configuration() -> str:
-    """The page of the settings, and of the entries of a recipe."""
+    """The page of settings and of recipe entries."""
     parts = [
-        "# Settings\n\nSet any of these in the environment or in `.env` (a copy of `.env.example`); the environment goes "
-        "first. A variable\nthat is not known is an error, which names the nearest that is. This page is written from "
-        "`include/settings/groups.py`\nand `include/retriever/recipe.py` by `python -m deploy.configuration`.\n"
+        "# Settings\n\nSet any of these in the environment or in `.env` (a copy of `.env.example`); environment variables "
+        "override\n`.env`. An unknown `PODSEARCH_` variable is an error, and the message names the closest match. This "
+        "page is generated\nfrom `include/settings/groups.py` and `include/retriever/recipe.py` by `python -m "
+        "deploy.configuration`.\n"
     ]
     for name, group in GROUPS.items():
         rows = [
             (f"`{variable}`", _code(_shown(name, field, info)), _cell(_described(name, field, info)))
             for variable, field, info in _settings(group)
         ]
-        parts.append(f"## {inspect.getdoc(group)}".rstrip(".") + "\n\n" + _table(("setting", "default", ""), rows))
+        parts.append(
+            f"## {inspect.getdoc(group)}".rstrip(".") + "\n\n" + _table(("setting", "default", "what it does"), rows)
+        )
     recipe = [
         (f"`{name}`", _code(_text(info.default)), _cell(str(info.description or "")))
         for name, info in Recipe.model_fields.items()
     ]
     parts.append(
-        "## The recipe of a training\n\nThe file that `PODSEARCH_RECIPE` names, in TOML; what it leaves out is the "
-        "article's. A change of it is a reason to train\nanew. The local profile has\n"
-        "[local.toml](../include/retriever/recipes/local.toml).\n\n" + _table(("entry", "default", ""), recipe)
+        "## The training recipe\n\nThese are the entries of the TOML file that `PODSEARCH_RECIPE` names. An entry that is left "
+        "out is the article's. When the\nrecipe changes, the next run trains a new model. The local profile uses "
+        "[local.toml](../include/retriever/recipes/local.toml).\n\n"
+        + _table(("entry", "default", "what it does"), recipe)
     )
     return "\n".join(parts)
 
@@ -113,7 +117,7 @@ def _settings(group: type[Group]) -> list[tuple[str, str, FieldInfo]]:
 
 
 def _described(group: str, field: str, info: FieldInfo) -> str:
-    """What a setting is, the values it may have, and the default of a profile where that is another."""
+    """A setting's description, its possible values, and each profile's default if it differs."""
     said = " ".join(str(info.description or "").split())
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     others = [
@@ -126,7 +130,7 @@ def _described(group: str, field: str, info: FieldInfo) -> str:
 
 
 def _shown(group: str, field: str, info: FieldInfo) -> str:
-    """The default of the local profile, as it is written."""
+    """The default of the local profile, as written in ``.env``."""
     if (group, field) in _FOLDERS:
         return _FOLDERS[group, field]
     return _text(PROFILES["local"].get(group, {}).get(field, info.default))
@@ -181,4 +185,4 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, str, str]]) -> str:
 if __name__ == "__main__":
     for path, text in FILES.items():
         path.write_text(text(), encoding="utf-8")
-        print(f"Written: {path}")
+        print(f"Wrote {path}")
