@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # Images of podsearch: `docker build --target cpu .`, `docker build --target gpu .`; docker-compose.yaml builds both.
-# The packages of `make` and those of requirements-cluster.txt, at the versions of constraints.txt.
+# The packages that `make` installs and those of requirements-cluster.txt, at the versions in constraints.txt.
 
 ARG PYTHON=3.11-slim-bookworm
 
@@ -16,7 +16,7 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /opt/podsearch
 
 FROM build AS build-cpu
-# PyTorch for CPUs: one gigabyte in place of six.
+# PyTorch for CPUs: one gigabyte instead of six.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY requirements.txt requirements-cluster.txt constraints.txt ./
 COPY deploy/provider deploy/provider
@@ -24,7 +24,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --extra-index-url "${TORCH_INDEX}" --requirement requirements-cluster.txt --constraint constraints.txt
 
 FROM build AS build-gpu
-# PyTorch as it is published: with the libraries of CUDA. The driver is the host's.
+# The standard PyTorch, with the CUDA libraries. The driver comes from the host.
 COPY requirements.txt requirements-cluster.txt constraints.txt ./
 COPY deploy/provider deploy/provider
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -34,7 +34,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM python:${PYTHON} AS runtime
 LABEL org.opencontainers.image.title="podsearch" \
       org.opencontainers.image.description="Natural-language podcast search, kept fresh by Airflow"
-# libgomp1: the threads of PyTorch and scikit-learn.
+# libgomp1: for the threads of PyTorch and scikit-learn.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* \

@@ -1,17 +1,17 @@
-# podsearch: `make help` lists what there is.
+# podsearch: `make help` lists the targets.
 
 ifndef PYTHON
 PYTHON := $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$python && break; done)
 endif
 
-# What people write on the command line may have a `$` in it: it goes on as it is, and is neither expanded nor run.
+# Variables set on the command line may contain a `$`: they are passed on literally, and are neither expanded nor run.
 WRITTEN := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
 $(foreach name,$(WRITTEN),$(eval override $(name) := $$(value $(name))))
 export $(WRITTEN) PYTHON Q
 
-# Which folder everything generated lives in, Python finds out: the same that reads .env afterwards. It sets up what is
-# missing there and runs what follows.
+# deploy.local.setup finds the folder for everything generated (the same code reads .env later), sets up what is missing
+# there, and runs what follows.
 IN_VENV = @if ! command -v "$${PYTHON:-nothing}" > /dev/null; then echo "podsearch needs Python 3.11 or 3.12: install one, or name it with PYTHON=/path/to/python3.11"; exit 1; fi; \
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -c 'import os, sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "podsearch needs Python 3.11 or 3.12; %s is %d.%d." % (os.environ["PYTHON"], *v))' && \
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
@@ -31,13 +31,13 @@ up: ## Start Airflow and search, and leave them running
 down: ## Stop what `make up` left running
 	$(IN_VENV) -m deploy.local down
 
-search: ## Search the live index: make search Q="eat better during the holidays"
+search: ## Search the live index, e.g. make search Q="eat better during the holidays"
 	$(IN_VENV) -m include.search -- "$$Q"
 
-serve: ## Serve the search page and its JSON API until stopped: http://127.0.0.1:8090
+serve: ## Serve the search page and its JSON API at http://127.0.0.1:8090 until stopped
 	$(IN_VENV) -m include.search.http
 
-secrets: ## Write the secrets that docker-compose.yaml needs and .env lacks into .env
+secrets: ## Add the secrets that docker-compose.yaml needs to .env
 	@PYTHONDONTWRITEBYTECODE=1 "$${PYTHON:-python3}" -m deploy.cluster.secrets
 
 test: lint ## Set up, then lint, check types and run every test
@@ -70,13 +70,13 @@ bench-reindex: ## Measure re-indexing against the article's loop
 bench-vectors: ## Measure writing and searching a million vectors
 	$(IN_VENV) -m benchmarks.vectors
 
-bench-search: ## Measure a query by meaning and words against vectors alone
+bench-search: ## Measure hybrid search against vectors alone
 	$(IN_VENV) -m benchmarks.search
 
 bench-gate: ## Simulate how often the gate is right (no models, a few minutes)
 	$(IN_VENV) -m benchmarks.gate
 
-bench-gpu: ## Run the CUDA tests and measure everything that uses a GPU
+bench-gpu: ## Run the CUDA tests and measure everything that runs on a GPU
 	$(IN_VENV) -m benchmarks.gpu
 
 clean: ## Stop Airflow and remove everything that was generated
