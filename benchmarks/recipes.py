@@ -46,7 +46,7 @@ WEIGHT = SETTINGS.search.hybrid_weight
 class Variant:
     """One way to train.
 
-    :param queries: an episode; origins come in a random order.
+    :param queries: per episode; origins come in a random order.
     :param round_trip: queries whose episode the base model does not find among so many are left out; 0: none are.
     :param recipe: what differs from the local profile's.
     """
@@ -57,7 +57,7 @@ class Variant:
     recipe: dict[str, Any] = field(default_factory=dict)
 
 
-PLAIN = "plain: titles, key phrases and leads, 3 an episode"
+PLAIN = "plain: titles, key phrases and leads, 3 per episode"
 VARIANTS: dict[str, Variant] = {
     PLAIN: Variant(),
     "titles only": Variant(("title",)),
@@ -65,11 +65,11 @@ VARIANTS: dict[str, Variant] = {
     "leads only": Variant(("lead",)),
     "titles and key phrases": Variant(("title", "key_phrase")),
     "titles and leads": Variant(("title", "lead")),
-    "1 query an episode": Variant(queries=1),
-    "6 queries an episode": Variant(queries=6),
-    "10 queries an episode": Variant(queries=10),
-    "6 queries an episode, learning rate 1e-4": Variant(queries=6, recipe={"learning_rate": 1e-4}),
-    "6 queries an episode, batches of 32": Variant(queries=6, recipe={"batch_size": 32}),
+    "1 query per episode": Variant(queries=1),
+    "6 queries per episode": Variant(queries=6),
+    "10 queries per episode": Variant(queries=10),
+    "6 queries per episode, learning rate 1e-4": Variant(queries=6, recipe={"learning_rate": 1e-4}),
+    "6 queries per episode, batches of 32": Variant(queries=6, recipe={"batch_size": 32}),
     "learning rate 2e-5 (the article's)": Variant(recipe={"learning_rate": 2e-5}),
     "learning rate 1e-4": Variant(recipe={"learning_rate": 1e-4}),
     "2 epochs": Variant(recipe={"epochs": 2}),
@@ -313,7 +313,7 @@ def table(folder: Path, names: list[str], seeds: int) -> str:
             cells.append(f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})")
         pairs = json.loads((folder / _slug(name, SEED) / "figures.json").read_text())["pairs"]
         lines.append(f"| {name} | {pairs or ''} | {' | '.join(cells)} |")
-    heads = [f"{query_set} {key}" for query_set in plain for key in ("R@1", "R@30", "MRR@30", "MRR@30 to plain")]
+    heads = [f"{query_set} {key}" for query_set in plain for key in ("R@1", "R@30", "MRR@30", "MRR@30 vs. plain")]
     return "\n".join([f"| variant | pairs | {' | '.join(heads)} |", "| --- " * (len(heads) + 2) + "|", *lines])
 
 
