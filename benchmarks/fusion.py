@@ -81,9 +81,7 @@ def _ways(episodes: int) -> dict[str, Way]:
             one.episode_id for one in fuse(near, said, weight=weight)
         ]
     for weight in WEIGHTS:
-        ways[f"min-max, words weighted by fit, {weight}"] = lambda *answers, weight=weight: trusted(
-            *answers, weight
-        )
+        ways[f"min-max, words weighted by fit, {weight}"] = lambda *answers, weight=weight: trusted(*answers, weight)
     return ways
 
 

@@ -13,7 +13,7 @@ ON_ONE_LINE = " ".join(RESULTS.split())
 def test_every_rate_stands_in_the_results() -> None:
     for rate in scale.RATES:
         assert rate.source in ON_ONE_LINE, rate.stage
-    assert f"**{scale.PLAN_BYTES} bytes an episode**" in ON_ONE_LINE
+    assert f"**{scale.PLAN_BYTES} bytes per episode**" in ON_ONE_LINE
 
 
 def test_the_page_has_what_the_model_says() -> None:
