@@ -16,8 +16,12 @@ IN_VENV = @if ! command -v "$${PYTHON:-nothing}" > /dev/null; then echo "podsear
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -c 'import os, sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "podsearch needs Python 3.11 or 3.12; %s is %d.%d." % (os.environ["PYTHON"], *v))' && \
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
 
+# A program from PyPI in an environment of its own, which does not outlive it.
+WITH = @folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$$PYTHON" -m venv "$$folder" && \
+	"$$folder/bin/pip" install --quiet --disable-pip-version-check
+
 .DEFAULT_GOAL := help
-.PHONY: help run up down search serve secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-search bench-gate bench-gpu clean
+.PHONY: help run up down search serve secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-search bench-gate bench-gpu sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +82,12 @@ bench-gate: ## Simulate how often the gate is right (no models, a few minutes)
 
 bench-gpu: ## Run the CUDA tests and measure everything that runs on a GPU
 	$(IN_VENV) -m benchmarks.gpu
+
+sbom: ## Write a bill of materials of the pinned packages (CycloneDX): sbom.json
+	$(WITH) cyclonedx-bom==7.5.0 && "$$folder/bin/cyclonedx-py" requirements constraints.txt --output-file sbom.json
+
+audit: ## Look the pinned packages up among known vulnerabilities
+	$(WITH) pip-audit==2.10.1 && "$$folder/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip --strict
 
 clean: ## Stop Airflow and remove everything that was generated
 	$(IN_VENV) clean
