@@ -56,7 +56,6 @@ class Tag(StrEnum):
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "podsearch",
     "retries": 2,
-    "retry_delay": timedelta(seconds=get_settings().airflow.retry_seconds),
     "retry_policy": RetryByError(),
     "on_failure_callback": TaskFailed(),
 }

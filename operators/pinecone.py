@@ -96,5 +96,5 @@ def open_index(settings: Settings, *, live: LivePointer | None = None) -> Episod
     from include.index import opening
 
     pinecone = (live.backend if live else settings.index.backend) == "pinecone"
-    credentials = PineconeHook(settings.index.pinecone_connection).get_credentials() if pinecone else None
+    credentials = PineconeHook().get_credentials() if pinecone else None
     return opening.open_index(settings, live=live, credentials=credentials)

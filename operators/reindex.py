@@ -335,5 +335,5 @@ class RetireOperator(PodsearchOperator):
         index = open_index(self.settings)
         return {
             "namespaces": retire(self.store, index, keep=self.settings.index.keep_namespaces),
-            "models": retire_models(self.store, index, keep=self.settings.training.keep_models),
+            "models": retire_models(self.store, index),
         }

@@ -34,7 +34,7 @@ def _kaggle(settings: Settings, store: ArtifactStore) -> Source:
     return KaggleSource(
         settings.episodes.kaggle_dataset,
         pinned=settings.episodes.kaggle_version,
-        connect=KaggleHook(settings.episodes.kaggle_connection).get_conn,
+        connect=KaggleHook().get_conn,
         store=store,
         work=settings.installation.work_root,
         max_file_bytes=settings.episodes.max_file_bytes,

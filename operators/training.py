@@ -139,7 +139,8 @@ class BuildPairsOperator(TrainingStepOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from include.retriever.training.pairing import write_pairs
 
-        english_only = self.settings.queries.generator_english_only
+        generator = self.plan.generator
+        english_only = generator.multilingual_model != generator.model
         summary = write_pairs(self.store, self.plan, curated=self.curated(), english_only=english_only)
         self.lineage = Lineage(
             reads=(Data("training/queries", self.plan.training_id),),

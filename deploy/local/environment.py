@@ -80,6 +80,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         # cores from those they wait for.
         "OMP_WAIT_POLICY": "PASSIVE",
         "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "30",
         **_forking(),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
     }

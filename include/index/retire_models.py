@@ -21,12 +21,14 @@ from include.storage import ArtifactStore
 
 log = logging.getLogger(__name__)
 
+KEPT = 5
+"""Trained models, beside those that are, or were just, live."""
 UNFINISHED = (MODELS, "retiring.json")
 """Versions, with their trainings, whose removal has begun: without its manifest, what is left of a version no longer
 looks like one."""
 
 
-def retire_models(store: ArtifactStore, index: EpisodeIndex, *, keep: int) -> list[str]:
+def retire_models(store: ArtifactStore, index: EpisodeIndex, *, keep: int = KEPT) -> list[str]:
     """Remove versions by the rule above, and finish what an interrupted call has begun; the names of all of them.
 
     What was measured of a version stays where it is.

@@ -64,7 +64,8 @@ class GeneratorSpec(BaseModel, frozen=True):
     revision: str | None = None
     """Commit, branch or tag of the hub id (default: its main branch, or see ``load.SAFETENSORS_REVISIONS``)."""
     multilingual_model: str = ""
-    """The T5 that writes for episodes that are not in English; empty: the one above writes for all."""
+    """The T5 that writes for episodes that are not in English; the one above: it knows their languages, too; empty: it
+    writes for all, but knows English alone."""
     multilingual_revision: str | None = None
     engine: Literal["auto", "torch", "ctranslate2"] = "auto"
     """What runs the T5; ``auto`` takes ``torch`` on a GPU and ``ctranslate2`` on a CPU."""

@@ -46,7 +46,7 @@ def create_generator(
         from include.queries.routing import RoutedQueryGenerator
 
         open_generator = partial(Doc2QueryGenerator, device=device, threads=threads, batch_size=batch_size, cache=cache)
-        if not spec.multilingual_model:
+        if spec.multilingual_model in ("", spec.model):
             return open_generator(spec)
         other = spec.model_copy(update={"model": spec.multilingual_model, "revision": spec.multilingual_revision})
         return RoutedQueryGenerator(open_generator(spec), open_generator(other, name=MULTILINGUAL))

@@ -88,8 +88,6 @@ class Episodes(Group):
     """kaggle: the dataset, as owner/name."""
     kaggle_version: int | None = Field(default=None, ge=1, le=1_000_000)
     """kaggle: the version of the dataset to ingest (default: the latest)."""
-    kaggle_connection: str = "kaggle_default"
-    """kaggle: id of the Airflow connection with the credentials."""
     feeds: File | None = None
     """feeds: the list of podcast feeds, as OPML or as text with one address per line. A show has the episodes seen
     since its feed was first polled; when its feed is taken off the list, show and episodes are removed."""
@@ -147,11 +145,9 @@ class Queries(Group):
     generator_model: str = "doc2query/all-t5-base-v1"
     """doc2query: hub id or local path of the T5; `id@commit` pins a commit (default: the newest one with safetensors).
     Set HF_TOKEN for a gated model."""
-    generator_english_only: bool = True
-    """doc2query: the model knows only English; the queries it writes for episodes in other languages are dropped."""
     generator_multilingual_model: str = ""
-    """doc2query: a second T5 that writes for the episodes in other languages, such as
-    doc2query/msmarco-14langs-mt5-base-v1 (default: none)."""
+    """doc2query: the T5 that writes for the episodes in other languages, such as
+    doc2query/msmarco-14langs-mt5-base-v1, or the same T5 if it is multilingual (default: none)."""
     generator_engine: Literal["auto", "torch", "ctranslate2"] = "auto"
     """doc2query: what runs the model; `auto` picks the faster engine for the device."""
     search_logs: File | None = None
@@ -168,8 +164,6 @@ class Training(Group):
     docs/configuration.md; default: the article's recipe)."""
     retrain_after_days: int = Field(default=30, ge=0, le=36_500)
     """When new episodes arrive, a model older than this is retrained."""
-    keep_models: int = Field(default=5, ge=1, le=10_000)
-    """How many trained models to keep besides those that are live, or were until recently."""
 
 
 class Index(Group):
@@ -182,10 +176,8 @@ class Index(Group):
     pinecone_index: str = Field(default="podsearch", pattern=r"^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$")
     """pinecone: prefix of the index names; there is one index per dimension, such as podsearch-384-words."""
     pinecone_api_key: SecretStr = SecretStr("")
-    """pinecone: the API key, for tasks and for everything outside Airflow (`make search`, `make serve`)."""
-    pinecone_connection: str = "pinecone_default"
-    """pinecone: id of the Airflow connection, which tasks prefer to the key above; it can also set where new indexes
-    are created."""
+    """pinecone: the API key, for tasks and for everything outside Airflow (`make search`, `make serve`). Tasks prefer
+    the Airflow connection pinecone_default, which can also set where new indexes are created."""
     pinecone_host: str = Field(default="https://api.pinecone.io", pattern=r"^https?://[^/@\s]+/?$")
     """pinecone: address of the control plane."""
     encoder_precision: Literal["float32", "float16", "int8"] = "float32"
@@ -277,5 +269,3 @@ class Airflow(Group):
     base_url: str = Field(default="", max_length=300, pattern=r"^(https?://[^/@?#\s]+/?)?$")
     """The start of links to Airflow's pages, in alerts for example, if they are opened from other machines, such as
     http://airflow.example.org:8080 (default: the address on this machine)."""
-    retry_seconds: int = Field(default=30, ge=0, le=86_400)
-    """How long to wait before a failed task is retried."""

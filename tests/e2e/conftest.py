@@ -95,7 +95,7 @@ def install(root: Path, *, base_model: str, recipe: dict[str, int] | None = None
         "PODSEARCH_BASE_MODEL": base_model,
         "PODSEARCH_SHARDS": "2",
         "PODSEARCH_RECIPE": str(write_recipe(root, **(recipe or {}))),
-        "PODSEARCH_RETRY_SECONDS": "1",
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
         # The tiny model knows nothing: it is not to be judged, only moved through the pipeline.
         "PODSEARCH_GATE_TOLERANCE": "1",
         **{f"PODSEARCH_{name.upper()}": value for name, value in settings.items()},

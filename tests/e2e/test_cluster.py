@@ -89,7 +89,6 @@ def settings(root: Path) -> dict[str, str]:
         "PODSEARCH_QUERY_GENERATOR": "extractive",
         "PODSEARCH_SHARDS": "2",
         "PODSEARCH_RECIPE": str(write_recipe(root)),
-        "PODSEARCH_RETRY_SECONDS": "1",
         "PODSEARCH_GATE_TOLERANCE": "1",
         "COMPOSE_PROFILES": "cpu,tls",
         "TLS_CERTIFICATES": "local_certs",
@@ -97,10 +96,12 @@ def settings(root: Path) -> dict[str, str]:
 
 
 SOONER = {
+    "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
 }
-"""How long a task is waited for whose worker is silent, or that no worker takes: less long than on a server."""
+"""How long a failed task waits, and one is waited for whose worker is silent, or that no worker takes: less long than
+on a server."""
 
 
 @pytest.fixture(scope="module")

@@ -180,7 +180,7 @@ def test_a_refused_key_fails_at_once_and_says_what_to_set(
     kaggle.faults.clear()
     assert ingestion.run.state == "failed"
     assert (ingestion.tasks["check_source"].state, ingestion.tasks["check_source"].try_number) == ("failed", 1)
-    assert "PODSEARCH_KAGGLE_CONNECTION" in ingestion.log(airflow, "check_source")
+    assert "kaggle_default" in ingestion.log(airflow, "check_source")
     assert latest(airflow) == before, "the last good snapshot stays"
 
 

@@ -36,9 +36,7 @@ def webhook() -> Iterator[WebhookStandIn]:
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, webhook: WebhookStandIn) -> Iterator[Installation]:
     """Airflow with fifteen live episodes, and a re-index that somebody has paused."""
-    installation = install(
-        tmp_path_factory.mktemp("watch"), base_model="no-model", index_lag_hours="1e-6", retry_seconds="0"
-    )
+    installation = install(tmp_path_factory.mktemp("watch"), base_model="no-model", index_lag_hours="1e-6")
     installation.environment |= {
         "PODSEARCH_ALERTS_CRITICAL": "alerts_webhook",
         "PODSEARCH_ALERTS_WARNING": "alerts_webhook",

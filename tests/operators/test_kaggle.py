@@ -76,16 +76,6 @@ class TestConnection:
         with pytest.raises(PermanentError, match="Airflow has no connection kaggle_default: make an API token at"):
             KaggleHook().get_conn()
 
-    def test_another_one_can_be_chosen(
-        self, kaggle: KaggleStandIn, context: FakeContext, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("PODSEARCH_KAGGLE_CONNECTION", "kaggle_of_the_team")
-        get_settings.cache_clear()
-        with pytest.raises(PermanentError, match="AIRFLOW_CONN_KAGGLE_OF_THE_TEAM"):
-            check(context)
-        monkeypatch.setenv("AIRFLOW_CONN_KAGGLE_OF_THE_TEAM", f"kaggle://:{kaggle.token}@")
-        assert check(context).endswith(".v1")
-
     def test_its_password_is_masked_wherever_airflow_shows_something(self, kaggle: KaggleStandIn) -> None:
         KaggleHook().get_conn()
         assert redact(f"The key is {kaggle.token}.") == "The key is ***."

@@ -177,7 +177,7 @@ class KaggleApi:
         if status == requests.codes.unauthorized:
             return PermanentError(
                 f"Kaggle refuses the credentials ({status}{said}): make an API token at {ACCOUNT_PAGE} and put it into "
-                "the password of the Airflow connection of type Kaggle (PODSEARCH_KAGGLE_CONNECTION), with no user "
+                "the password of the Airflow connection of type Kaggle (kaggle_default), with no user "
                 "name; or a user name and its key."
             )
         if status == requests.codes.forbidden:

@@ -67,6 +67,12 @@ def test_what_the_multilingual_model_wrote_is_kept(tmp_path: Path) -> None:
     assert [{query.origin for query in own} for own in queries] == [{DOC2QUERY}, {MULTILINGUAL}]
 
 
+def test_a_model_that_is_named_for_all_languages_is_opened_once(tmp_path: Path) -> None:
+    model = str(build_t5(tmp_path / "t5"))
+    spec = GeneratorSpec(name="doc2query", model=model, multilingual_model=model)
+    assert not isinstance(create_generator(spec), RoutedQueryGenerator)
+
+
 @pytest.mark.parametrize(("origin", "reason"), [(DOC2QUERY, Dropped.WRONG_LANGUAGE), (MULTILINGUAL, None)])
 def test_only_a_model_of_english_is_held_to_english(origin: str, reason: Dropped | None) -> None:
     query = Query("historia świętych męczenników", origin, POLISH.text())

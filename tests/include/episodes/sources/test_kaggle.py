@@ -246,7 +246,7 @@ class TestRefusals:
         [
             (
                 401,
-                r"refuses the credentials \(401, “no”\).*https://www.kaggle.com/settings.*PODSEARCH_KAGGLE_CONNECTION",
+                r"refuses the credentials \(401, “no”\).*https://www.kaggle.com/settings.*kaggle_default",
             ),
             (
                 403,
