@@ -1,14 +1,13 @@
 """### Ingest episodes
 
-Looks daily whether the source has a new version; if so, fetches and validates its files, cleans them into a snapshot,
-validates that, and publishes it. What cannot be used goes to quarantine with the reason.
+Checks daily whether the source has a new version. If so, it fetches and validates the files, cleans them into a
+snapshot, validates that, and publishes it. Rows that cannot be used go to quarantine with the reason.
 
-**Owner:** podsearch. **If it fails:** nothing was published and search goes on with the last good snapshot. Read
-the log of the failed task: a failed validation names the expectations and the Data Docs; a bad file is named with
-what is wrong in it. Mend the source or the threshold, then clear the failed task. A catalogue that is unlike those
-before, and is meant to be, is let through by triggering the DAG with "Accept drift". A run that a newer one has
-overtaken publishes nothing, whichever of its tasks is cleared; to go back to an earlier snapshot, trigger the DAG with
-"Go back to".
+**Owner:** podsearch. **If it fails:** nothing was published, and search continues with the last good snapshot. Read the
+failed task's log: a failed validation names the expectations and the Data Docs; a bad file is named with what is wrong
+with it. Fix the source or the threshold, then clear the failed task. If the catalogue differs from earlier ones and is
+meant to, trigger the DAG with "Accept drift". A run that a newer run has overtaken publishes nothing, whichever of its
+tasks you clear; to go back to an earlier snapshot, trigger the DAG with "Go back to".
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ with DAG(
             False,
             type="boolean",
             title="Accept drift",
-            description="Hold this catalogue against no earlier one: it has changed, and that is right. "
-            "Later ones are held against it.",
+            description="Do not compare this catalogue with earlier ones: it has changed on purpose. "
+            "Later ones are compared with it.",
         ),
         "go_back_to": Param(
             None,
             type=["null", "string"],
             pattern="^[0-9a-f]{12}$",
             title="Go back to",
-            description="Id of an earlier snapshot to publish again, in place of looking for a new one.",
+            description="Id of an earlier snapshot to publish again, instead of checking for a new one.",
         ),
     },
     tags=[Tag.PODSEARCH, Tag.INGESTION],

@@ -1,12 +1,13 @@
 """### Re-index the episodes
 
-Runs when a snapshot was published or a model registered. Compares a new model with the live one and lets it pass
-the gate or not; plans what the chosen model's namespace lacks, shows the plan with its cost, and asks a person (under
-*Required Actions*) if it withdraws much; then writes it, verifies it, reports, and flips the live pointer.
+Runs when a snapshot is published or a model is registered. It compares a new model with the live one, and the gate
+decides which of them to use. Then it plans what the chosen model's namespace lacks, shows the plan with its cost, and
+asks a person (under *Required Actions*) if much would be deleted. Finally it writes the difference, verifies it,
+reports, and flips the live pointer.
 
-**Owner:** podsearch. **If it fails:** search goes on with what was live; the pointer moves last. Clear the failed
-task: every step can be repeated, and what was encoded is not encoded again. A run that a newer one has overtaken is
-skipped from the cleared task on, and changes nothing.
+**Owner:** podsearch. **If it fails:** search continues with what was live; the pointer moves last. Clear the failed
+task: every step can be repeated, and nothing is encoded twice. If a newer run has overtaken this one, it is skipped
+from the cleared task on and changes nothing.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ with DAG(
             type=["null", "string"],
             enum=[None, "accept", "refuse"],
             title="Overrule the gate",
-            description="Decide about the newest trained model in place of the gate, whatever it decided before.",
+            description="Decide about the newest trained model instead of the gate, whatever it decided before.",
         ),
-        "overrule_reason": Param("", type="string", title="Reason", description="Why; it is kept with the decision."),
+        "overrule_reason": Param("", type="string", title="Reason", description="Why; recorded with the decision."),
     },
     tags=[Tag.PODSEARCH, Tag.SEARCH],
 ):

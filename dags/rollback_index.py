@@ -1,12 +1,12 @@
 """### Go back to what was live before
 
-Triggered by hand, when what went live last turns out to be worse. Says what would be live again and asks; once that is
-approved (under *Required Actions*), search answers from it at once. Nothing is embedded or written: its vectors were
-kept. The model that was gone back from does not go live again by itself; trigger this DAG again to go forward to it.
-Then trigger reindex_episodes, to bring what is live again up to the latest snapshot.
+Trigger it by hand when what went live last turns out to be worse. It shows what would go live again and asks. Once you
+approve (under *Required Actions*), search answers from that at once. Nothing is embedded or written: its vectors were
+kept. The model you rolled back from does not go live again by itself; to return to it, trigger this DAG again.
+Afterwards, trigger reindex_episodes to bring what is live up to the latest snapshot.
 
-**Owner:** podsearch. **If it fails:** the live pointer is as it was, and the message of the failed task says why.
-Trigger it again where what is live has changed meanwhile.
+**Owner:** podsearch. **If it fails:** the live pointer is unchanged, and the failed task's message says why. If what is
+live has changed meanwhile, trigger the DAG again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ with DAG(
 ):
     plan_rollback = PlanRollbackOperator(task_id="plan_rollback")
     approve_rollback = ApproveRollbackOperator(task_id="approve_rollback", rollback=plan_rollback.output)
-    # In the pool of the index, so that no re-index activates or retires anything meanwhile.
+    # In the index pool, so that no re-index activates or retires anything meanwhile.
     roll_back = RollBackOperator(
         task_id="roll_back", rollback=plan_rollback.output, answer=approve_rollback.output, pool=Pool.INDEX
     )

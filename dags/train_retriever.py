@@ -1,12 +1,12 @@
 """### Train the retriever
 
 Writes queries for a sample of the episodes, checks them, fine-tunes the base model on them, and registers the result.
-Runs monthly, and when episodes arrive; a run ends at once, green, if the newest model is young enough and of the
-current recipe.
+Runs monthly and when new episodes arrive; if the newest model is recent enough and uses the current recipe, the run
+succeeds at once without doing anything.
 
-**Owner:** podsearch. **If it fails:** search goes on with the live model. A killed or failed `fine_tune` goes on
-from its last checkpoint when it is cleared, and `generate_queries` from the last of its batches. If `validate_queries`
-fails, its Data Docs say what is wrong with the queries. A run registers nothing if a newer one has meanwhile.
+**Owner:** podsearch. **If it fails:** search continues with the live model. When you clear a killed or failed task,
+`fine_tune` resumes from its last checkpoint, and `generate_queries` from its last batch. If `validate_queries` fails,
+its Data Docs say what is wrong with the queries. A run registers nothing if a newer run has done so meanwhile.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ with DAG(
     default_args=DEFAULT_ARGS,
     on_failure_callback=RunFailed(),
     on_success_callback=RunSucceeded(),
-    params={"force": Param(False, type="boolean", title="Train even if the newest model will do")},
+    params={"force": Param(False, type="boolean", title="Train even if no new model is due")},
     tags=[Tag.PODSEARCH, Tag.TRAINING],
 ):
     training_id = "{{ ti.xcom_pull(task_ids='plan_training', key='training_id') }}"

@@ -1,15 +1,16 @@
 """### Watch search
 
-Looks hourly whether
+Checks every hour, and sends an alert, if
 
-- the published snapshot is older than `PODSEARCH_FRESHNESS_DAYS`,
-- search has not got it within `PODSEARCH_INDEX_LAG_HOURS`, because `reindex_episodes` is paused, fails, or waits,
-- search still finds some episodes that it is known to find: answers to curated queries, or titles,
-- listeners found as much yesterday as on the days before, where searches are recorded,
+- the published snapshot is older than `PODSEARCH_FRESHNESS_DAYS`;
+- search has not received it within `PODSEARCH_INDEX_LAG_HOURS`, because `reindex_episodes` is paused, failing or
+  waiting;
+- search no longer finds episodes that it is known to find: answers to curated queries, or titles;
+- listeners found less yesterday than on the days before, where searches are recorded.
 
-and tells of it; and sends the alerts that could not be sent before.
+It also resends alerts that could not be delivered.
 
-**Owner:** podsearch. **If it fails:** nothing else is affected; the log of the failed task says what could not be read.
+**Owner:** podsearch. **If it fails:** nothing else is affected; the failed task's log says what could not be read.
 If `check_search` fails, search cannot answer anybody.
 """
 
@@ -31,7 +32,7 @@ from operators.watch import (
 
 with DAG(
     dag_id="watch_search",
-    description="Is the snapshot fresh, does search have it, does search find what it should and listeners want",
+    description="Is the snapshot fresh? Does search have it? Does it find what it should, and what listeners want?",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("30 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
@@ -42,7 +43,7 @@ with DAG(
     on_success_callback=RunSucceeded(),
     tags=[Tag.PODSEARCH, Tag.SEARCH],
 ):
-    # Beside each other: one that fails keeps no other from looking.
+    # In parallel: a check that fails does not stop the others.
     CheckFreshnessOperator(task_id="check_freshness") >> RetryAlertsOperator(task_id="retry_alerts")
     CheckLagOperator(task_id="check_lag")
     CheckSearchOperator(task_id="check_search")

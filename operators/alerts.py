@@ -1,4 +1,4 @@
-"""Callbacks of Airflow that report failures, deadlines and open questions, and that they are over."""
+"""Airflow callbacks that report failures, missed deadlines and open questions, and when they are over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class AlertNotifier(BaseNotifier):
-    """Reports what a callback of Airflow is about; a subclass for each occasion."""
+    """Reports the event of an Airflow callback; one subclass per kind of event."""
 
     def notify(self, context: Context) -> None:
         with harmless():
@@ -38,11 +38,11 @@ class AlertNotifier(BaseNotifier):
 
     @abstractmethod
     def report(self, context: Context) -> None:
-        """Tell of what the context is about."""
+        """Report the event in the context."""
 
 
 class TaskFailed(AlertNotifier):
-    """For ``on_failure_callback`` of a task: it failed, and will not be tried again."""
+    """For a task's ``on_failure_callback``: it failed, and will not be retried."""
 
     def report(self, context: Context) -> None:
         from include.alerts.alert import FaultKind
@@ -61,9 +61,9 @@ class TaskFailed(AlertNotifier):
 
 
 class RunFailed(AlertNotifier):
-    """For ``on_failure_callback`` of a DAG: reports the failed tasks that could not do it themselves.
+    """For a DAG's ``on_failure_callback``: reports the failed tasks that could not do so themselves.
 
-    Airflow does not call a task's callbacks when its process was killed (apache/airflow#60858).
+    Airflow does not call a task's callbacks if its process was killed (apache/airflow#60858).
     """
 
     def report(self, context: Context) -> None:
@@ -85,9 +85,9 @@ class RunFailed(AlertNotifier):
 
 
 class RunSucceeded(AlertNotifier):
-    """For ``on_success_callback`` of a DAG: what failed in it, and in runs before, is over.
+    """For a DAG's ``on_success_callback``: faults of this run and of earlier ones are over.
 
-    Not what a newer run has met: this one may be an old one, of which a task was cleared.
+    Faults of a newer run are not: this may be an old run, one of whose tasks was cleared.
     """
 
     def report(self, context: Context) -> None:
@@ -130,32 +130,32 @@ class DeadlineMissed(AlertNotifier):
 
 
 def end_within(hours: float) -> DeadlineAlert:
-    """A deadline for the runs of a DAG, counted from when a run was queued."""
+    """A deadline for the runs of a DAG, counted from when the run was queued."""
     return DeadlineAlert(
         name=f"within {hours:g} hours",
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        # In seconds: as a timedelta, Airflow 3.3 cannot read it again when somebody clears a task of a run whose
-        # deadline still stands because the run failed or was marked, and refuses the clear (apache/airflow#70368).
+        # In seconds: Airflow 3.3 cannot read a timedelta back when somebody clears a task of a run whose deadline still
+        # stands because the run failed or was marked, and refuses the clear (apache/airflow#70368).
         interval=timedelta(hours=hours).total_seconds(),  # type: ignore[arg-type]
-        # In the triggerer and not on an executor, whose slots may be what the run is waiting for.
+        # In the triggerer and not on an executor: the run may be waiting for the executor's slots.
         callback=AsyncCallback(DeadlineMissed),
     )
 
 
 def _result_of(task: Any) -> QualityResult | None:
-    """What the validation that a task made has found; the tables of a run are validated by several tasks."""
+    """The result of a task's own validation; a run's tables are validated by several tasks."""
     from include.quality.result import DamagedResultError, load_all
 
     try:
         results = load_all(store(), task.run_name) if hasattr(task, "run_name") else []
     except DamagedResultError as error:
-        log.warning("The alert says less than it could: %s", error)
+        log.warning("The alert leaves out details: %s", error)
         return None
     return next((result for result in results if result.suite == getattr(task, "suite", None)), None)
 
 
 def _failed_tasks(context: Context) -> list[str]:
-    """Names of the tasks of a run that have failed; none where Airflow cannot say."""
+    """Names of the tasks of a run that have failed; none if Airflow cannot say."""
     ti = context.get("ti")
     if ti is None:  # no task of the run is left in the DAG as it is now
         return []
@@ -164,5 +164,5 @@ def _failed_tasks(context: Context) -> list[str]:
     with harmless():
         states = ti.get_task_states(dag_id=context["dag"].dag_id, run_ids=[run_id]).get(run_id, {})
     failed = [name for name, state in states.items() if state == "failed"]
-    # A mapped task has its index behind its name.
+    # A mapped task's name ends in its index.
     return list(dict.fromkeys(name if name in tasks else name.rpartition("_")[0] for name in failed))

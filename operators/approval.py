@@ -1,4 +1,4 @@
-"""Tasks that ask a person: they wait in Airflow, without a worker, for an answer in its pages."""
+"""Tasks that ask a person: they wait in Airflow, without occupying a worker, for an answer in its pages."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 ANSWER_WITHIN = timedelta(days=3)
-"""A question that nobody answers by then (longer than a weekend) is rejected: the next run, of newer data, waits."""
+"""An unanswered question is rejected after this long (longer than a weekend): the next run, with newer data, waits."""
 
 
 class ApproveOperator(PodsearchOperator, ApprovalOperator):
-    """Asks a person to approve, where there is something to ask; what follows is skipped unless the answer is yes.
+    """Asks a person to approve, if there is anything to ask; later tasks are skipped unless the answer is yes.
 
-    Returns the answer, with who gave it; None if nothing was asked.
+    Returns the answer and who gave it; None if nothing was asked.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -32,12 +32,12 @@ class ApproveOperator(PodsearchOperator, ApprovalOperator):
 
     @abstractmethod
     def ask(self) -> tuple[str, str] | None:
-        """The question in a line, and what there is to know about it as Markdown; None to go on without asking."""
+        """The question in one line, and the details as Markdown; None to go on without asking."""
 
     def answered(self, *, by: str | None) -> None:
-        """Do what an answer calls for, whatever it is.
+        """Act on an answer, whatever it is.
 
-        :param by: who gave it; None if the time ran out.
+        :param by: who gave it; None if time ran out.
         """
 
     def execute(self, context: Context) -> Any:
@@ -50,18 +50,18 @@ class ApproveOperator(PodsearchOperator, ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         by = responder(event)
-        self.log.info("%s: %s.", " ".join(event.get("chosen_options", ["No answer"])), by or "the time ran out")
+        self.log.info("%s: %s.", " ".join(event.get("chosen_options", ["No answer"])), by or "time ran out")
         self.answered(by=by)
         return super().execute_complete(context, event)
 
 
 class ApproveDeletionsOperator(ApproveOperator):
-    """Asks a person before a plan withdraws more of the index than the settings allow; else goes on at once.
+    """Asks a person before a plan deletes more of the index than the settings allow; otherwise goes on at once.
 
-    Nothing was written by then: if the answer is no, the next run finds what this one found, and asks again.
+    Nothing has been written by then: if the answer is no, the next run finds the same and asks again.
 
     :param plan_id: the plan (templated).
-    :param live: what was live when the run began (templated): if something else is by now, nobody is asked.
+    :param live: what was live when the run started (templated): if that has changed since, nobody is asked.
     """
 
     template_fields: Sequence[str] = (*ApproveOperator.template_fields, "plan_id", "live")
@@ -88,12 +88,12 @@ class ApproveDeletionsOperator(ApproveOperator):
         loss = loss_of(self.store, plan, live)
         if loss.share > allowed:
             return subject(loss), body(plan, estimate(self.store, plan), loss, allowed=allowed)
-        self.log.info("Withdraws %s: up to %s need no approval.", loss, percent(allowed))
+        self.log.info("Deletes %s: up to %s need no approval.", loss, percent(allowed))
         report_answered(self.task_id)
         return None
 
     def answered(self, *, by: str | None) -> None:
-        if by:  # else it is asked again, and the fault is the same
+        if by:  # otherwise it is asked again, and the fault is the same
             report_answered(self.task_id)
 
 

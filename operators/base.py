@@ -1,4 +1,4 @@
-"""What podsearch's operators have in common."""
+"""Common ground of podsearch's operators."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PULLED = re.compile(r"""xcom_pull\(\s*(?:task_ids=)?['"]([^'"]+)['"]""")
 
 
 class MissingValueError(PermanentError):
-    """A task was to be told something by another one, which has left nothing."""
+    """A task needs a value from another task, which has left none."""
 
 
 class PodsearchOperator(BaseOperator):
     """An operator that knows the settings and the artifact store of its process.
 
-    What its templated fields take from other tasks must be there. Airflow would make the text "None" of a value that
-    is missing, and a task would look for the snapshot, or the folder, of that name.
+    Values that its templated fields take from other tasks must exist. Airflow would render a missing value as the text
+    "None", and a task would look for a snapshot or a folder of that name.
     """
 
     lineage: Lineage | None = None
-    """What the task has read and written, once it has."""
+    """What the task has read and written, after it has done so."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -48,23 +48,23 @@ class PodsearchOperator(BaseOperator):
         return ArtifactStore(self.settings.installation.artifacts_root)
 
     def skip_run(self, reason: str) -> NoReturn:
-        """End the run here, green, because there is nothing to do; the log says why."""
+        """End the run here, successfully, because there is nothing to do; the log says why."""
         self.log.info(reason)
         raise AirflowSkipException(reason)
 
     @contextmanager
     def unless_overtaken(self) -> Iterator[None]:
-        """A block that writes only if no newer run has gone on meanwhile; else the run ends here, and says so.
+        """A block that writes only if no newer run has overtaken this one; otherwise the run ends here, and says so.
 
-        Skipped, because success would announce something, and a failure would call somebody.
+        It is skipped, because success would announce something and failure would send an alert.
         """
         try:
             yield
         except OvertakenError as overtaken:
-            self.skip_run(f"A newer run has overtaken this one, which changes nothing. {overtaken}")
+            self.skip_run(f"A newer run has overtaken this one, so it changes nothing. {overtaken}")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """What Airflow's provider for OpenLineage asks for when the task has ended well."""
+        """What Airflow's OpenLineage provider asks for when the task has succeeded."""
         root = self.settings.installation.artifacts_root
         return facets(self.lineage, artifacts_root=root) if self.lineage else None
 
@@ -83,7 +83,7 @@ class PodsearchOperator(BaseOperator):
     ) -> None:
         """Fill the templated fields in.
 
-        :raises MissingValueError: what one of them is to be filled with is not there.
+        :raises MissingValueError: the value for one of them is missing.
         """
         strict = jinja_env.overlay(finalize=_given)
         for field in template_fields:
@@ -120,9 +120,9 @@ def _sources(template: Any) -> list[str]:
 def _missing(task_id: str, field: str, template: Any) -> str:
     tasks = _sources(template)
     if not tasks:
-        return f"The field {field} of {task_id} is empty: its template {template!s} gives nothing."
+        return f"The field {field} of {task_id} is empty: its template {template!s} yields nothing."
     named = " and ".join(tasks)
     return (
-        f"The field {field} of {task_id} is empty, because {named} has left nothing to fill it with: it failed, was "
+        f"The field {field} of {task_id} is empty, because {named} left no value for it: it failed, was "
         f"skipped, or was marked as success by hand. Clear {named}, with the tasks after it; or trigger a new run."
     )

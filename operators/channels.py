@@ -1,4 +1,4 @@
-"""Channels for alerts from Airflow's connections, which is where their secrets are: types ``apprise`` and ``smtp``."""
+"""Channels for alerts, made from Airflow connections (types ``apprise`` and ``smtp``), which hold their secrets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Channels:
     """The channels of each severity.
 
     :param routes: ids of connections by severity.
-    :param recipients: whom mail goes to.
+    :param recipients: the addresses that mail goes to.
     """
 
     def __init__(self, routes: Mapping[str, Sequence[str]], *, recipients: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Channels:
         self._open = cache(self._channels_of)
 
     def of(self, severity: Severity) -> list[Channel]:
-        """Those that can be made; what is wrong with the others is logged."""
+        """The channels that can be opened; what is wrong with the others is logged."""
         return [channel for connection in self._routes[severity] for channel in self._open(connection)]
 
     def _channels_of(self, connection_id: str) -> tuple[Channel, ...]:
@@ -47,17 +47,17 @@ class Channels:
                 return tuple(AppriseChannel(url, connection=connection_id) for url in _addresses(connection))
             if connection.conn_type == "smtp":
                 return (MailChannel(connection_id, self._recipients),)
-            problem = f"it is of type {connection.conn_type}, and not apprise or smtp"
+            problem = f"it is of type {connection.conn_type}, not apprise or smtp"
         except ValueError as error:
             problem = str(error)
         except Exception as error:  # Airflow has its own exceptions, which differ between its components
             problem = f"{type(error).__name__}"
-        log.warning("No alerts go through the connection %s: %s.", connection_id, redact(problem))
+        log.warning("No alerts are sent through the connection %s: %s.", connection_id, redact(problem))
         return ()
 
 
 class MailChannel:
-    """Mail to everybody in one message, in one conversation for each fault."""
+    """Mail to all recipients in one message, threaded by fault."""
 
     def __init__(self, connection_id: str, recipients: Sequence[str]) -> None:
         self._connection_id = connection_id
@@ -67,10 +67,10 @@ class MailChannel:
     def send(self, message: Message) -> None:
         """Deliver a message.
 
-        :raises DeliveryError: the mail server cannot be reached or refused, or nobody is named to send to.
+        :raises DeliveryError: the mail server cannot be reached or refused the mail, or there are no recipients.
         """
         if not self._recipients:
-            raise DeliveryError("nobody is named to send mail to: set PODSEARCH_ALERT_EMAILS.")
+            raise DeliveryError("there are no recipients: set PODSEARCH_ALERT_EMAILS.")
         try:
             with _ImpatientHook(self._connection_id) as server:
                 server.send_email_smtp(
@@ -87,7 +87,7 @@ class MailChannel:
 
 
 class _ImpatientHook(SmtpHook):
-    """Gives up soon: what was not sent is tried again on the next occasion."""
+    """Gives up soon: what could not be sent is sent on the next occasion."""
 
     @property
     def timeout(self) -> int:
@@ -109,7 +109,7 @@ def _addresses(connection: Connection) -> list[str]:
         config = AppriseHook().get_config_from_conn(connection)
         addresses = [str(entry["path"]) for entry in (config if isinstance(config, list) else [config])]
     except (KeyError, TypeError, ValueError):
-        raise ValueError('its config is not {"path": "<address>"}, nor a list of these') from None
+        raise ValueError('its config is neither {"path": "<address>"} nor a list of these') from None
     for address in addresses:
         mask_secret(address)
     return addresses

@@ -1,4 +1,4 @@
-"""First tasks of ``reindex_episodes``: which models to compare, measuring each, letting the candidate pass or not."""
+"""The first tasks of ``reindex_episodes``: choose the models to compare, measure each, and apply the gate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PlanComparisonOperator(PodsearchOperator):
-    """Finds out whether there is anything to do; if so, fixes which models are measured, and on what.
+    """Finds out whether there is anything to do; if so, decides which models are measured, and on what.
 
     Returns one ``{"model_version": …}`` for each model; the comparison's id is pushed under ``comparison_id``, and what
     is live under ``live``, for the tasks that decide and activate.
@@ -43,13 +43,13 @@ class PlanComparisonOperator(PodsearchOperator):
 
         settings = self.settings
         if overrules := context["params"].get("overrule_gate"):
-            # Now, and not after the models were measured for hours.
+            # Now, and not after hours of measuring models.
             explained(overrules, context["params"].get("overrule_reason") or "")
         if snapshot.latest(self.store) is None:
-            self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
+            self.skip_run("There are no episodes yet: ingest_episodes will bring some and start this DAG.")
         live = read_live(self.store)
         if live is None and newest_trained(self.store) is None and context["dag_run"].run_type != "manual":
-            # Filling an index with the base model, to fill another within the hour, would pay for everything twice.
+            # Filling an index with the base model only to fill another within the hour would cost everything twice.
             self.skip_run(
                 "No model was trained yet: train_retriever starts this DAG again when it has one. "
                 "Trigger it by hand to index with the base model now."
@@ -68,7 +68,7 @@ class PlanComparisonOperator(PodsearchOperator):
         )
         if overrules and candidate is None:
             raise PermanentError(
-                "There is no model to decide about: the newest trained one is live, or none was trained. "
+                "There is no model to decide about: the newest trained model is live, or none has been trained. "
                 "Trigger the run without “Overrule the gate”."
             )
         incumbent = live.model_version if live else base
@@ -138,9 +138,9 @@ class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
 class GateOperator(ComparisonStepOperator, HITLOperator):
     """Decides whether the candidate may go live. Returns the version of the model to index with.
 
-    A person decides in its place by the run's parameters ``overrule_gate`` and ``overrule_reason``; and is asked where
-    the queries are too few to be sure and the settings are strict about it. It decides nothing if something went live
-    since the run began.
+    A person can decide instead, by the run's parameters ``overrule_gate`` and ``overrule_reason``, and is asked if
+    there are too few queries to be sure and the settings are strict. It decides nothing if something else went live
+    since the run started.
 
     :param live: what was live then (templated).
     """
@@ -199,7 +199,7 @@ class GateOperator(ComparisonStepOperator, HITLOperator):
         if decision is None:
             raise ValueError(f"The comparison {self.comparison_id} has no candidate any more.")
         by = responder(event)
-        reason = (event.get("params_input") or {}).get("reason") or "no reason was given"
+        reason = (event.get("params_input") or {}).get("reason") or "no reason given"
         decision = overrule(
             decision,
             "accept" if event["chosen_options"] == [self.ACCEPT] else "refuse",

@@ -1,4 +1,4 @@
-"""Tasks of ``ingest_episodes``: is there something new, fetch it, prepare it, publish it."""
+"""Tasks of ``ingest_episodes``: check for something new, fetch it, prepare it, publish it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from include.episodes.snapshot import Manifest
 
 GO_BACK = "go_back"
-"""The task that runs in place of those that ingest."""
+"""The task that runs instead of those that ingest."""
 
 
 class CheckSourceOperator(SourceOperator):
@@ -45,7 +45,7 @@ class CheckSourceOperator(SourceOperator):
 
         context["ti"].xcom_push(key="latest", value=snapshot.latest_entry(self.store))
         if self.go_back_to:
-            self.log.info("This run goes back to the snapshot %s, and looks for nothing new.", self.go_back_to)
+            self.log.info("This run goes back to the snapshot %s and does not check for new episodes.", self.go_back_to)
             raise DownstreamTasksSkipped(tasks=sorted(self.downstream_task_ids - {GO_BACK}))
         source = self.source
         version = source.latest_version()
@@ -57,8 +57,8 @@ class CheckSourceOperator(SourceOperator):
         if latest and version in refused_versions(self.store):
             self.skip_run(
                 f"{source.description} is version {version}, and a person went back from it to the snapshot "
-                f"{latest.snapshot_id}: it stays, until there is a newer version. To go forward again, trigger "
-                "ingest_episodes with go_back_to naming the snapshot that was left."
+                f"{latest.snapshot_id}, which stays until there is a newer version. To go forward again, trigger "
+                "ingest_episodes with go_back_to set to the snapshot that was left."
             )
         self.log.info("Version %s of %s is new.", version, source.description)
         return version
@@ -150,7 +150,7 @@ class AnnounceSnapshotOperator(SourceOperator):
         from include.quality import result
 
         manifest, latest = snapshot.load(self.store, self.snapshot_id), snapshot.latest(self.store)
-        # A source that is again what it once was has its snapshot from then, which knows nothing of those since.
+        # A source that is back at an old version reuses its old snapshot, which does not know of those since.
         before = latest.snapshot_id if latest and latest != manifest else manifest.previous
         change = snapshot.difference(self.store, before, self.snapshot_id)
         with self.unless_overtaken():
@@ -206,7 +206,7 @@ class PublishSnapshotOperator(AnnounceSnapshotOperator):
         try:
             self.source.published(version)
         except Exception as error:
-            self.log.warning("Old downloads are still there: %s", error)
+            self.log.warning("Old downloads could not be removed: %s", error)
 
 
 class GoBackOperator(AnnounceSnapshotOperator):
@@ -220,8 +220,8 @@ class GoBackOperator(AnnounceSnapshotOperator):
 
         manifest = go_back(self.store, self.snapshot_id, seen=self.latest)
         self.log.warning(
-            "Went back, as asked, to the snapshot %s of version %s: reindex_episodes follows, and asks before it "
-            "withdraws much. What was left does not come back by itself.",
+            "Went back, as requested, to the snapshot %s of version %s: reindex_episodes follows, and asks before it "
+            "deletes much. The snapshot that was left does not come back by itself.",
             manifest.snapshot_id,
             manifest.source_version,
         )
@@ -231,6 +231,6 @@ class GoBackOperator(AnnounceSnapshotOperator):
         from include.episodes.going_back import require_published
 
         if not self.snapshot_id:
-            self.skip_run("This run was not told to go back to an earlier snapshot.")
+            self.skip_run("This run was not asked to go back to an earlier snapshot.")
         require_published(self.store, self.snapshot_id)
         return super().execute(context)

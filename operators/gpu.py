@@ -1,4 +1,4 @@
-"""Tasks that compute on a GPU: where Airflow sends them, and the GPU that each has to itself while it runs.
+"""Tasks that compute on a GPU: where Airflow sends them, and how each gets a GPU to itself while it runs.
 
 On a machine without a GPU they run on the CPU, unless ``PODSEARCH_DEVICE=cuda`` requires one.
 """
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from include.devices.usage import Usage
 
 USAGE = "device_usage"
-"""The XCom key of what a task used of its device (:class:`include.devices.usage.Usage`); mapped tasks have one each."""
+"""The XCom key for a task's device usage (:class:`include.devices.usage.Usage`); each mapped task has its own."""
 
 
 class GpuOperator(PodsearchOperator):
-    """An operator that computes on GPUs that it has to itself.
+    """An operator that has GPUs to itself while it computes.
 
-    It waits in the pool and the queue ``gpu``, on Kubernetes in a pod that is given GPUs, and leases them on its worker
-    while it computes (:meth:`leased`). What it used is logged, and pushed under ``device_usage``, which is empty if
-    there was nothing to compute (:meth:`computes_nothing`).
+    It waits in the pool and the queue ``gpu``, on Kubernetes in a pod with GPUs, and leases them on its worker while it
+    computes (:meth:`leased`). What it used is logged, and pushed under ``device_usage``, which is empty if there was
+    nothing to compute (:meth:`computes_nothing`).
 
-    :param gpus: how many; with 0 it is a task like others, on the CPU.
+    :param gpus: how many; with 0 it is an ordinary task on the CPU.
     """
 
     usage: Usage

@@ -1,4 +1,4 @@
-"""Tasks of ``housekeeping``: remove what nobody needs any more, or say what that is."""
+"""Tasks of ``housekeeping``: remove what is no longer needed, or report what that is."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 DRY_RUN = "dry_run"
-"""The param by which a run only says what it would remove."""
+"""The param that makes a run only report what it would remove."""
 
 
 class PruneArtifactsOperator(PodsearchOperator):
     """Removes old artifacts. Returns how many items and bytes of each kind.
 
-    Skipped while a run of another DAG is going, for what it uses is not known here.
+    Skipped while another DAG is running, because what that run uses is not known here.
 
     :param unless_running: the DAGs that use more of the artifact store than what is live.
     """
@@ -37,7 +37,7 @@ class PruneArtifactsOperator(PodsearchOperator):
         dry_run = context["params"][DRY_RUN]
         busy = [name for name in self.unless_running if context["ti"].get_dr_count(dag_id=name, states=["running"])]
         if busy and not dry_run:
-            self.skip_run(f"Nothing is removed, because {' and '.join(busy)} is running. The next run will.")
+            self.skip_run(f"Nothing is removed while {' and '.join(busy)} is running. The next run will catch up.")
         housekeeping = self.settings.housekeeping
         days = Days(work=housekeeping.keep_work_days, reports=housekeeping.keep_report_days)
         summary = prune(self.store, days, dry_run=dry_run)
@@ -46,9 +46,9 @@ class PruneArtifactsOperator(PodsearchOperator):
 
 
 class ForgetSearchesOperator(PodsearchOperator):
-    """Removes what was recorded of searches for longer than listeners are told. Returns the days that were removed.
+    """Removes recorded searches that are older than listeners were told. Returns the days that were removed.
 
-    A dry run leaves it alone, and says nothing of it.
+    A dry run leaves them alone and does not mention them.
     """
 
     def execute(self, context: Context) -> list[str]:

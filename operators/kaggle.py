@@ -1,6 +1,6 @@
 """Kaggle's side of Airflow: a connection of type ``kaggle`` and its hook.
 
-How the form of the connection looks in Airflow's pages is written in deploy/provider.
+The form of the connection in Airflow's pages is defined in deploy/provider.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class KaggleHook(BaseHook):
         self.kaggle_conn_id = kaggle_conn_id
 
     def get_conn(self) -> KaggleApi:
-        """Kaggle as the connection's account sees it; nothing is asked of it yet.
+        """Kaggle as the connection's account sees it; no request is sent yet.
 
         :raises PermanentError: there is no such connection, or it has no credentials.
         """
         from include.episodes.sources.kaggle_api import ACCOUNT_PAGE, Credentials, KaggleApi
 
         how = (
-            f"make an API token at {ACCOUNT_PAGE}, and put it into the password of a connection of type Kaggle (Admin, "
-            f"Connections) or into AIRFLOW_CONN_{self.kaggle_conn_id.upper()}; see .env.example"
+            f"create an API token at {ACCOUNT_PAGE}, and put it into the password of a connection of type Kaggle "
+            f"(Admin, Connections) or into AIRFLOW_CONN_{self.kaggle_conn_id.upper()}; see .env.example"
         )
         try:
             connection = self.get_connection(self.kaggle_conn_id)
@@ -54,7 +54,7 @@ class KaggleHook(BaseHook):
         return KaggleApi(Credentials(connection.password.strip(), (connection.login or "").strip() or None))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Kaggle once, for the newest version of the dataset of the settings."""
+        """Ask Kaggle once, for the newest version of the dataset in the settings."""
         from include.episodes.sources.kaggle_api import Dataset
 
         dataset = Dataset(*get_settings().episodes.kaggle_dataset.split("/"))

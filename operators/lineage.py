@@ -1,6 +1,6 @@
-"""What a task has read and written, as OpenLineage tells it: datasets with their versions and numbers of rows.
+"""What a task has read and written, for OpenLineage: datasets with their versions and row counts.
 
-Airflow's provider for OpenLineage asks each operator when its task has ended, if it is installed and switched on
+If Airflow's OpenLineage provider is installed and switched on, it asks each operator when its task has ended
 (``docs/observability.md``).
 """
 
@@ -20,7 +20,7 @@ class Data:
 
     :param name: the folder, or the index and its namespace.
     :param version: of what is in it.
-    :param rows: how many were written, where somebody has counted.
+    :param rows: how many were written, if they were counted.
     :param backend: of the index; None for an artifact.
     """
 

@@ -1,4 +1,4 @@
-"""Links from a task in Airflow's pages to what podsearch shows about it: pages that ``plugins/`` serves."""
+"""Links from a task in Airflow's pages to podsearch's pages about it, which ``plugins/`` serves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREFIX = "/podsearch"
 
 
 def page_url(path: str) -> str:
-    """Where a browser finds a page.
+    """The address of a page for a browser.
 
     It names no server: whoever reads Airflow's pages has reached the right one, under whatever name.
 

@@ -1,7 +1,7 @@
-"""What podsearch measures of itself, told through Airflow's metrics: OpenTelemetry or statsd, whatever is switched on.
+"""podsearch's own metrics, sent through Airflow's: OpenTelemetry or StatsD, whichever is switched on.
 
-``docs/observability.md`` has the table of them. Airflow puts ``airflow.`` before the names, and sends what a task has
-told when its process ends.
+``docs/observability.md`` lists them. Airflow prefixes the names with ``airflow.``, and sends a task's metrics when its
+process ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from airflow.sdk.observability import stats
 
 
 class Count(StrEnum):
-    """What adds up."""
+    """Metrics that add up."""
 
     QUERIES = "podsearch.queries"
     EMBEDDINGS = "podsearch.embeddings"
@@ -21,7 +21,7 @@ class Count(StrEnum):
 
 
 class Gauge(StrEnum):
-    """What is so much now, or was in the last run."""
+    """Current values, or those of the last run."""
 
     EPISODES = "podsearch.snapshot.episodes"
     QUARANTINED = "podsearch.snapshot.quarantined"
@@ -40,17 +40,17 @@ class Gauge(StrEnum):
 
 
 def count(what: Count, number: float, **tags: str) -> None:
-    """Add to a count; part of one is rounded."""
+    """Add to a count; fractions are rounded."""
     stats.incr(what, round(number), tags=tags)
 
 
 def gauge(what: Gauge, value: float, **tags: str) -> None:
-    """Say how much something is."""
+    """Set a value."""
     stats.gauge(what, float(value), tags=tags)
 
 
 def work(counted: Count, rate: Gauge, number: int, seconds: float) -> None:
-    """Say how much was done, and how much of it a second."""
+    """Report how much was done, and how much per second."""
     count(counted, number)
     if seconds > 0:
         gauge(rate, number / seconds)

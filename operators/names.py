@@ -21,7 +21,7 @@ LIVE_INDEX = Asset("live_index")
 
 
 class Pool(StrEnum):
-    """Slots that bound what runs at once; made at start-up, see :data:`POOLS`."""
+    """Slots that limit what runs at once; created at start-up, see :data:`POOLS`."""
 
     GPU = "gpu"
     """Model work: as many slots as there are GPUs (on a machine without one: 1, and each task uses all cores)."""
@@ -30,17 +30,17 @@ class Pool(StrEnum):
 
 
 class Queue(StrEnum):
-    """Queues that Celery's workers listen to; other executors take no notice of them."""
+    """Queues that Celery workers listen to; other executors ignore them."""
 
     GPU = "gpu"
-    """Of workers with GPUs, each running as many tasks at once as it has GPUs."""
+    """For workers with GPUs, each running as many tasks at once as it has GPUs."""
 
 
 POOLS: dict[str, tuple[int, str]] = {
-    Pool.GPU: (1, "Model work: one slot a GPU, or one on a machine without"),
+    Pool.GPU: (1, "Model work: one slot per GPU, or one on a machine without"),
     Pool.INDEX: (1, "Writers of the embedded index"),
 }
-"""Slots and description of each pool; where Airflow runs on one machine, the pool of the GPUs has a slot for each."""
+"""Slots and description of each pool; if Airflow runs on one machine, the GPU pool has one slot per GPU."""
 
 
 class Tag(StrEnum):
@@ -61,7 +61,7 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 
 PATIENT: dict[str, Any] = {"retries": 8, "retry_exponential_backoff": 2, "max_retry_delay": timedelta(hours=1)}
-"""Of tasks that ask other people's servers: with the usual delay, an outage of two hours is waited out."""
+"""For tasks that call other people's servers: with the usual delay, they survive an outage of two hours."""
 
 INGEST_DEADLINE = end_within(get_settings().alerts.ingest_deadline_hours)
-"""By when a run of ``ingest_episodes`` must have ended."""
+"""When a run of ``ingest_episodes`` must have ended."""

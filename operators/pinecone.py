@@ -1,6 +1,6 @@
 """Pinecone's side of Airflow: the connection of type ``pinecone``, and the index that tasks work on.
 
-How the form of the connection looks in Airflow's pages is written in deploy/provider.
+The form of the connection in Airflow's pages is defined in deploy/provider.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class PineconeHook(BaseHook):
         ).strip()
         if not key:
             raise PermanentError(
-                f"Neither the connection {self.pinecone_conn_id} nor PODSEARCH_PINECONE_API_KEY has an API key of "
-                "Pinecone's: make one at https://app.pinecone.io, and put it into either; see .env.example."
+                f"Neither the connection {self.pinecone_conn_id} nor PODSEARCH_PINECONE_API_KEY has a Pinecone "
+                "API key: create one at https://app.pinecone.io, and put it into either; see .env.example."
             )
         mask_secret(key)
         extra = connection.extra_dejson if connection else {}
@@ -67,7 +67,7 @@ class PineconeHook(BaseHook):
         )
 
     def get_conn(self) -> EpisodeIndex:
-        """The index of the settings; nothing is asked of Pinecone yet."""
+        """The index in the settings; no request is sent to Pinecone yet."""
         from include.index.pinecone.index import PineconeIndex
 
         return PineconeIndex(get_settings().index.pinecone_index, self.get_credentials())

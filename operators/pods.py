@@ -1,4 +1,4 @@
-"""What Kubernetes is asked for beside the pod template, for the tasks that compute on GPUs; others ask for nothing."""
+"""What GPU tasks ask of Kubernetes beyond the pod template; other tasks ask for nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pod_override(gpus: int) -> Any:
         from kubernetes.client import models as k8s
     except ImportError as error:
         raise PermanentError(
-            f"[core] executor names KubernetesExecutor, and {error.name} is missing where DAGs are read: "
+            f"[core] executor names KubernetesExecutor, but {error.name} is missing where DAGs are parsed: "
             "pip install apache-airflow-providers-cncf-kubernetes."
         ) from error
     pod = PodGenerator.deserialize_model_dict(_described(settings.gpu_pod) if settings.gpu_pod else PLAIN)
@@ -57,7 +57,7 @@ def _described(file: Path) -> dict[str, Any]:
         described = yaml.safe_load(file.read_text(encoding="utf-8"))
         names = [container["name"] for container in described["spec"]["containers"]]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise PermanentError(f"PODSEARCH_GPU_POD: {file} describes no pod ({error}).") from error
+        raise PermanentError(f"PODSEARCH_GPU_POD: {file} does not describe a pod ({error}).") from error
     if CONTAINER not in names:
         raise PermanentError(f"PODSEARCH_GPU_POD: the pod of {file} has no container called {CONTAINER}.")
     pod: dict[str, Any] = described

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ValidateOperator(PodsearchOperator):
-    """What the checks have in common: run the suite, log its warnings, fail on a critical expectation.
+    """Common ground of the checks: run the suite, log its warnings, fail on a critical expectation.
 
     :param run_name: names the folder of the results (templated).
     """
@@ -79,7 +79,7 @@ class ValidateOperator(PodsearchOperator):
 
 
 class ValidateRawOperator(ValidateOperator):
-    """Validates a file of the dataset as it was delivered, against what the last snapshot was made from.
+    """Validates a file of the dataset as delivered, compared with what the last snapshot was made from.
 
     Returns what :meth:`check` does.
 
@@ -149,7 +149,7 @@ class ValidateEpisodesOperator(ValidateSnapshotOperator):
 
 
 class ValidateDriftOperator(ValidateSnapshotOperator):
-    """Holds the profile of a snapshot against those of the last published ones, and draws the trend.
+    """Compares a snapshot's profile with those of the last published ones, and draws the trend.
 
     Returns what :meth:`check` does. The parameters are those of :class:`ValidateSnapshotOperator`.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PlanReindexOperator(PodsearchOperator):
-    """Plans nothing, a difference or a full build for the chosen model, and shows it with what it will cost.
+    """Plans for the chosen model: nothing, a difference or a full build. Shows the plan with its cost.
 
     Returns one ``{"shard": …}`` for each shard with something to write; the plan's id is pushed under ``plan_id``, its
     cost under ``cost``.
@@ -56,7 +56,7 @@ class PlanReindexOperator(PodsearchOperator):
         self.log.info("Estimated cost: %s.", cost)
         context["ti"].xcom_push(key="plan_id", value=plan.plan_id)
         context["ti"].xcom_push(key="cost", value=cost.model_dump())
-        # A mapped task over nothing would be skipped, and what follows with it: one idle shard is simpler.
+        # A task mapped over nothing would be skipped, and what follows with it: one idle shard is simpler.
         return [{"shard": shard} for shard in plan.shards or [0]]
 
 
@@ -71,7 +71,7 @@ class Timing:
 
 
 class ReindexStepOperator(PodsearchOperator):
-    """A step of a planned re-index; how long it took (:meth:`timed`) is kept for the report.
+    """A step of a planned re-index; its duration (:meth:`timed`) is recorded for the report.
 
     :param plan_id: the plan (templated).
     :param live: what was live when the run began (templated).
@@ -95,9 +95,9 @@ class ReindexStepOperator(PodsearchOperator):
 
     @contextmanager
     def timed(self, context: Context) -> Iterator[Timing]:
-        """A block that does the step: how long it took is kept if it ends well.
+        """A block that does the step: its duration is recorded if it succeeds.
 
-        If a newer run has gone on meanwhile, the run ends here.
+        If a newer run has overtaken this one, the run ends here.
         """
         from include.index.plan import note_seconds
 
@@ -114,9 +114,9 @@ class ReindexStepOperator(PodsearchOperator):
 
 
 class PrepareNamespaceOperator(ReindexStepOperator):
-    """Makes the namespace that the plan writes to, and notes that it is being written to.
+    """Creates the namespace that the plan writes to, and notes that it is being written to.
 
-    If something else went live since the run began, nothing is written.
+    If something else went live since the run started, nothing is written.
     """
 
     def execute(self, context: Context) -> None:
@@ -133,7 +133,7 @@ class PrepareNamespaceOperator(ReindexStepOperator):
 
 
 class EncodeShardOperator(GpuOperator, ReindexStepOperator):
-    """Encodes what the plan writes and no run has encoded before; mapped over shards. Returns how many.
+    """Encodes the texts in the plan that no run has encoded before; mapped over shards. Returns how many.
 
     :param shard: the shard's number.
     """
@@ -149,7 +149,7 @@ class EncodeShardOperator(GpuOperator, ReindexStepOperator):
         plan = self.plan
         texts = texts_to_encode(self.store, plan, self.shard)
         if not texts:
-            self.log.info("Shard %d: every text was encoded before.", self.shard)
+            self.log.info("Shard %d: every text has been encoded before.", self.shard)
             self.computes_nothing(context)
             return 0
         with self.leased(context) as device, self.timed(context) as timing:  # waiting for a device does not count
@@ -202,7 +202,7 @@ class DeleteWithdrawnOperator(ReindexStepOperator):
 
 
 class VerifyIndexOperator(GpuOperator, ReindexStepOperator):
-    """Holds the namespace against the snapshot, and its answers against exact search.
+    """Checks the namespace against the snapshot, and its answers against exact search.
 
     Returns what was verified.
 

@@ -1,4 +1,4 @@
-"""What tasks report of what they have met, and that it is over."""
+"""How tasks report the faults they meet, and that those are over."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def report_quality(result: QualityResult) -> None:
-    """Report the warnings of a validation that let its run go on, or that there are none any more."""
+    """Report the warnings of a validation that did not stop its run, or that there are no more."""
     from include.alerts.alert import FaultKind
     from include.alerts.facts import quality_facts
 
@@ -39,7 +39,7 @@ def report_gate(candidate: str, decision: Decision) -> None:
 
 
 def report_answered(task_id: str) -> None:
-    """Report that a question of a task of this DAG was answered, or is not asked any more."""
+    """Report that a task's question in this DAG was answered, or is no longer asked."""
     from include.alerts.alert import FaultKind
 
     with harmless():
@@ -58,7 +58,7 @@ def report_rollback(rollback: Rollback, *, by: str) -> None:
 
 
 def report_live(model_version: str) -> None:
-    """Report what went live: a rollback is over once it is another model than was gone back to."""
+    """Report what went live: a rollback is over once another model than its target is live."""
     from include.alerts.alert import FaultKind
 
     def ended(fault: Fault) -> bool:
@@ -69,7 +69,7 @@ def report_live(model_version: str) -> None:
 
 
 def report_freshness(age: timedelta, limit: timedelta | None) -> None:
-    """Report a published snapshot that is older than it may be, or that it is not any more.
+    """Report a published snapshot that is too old, or that it no longer is.
 
     :param limit: None if it may be of any age.
     """
@@ -80,7 +80,7 @@ def report_freshness(age: timedelta, limit: timedelta | None) -> None:
 
 
 def report_lag(lag: Lag | None, limit: timedelta) -> None:
-    """Report that search has not got the published snapshot for too long, or that it has it now."""
+    """Report that search has been behind the published snapshot for too long, or that it has caught up."""
     from include.alerts.alert import FaultKind
     from include.alerts.facts import lag_facts
 
@@ -89,7 +89,7 @@ def report_lag(lag: Lag | None, limit: timedelta) -> None:
 
 
 def report_search(checked: Checked | None, live: LivePointer | None) -> None:
-    """Report that search does not find what it is known to find, or that it does."""
+    """Report that search does not find what it is known to find, or that it does again."""
     from include.alerts.alert import FaultKind
     from include.alerts.facts import search_facts
 
@@ -97,7 +97,7 @@ def report_search(checked: Checked | None, live: LivePointer | None) -> None:
 
 
 def report_listening(falls: Sequence[Fall]) -> None:
-    """Report that listeners find less than they used to, or that they do not any more."""
+    """Report that listeners find less than they used to, or that this is over."""
     from include.alerts.alert import FaultKind
     from include.alerts.facts import listening_facts
 
@@ -105,7 +105,7 @@ def report_listening(falls: Sequence[Fall]) -> None:
 
 
 def _report(kind: FaultKind, facts: dict[str, Any] | None) -> None:
-    """Report what this task has met, or that nothing is the matter (any more)."""
+    """Report a fault that this task has met, or that there is none (any more)."""
     with harmless():
         if facts is None:
             resolve(kind)

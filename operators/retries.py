@@ -1,4 +1,4 @@
-"""Which errors are tried again, and when."""
+"""Which errors are retried, and when."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from include.errors import PermanentError, RetryLaterError
 
 
 class RetryByError(RetryPolicy):
-    """Follows what an error says of itself.
+    """Decides by what the error says about itself.
 
-    Bad data, settings or hardware stay as they are until a person acts: the task fails at once. A server that was busy
-    and said for how long is left alone for so long. All else is tried again as the task has it.
+    Bad data, settings or hardware need a person: the task fails at once. A server that was busy and said for how long
+    is left alone for that long. Everything else is retried as the task is configured.
     """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         if isinstance(exception, PermanentError):
-            return RetryDecision.fail("Only a person can mend this.")
+            return RetryDecision.fail("Only a person can fix this.")
         if isinstance(exception, RetryLaterError) and exception.seconds is not None:
             return RetryDecision.retry(timedelta(seconds=exception.seconds), "The server said when to come back.")
         return RetryDecision.default()

@@ -1,4 +1,4 @@
-"""Tasks of ``rollback_index``: say what would be live again, ask, flip the live pointer."""
+"""Tasks of ``rollback_index``: show what would go live again, ask, flip the live pointer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PlanRollbackOperator(PodsearchOperator):
-    """Finds out what would be live again, and that it is still there. Returns it, beside what is live."""
+    """Finds out what would go live again, and whether it still exists. Returns it, and what is live."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         from include.index.rollback import plan_rollback

@@ -1,4 +1,4 @@
-"""Where the settings say that episodes come from."""
+"""The source of episodes that the settings name."""
 
 from __future__ import annotations
 

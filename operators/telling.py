@@ -1,6 +1,6 @@
-"""Telling people from Airflow: the alert of a task or a run, where it leads, and through which connections it goes.
+"""Sending alerts from Airflow: the alert of a task or a run, its links, and the connections it goes through.
 
-Nothing here raises: what cannot be told is logged, kept in the book of faults, and told on the next occasion.
+Nothing here raises: an alert that cannot be sent is logged, kept in the book of faults, and sent on the next occasion.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def harmless() -> Iterator[None]:
-    """Log what goes wrong, and go on."""
+    """Log what goes wrong, and continue."""
     try:
         yield
     except Exception:
-        log.exception("An alert could not be made.")
+        log.exception("An alert could not be composed.")
 
 
 def tell_of_task(kind: FaultKind, context: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Report what a task has met. A link to it goes before those of the facts.
+    """Report a fault that a task has met. A link to the task goes before those of the facts.
 
     :param facts: fields of an :class:`include.alerts.alert.Alert`.
     """
@@ -53,7 +53,7 @@ def tell(
     *,
     task_id: str | None = None,
 ) -> None:
-    """Report what a run has met, or one of its tasks.
+    """Report a fault that a run, or one of its tasks, has met.
 
     :param link: goes before those of the facts.
     """
@@ -74,7 +74,7 @@ def tell(
 
 
 def resolve(kind: FaultKind, *, task_id: str | None = None) -> None:
-    """Announce the end of a fault that this task looks for, if it is open, and no newer run has met it.
+    """Announce the end of a fault that this task checks for, if it is open and no newer run has met it.
 
     :param task_id: whose fault it is (default: this task's).
     """
@@ -91,7 +91,7 @@ def resolve(kind: FaultKind, *, task_id: str | None = None) -> None:
 
 
 def announcer() -> Announcer:
-    """What tells people, as the settings say."""
+    """The announcer, with the channels in the settings."""
     from include.alerts.announce import Announcer
     from include.alerts.book import FaultBook
     from operators.channels import Channels
@@ -102,7 +102,7 @@ def announcer() -> Announcer:
 
 
 def run_after(context: Mapping[str, Any]) -> datetime | None:
-    """Airflow's time of the run that a context is of."""
+    """Airflow's time of the run in a context."""
     run: Any = context.get("dag_run")
     found: datetime | None = run.get("run_after") if isinstance(run, dict) else getattr(run, "run_after", None)
     return found
@@ -117,7 +117,7 @@ def link_to(label: str, dag_id: str, run_id: str, task_id: str | None = None, ma
 
 
 def base_url() -> str:
-    """What addresses of Airflow's pages begin with."""
+    """The start of the addresses of Airflow's pages."""
     return str(conf.get("api", "base_url", fallback="http://localhost:8080"))
 
 

@@ -1,4 +1,4 @@
-"""Tasks of ``train_retriever``: plan, write queries, make pairs, check them, fine-tune, register."""
+"""Tasks of ``train_retriever``: plan, write queries, build pairs, check them, fine-tune, register."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PlanTrainingOperator(PodsearchOperator):
-    """Decides whether a model is due, and names the training; skips the run when the newest model will do.
+    """Decides whether a new model is due, and names the training; skips the run if the newest model will do.
 
     Returns one ``{"shard": …}`` for each shard of queries; the training's id is pushed under ``training_id``, and the
     trainings whose models are registered under ``trainings``, for the task that registers.
@@ -45,9 +45,9 @@ class PlanTrainingOperator(PodsearchOperator):
         settings, training = self.settings, self.settings.training
         recipe = read_recipe(training.recipe)
         seen = trainings(self.store)
-        reason = "it was asked for" if str(self.force) == "True" else None
+        reason = "it was requested" if str(self.force) == "True" else None
         if snapshot.latest(self.store) is None:
-            self.skip_run("There are no episodes yet: ingest_episodes brings them and starts this DAG.")
+            self.skip_run("There are no episodes yet: ingest_episodes will bring some and start this DAG.")
         reason = reason or why_due(
             self.store,
             base_model=training.base_model,
@@ -55,7 +55,7 @@ class PlanTrainingOperator(PodsearchOperator):
             retrain_after_days=training.retrain_after_days,
         )
         if reason is None:
-            self.skip_run("The newest model will do; trigger the DAG with `force` to train all the same.")
+            self.skip_run("No new model is due; trigger the DAG with `force` to train all the same.")
         plan = plan_training(
             self.store,
             generator=generator_of(settings.queries),
@@ -99,7 +99,7 @@ class TrainingStepOperator(PodsearchOperator):
 class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
     """Writes the training queries of one shard; mapped over the shards. Returns how many.
 
-    On a GPU if the generator is a model. A retry goes on where a killed task stopped.
+    On a GPU if the generator is a model. A retry resumes where a killed task stopped.
 
     :param shard: the shard's number in the plan.
     """
@@ -202,9 +202,9 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
 
 
 class FineTuneOperator(GpuOperator, TrainingStepOperator):
-    """Fine-tunes the base model, measured in-batch before and after. A retry goes on from the last checkpoint.
+    """Fine-tunes the base model, measured in-batch before and after. A retry resumes from the last checkpoint.
 
-    Returns the in-batch metrics, if they are of enough queries to say anything.
+    Returns the in-batch metrics, if there are enough queries for them to mean anything.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tasks of ``watch_search``: is what search answers from as it should be."""
+"""Tasks of ``watch_search``: is search as it should be?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class CheckFreshnessOperator(PodsearchOperator):
     """Reports a published snapshot that is older than the settings allow.
 
-    Returns its age in hours, None before the first one.
+    Returns its age in hours; None before the first snapshot.
     """
 
     def execute(self, context: Context) -> float | None:
@@ -33,9 +33,9 @@ class CheckFreshnessOperator(PodsearchOperator):
 
 
 class CheckLagOperator(PodsearchOperator):
-    """Reports a published snapshot that search has not got after as long as the settings allow.
+    """Reports a published snapshot that search has not received within the time that the settings allow.
 
-    Returns for how many hours it has not, None if it has it.
+    Returns how many hours search has been behind; None if it is up to date.
     """
 
     def execute(self, context: Context) -> float | None:
@@ -49,10 +49,10 @@ class CheckLagOperator(PodsearchOperator):
 
 
 class CheckSearchOperator(PodsearchOperator):
-    """Asks search what it is known to answer, as users ask it, and reports what it misses.
+    """Asks search questions with known answers, as users would, and reports what it misses.
 
-    Returns how many questions it asked and how many were answered, None before anything is live. What keeps search from
-    answering at all fails the task.
+    Returns how many questions it asked and how many were answered; None before anything is live. If search cannot
+    answer at all, the task fails.
     """
 
     def execute(self, context: Context) -> dict[str, int] | None:
@@ -84,10 +84,9 @@ class CheckSearchOperator(PodsearchOperator):
 
 
 class CheckListeningOperator(PodsearchOperator):
-    """Counts what became of the searches that were recorded, and reports a day on which less was found than is usual.
+    """Counts what became of recorded searches, and reports a day on which listeners found less than usual.
 
-    Returns how many searches there were yesterday, and the share of them that were a success; None where nothing is
-    recorded.
+    Returns how many searches there were yesterday, and the share of them that succeeded; None if nothing is recorded.
     """
 
     def execute(self, context: Context) -> dict[str, float | None] | None:

@@ -1,1 +1,1 @@
-"""Telling people what failed: one alert for a fault however often it recurs, and word when it is over."""
+"""Alerts: one for each fault, however often it recurs, and another when it is over."""

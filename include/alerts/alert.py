@@ -1,4 +1,4 @@
-"""What there is to tell about a fault: the facts that every message is made from."""
+"""An alert: the facts about a fault that every message is made from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SAMPLES = 3
 
 
 class Severity(StrEnum):
-    """Decides whom an alert goes to."""
+    """Decides who gets an alert."""
 
     CRITICAL = "critical"
     """The pipeline has stopped, or search is broken, and stays so until a person acts."""
@@ -27,7 +27,7 @@ class Severity(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What sort of fault it is; faults of different sorts in one place are told apart."""
+    """The kind of a fault; faults of different kinds in one place are separate faults."""
 
     FAILURE = "failure"
     """A task failed for good, or its worker was lost."""
@@ -40,15 +40,15 @@ class FaultKind(StrEnum):
     FRESHNESS = "freshness"
     """No new snapshot was published for too long."""
     LAG = "lag"
-    """Search has not got the published snapshot for too long."""
+    """Search has been behind the published snapshot for too long."""
     SEARCH = "search"
     """Search does not find what it should."""
     LISTENING = "listening"
-    """Listeners find less than on the days before."""
+    """Listeners found less than on the days before."""
     APPROVAL = "approval"
     """A run waits for a person's approval."""
     ROLLBACK = "rollback"
-    """A person went back from the live model."""
+    """A person rolled back from the live model."""
 
     @property
     def stops(self) -> bool:
@@ -60,7 +60,7 @@ Short = Annotated[str, AfterValidator(lambda text: shorten(text, MAX_CHARS))]
 
 
 class Finding(BaseModel):
-    """An expectation that was missed. What was observed and the samples hold text of feeds: escape them."""
+    """An expectation that was missed. The observed value and the samples contain text from feeds: escape them."""
 
     what: Short
     expectation: Short
@@ -77,10 +77,11 @@ class Link(BaseModel):
 
 
 class Alert(BaseModel):
-    """A fault as it was met in one run. Texts are cut to a bounded length when it is made.
+    """A fault as met in one run. Texts are cut to a maximum length.
 
     :param place: where: a DAG, or one of its tasks (``dag_id``, ``task_id``).
-    :param cause: names what is wrong in few words that stay the same from run to run: another cause is another fault.
+    :param cause: says briefly what is wrong, in words that stay the same from run to run: another cause is another
+        fault.
     :param headline: one line that says what happened.
     :param detail: more of it, such as the text of an exception.
     :param unaffected: what still works, as name and value.
@@ -100,7 +101,7 @@ class Alert(BaseModel):
     next_step: str
     run_id: str
     run_after: datetime | None = None
-    """Airflow's time of the run, by which runs of a DAG are older or newer, whenever their tasks are run again."""
+    """Airflow's time of the run, which orders the runs of a DAG, whenever their tasks are run again."""
     occurred_at: datetime
     more_findings: int = Field(default=0, ge=0)
     """How many findings were left out."""
@@ -111,7 +112,7 @@ class Alert(BaseModel):
 
     @property
     def fault_id(self) -> str:
-        """Names the fault whatever its cause and whichever run it is met in."""
+        """Identifies the fault, whatever its cause and whichever run meets it."""
         return fault_id(self.dag_id, self.task_id, self.kind)
 
 

@@ -1,4 +1,4 @@
-"""Telling every channel once: which message a fault is due, whom it goes to, and what if it cannot be sent."""
+"""Telling every channel once: which message a fault is due, where it goes, and what happens if it cannot be sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from include.alerts.message import Event, compose
 log = logging.getLogger(__name__)
 
 REMIND_AFTER = timedelta(days=7)
-"""How long a channel hears nothing of a fault that lasts."""
+"""How long before a channel is reminded of a fault that lasts."""
 
 
 class Announcer:
@@ -22,7 +22,7 @@ class Announcer:
 
     :param book: where open faults are kept between runs.
     :param channels: gives the channels of a severity.
-    :param remind_after: a channel that was told so long ago is told again when the fault was met since.
+    :param remind_after: a channel that was told this long ago is told again if the fault has been met since.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Announcer:
         self._channels = channels
         self._remind_after = remind_after
         self._down: set[str] = set()
-        """Channels that failed just now: one that hangs is waited for once."""
+        """Channels that have just failed, so that one that hangs is waited for only once."""
 
     def report(self, alert: Alert) -> None:
-        """Enter a fault in the book, and tell whom it concerns, unless they know."""
+        """Enter a fault in the book, and notify its channels unless they already know."""
         try:
             with self._book.locked(alert.fault_id) as held:
                 if not held:
-                    log.warning("Another task is telling of %s just now: this one does not.", alert.place)
+                    log.warning("Another task is sending the alert about %s right now: this one does not.", alert.place)
                     return
                 self._tell(self._enter(alert))
             self.catch_up()
@@ -51,7 +51,7 @@ class Announcer:
             log.exception("The alert about %s was not sent.", alert.place)
 
     def resolve(self, ended: Callable[[Fault], bool], at: datetime) -> None:
-        """Announce the end of faults to all who were told of them.
+        """Announce the end of faults to every channel that was told of them.
 
         :param ended: which faults; those met later than ``at`` are left as they are.
         """
@@ -76,14 +76,14 @@ class Announcer:
             log.exception("Alerts that are due were not sent.")
 
     def _enter(self, alert: Alert) -> Fault:
-        """The fault as it stands now, also where there is no book to keep it in."""
+        """The fault as it stands now, even if the book cannot be written."""
         try:
             known = self._book.read(alert.fault_id)
             fault = known.met_again(alert) if known else Fault(alert=alert, first_at=alert.occurred_at)
             self._book.write(fault)
             return fault
         except Exception:
-            log.exception("The artifact store cannot be used: the fault is announced, and may be once more.")
+            log.exception("The artifact store cannot be used: the fault is announced, and may be announced again.")
             return Fault(alert=alert, first_at=alert.occurred_at)
 
     def _close(self, fault_id: str, at: datetime) -> None:
@@ -118,10 +118,10 @@ class Announcer:
             channel.send(compose(fault, event))
         except Exception as error:
             self._down.add(channel.name)
-            # What is no DeliveryError may quote an address, and that a token.
+            # Other errors than a DeliveryError may quote an address, and with it a token.
             reason = str(error) if isinstance(error, DeliveryError) else type(error).__name__
             log.warning(
-                "The %s about %s could not be sent to %s, and will be tried again: %s",
+                "The %s about %s could not be sent to %s and will be retried: %s",
                 event,
                 fault.alert.place,
                 channel.name,
@@ -135,7 +135,7 @@ class Announcer:
         try:
             self._book.write(fault)
         except Exception:
-            log.exception("It could not be noted who was told of %s.", fault.alert.place)
+            log.exception("Who was told of %s could not be recorded.", fault.alert.place)
 
     def _usable(self, fault: Fault) -> list[Channel]:
         return [item for item in self._channels(fault.alert.severity) if item.name not in self._down]
@@ -154,7 +154,7 @@ class Announcer:
             return
         variable = f"PODSEARCH_ALERTS_{fault.alert.severity.upper()}"
         log.warning(
-            "%s: %s Nobody was told: name the Airflow connections that %s alerts go to in %s.",
+            "%s: %s Nobody was notified: name the Airflow connections for %s alerts in %s.",
             fault.alert.place,
             fault.alert.headline,
             fault.alert.severity,

@@ -1,8 +1,8 @@
 """The book of open faults: one small JSON file each in the artifact store, under ``alerts/faults``.
 
-A file is written atomically. On a local disk a lock file beside it keeps two processes from telling of the same fault
-at once. An object store has no such locks: there the last write wins, and the price of two tasks failing in the same
-moment is a second message or a run that is not counted.
+A file is written atomically. On a local disk a lock file beside it keeps two processes from announcing the same fault
+at once. An object store has no such locks: there the last write wins, and if two tasks fail at the same moment, the
+cost is a second message or a run that is not counted.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 FOLDER = ("alerts", "faults")
 LOCK_SECONDS = 60.0
-"""Longer than a message takes to all channels, so that who waits finds it sent."""
+"""Longer than it takes to send a message to all channels, so that whoever waits finds it sent."""
 
 
 class Fault(BaseModel):
-    """A fault that is not over, or whose end is not told everywhere yet.
+    """A fault that is not over, or whose end has not been announced everywhere yet.
 
-    :param alert: what was met last.
-    :param runs: in how many runs, since ``first_at``.
-    :param told: when each channel last had word of it.
+    :param alert: as last met.
+    :param runs: how many runs have met it since ``first_at``.
+    :param told: when each channel was last told of it.
     :param over_at: when it ended.
     """
 
@@ -45,17 +45,17 @@ class Fault(BaseModel):
         return self.alert.fault_id
 
     def met_again(self, alert: Alert) -> Fault:
-        """The fault after it was met once more; a second time in the same run is the same time."""
+        """The fault after it was met again; twice in the same run counts once."""
         if alert.cause != self.alert.cause:
             return Fault(alert=alert, first_at=alert.occurred_at)
         runs = self.runs + (alert.run_id != self.alert.run_id)
         if alert.run_after and self.alert.run_after:
-            # A task that is cleared in an older run and fails again leaves it to the newer run to show that it is over.
+            # If a task is cleared in an older run and fails again, it is for the newer run to show that it is over.
             alert = alert.model_copy(update={"run_after": max(alert.run_after, self.alert.run_after)})
         return self.model_copy(update={"alert": alert, "runs": runs, "over_at": None})
 
     def may_be_ended_by(self, run_after: datetime | None) -> bool:
-        """Whether a run that does well shows that the fault is over: not one that is older than where it was met.
+        """Whether a run's success shows that the fault is over; a run older than the one that met it does not.
 
         :param run_after: Airflow's time of the run.
         """
@@ -72,9 +72,9 @@ class FaultBook:
 
     @contextmanager
     def locked(self, fault_id: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold a fault against other processes of this machine; gives whether it is held.
+        """Lock a fault against other processes on this machine; yields whether it is locked.
 
-        :param wait: for the one who holds it, up to ``lock_seconds``.
+        :param wait: for another holder, up to ``lock_seconds``.
         """
         root = self._store.local_root
         if root is None:
@@ -97,14 +97,14 @@ class FaultBook:
             lock.release()
 
     def read(self, fault_id: str) -> Fault | None:
-        """A fault, or None if it is not in the book. An entry that cannot be understood counts as none."""
+        """A fault, or None if it is not in the book. An entry that cannot be read counts as missing."""
         name = f"{fault_id}.json"
         if not self._store.exists(*FOLDER, name):
             return None
         try:
             return Fault.model_validate(self._store.read_json(*FOLDER, name))
         except (ValidationError, ValueError):
-            log.warning("The entry %s of the book of faults cannot be read, and is begun anew.", name)
+            log.warning("The entry %s in the book of faults cannot be read and is started afresh.", name)
         except FileNotFoundError:
             pass  # over since it was looked for
         return None
@@ -116,7 +116,7 @@ class FaultBook:
         self._store.remove(*FOLDER, f"{fault_id}.json")
 
     def all(self) -> list[Fault]:
-        """Every fault in the book, those first that have lasted longest."""
+        """Every fault in the book, the oldest first."""
         names = [name for name in self._store.names(*FOLDER) if name.endswith(".json")]
         faults = [fault for name in names if (fault := self.read(name.removesuffix(".json")))]
         return sorted(faults, key=lambda fault: fault.first_at)

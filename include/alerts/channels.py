@@ -1,4 +1,4 @@
-"""Where messages go: what a channel is, and those that Apprise serves (chats, pagers, webhooks and a hundred more)."""
+"""Where messages go: channels, and those that Apprise serves (chats, pagers, webhooks and a hundred more)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = 15.0
 """How long one channel may take."""
 MARKDOWN = re.compile(r"[?&]format=markdown$|&format=markdown(?=&)|(?<=\?)format=markdown&", re.IGNORECASE)
 _SECRET_CHARS = 5
-"""A shorter part of an address is a word such as `com`, and no secret."""
+"""A shorter part of an address is a word such as `com`, not a secret."""
 
 # Apprise writes addresses, which hold tokens, into its log: what it has to say is read from its results instead.
 _log = logging.getLogger("apprise")
@@ -29,13 +29,13 @@ logging.getLogger("urllib3").setLevel(logging.INFO)
 
 
 class DeliveryError(RuntimeError):
-    """A message could not be sent. The text holds no secret."""
+    """A message could not be sent. The text contains no secret."""
 
 
 class Channel(Protocol):
     """A way to reach people.
 
-    ``name`` is the same in every process, tells channels apart, and holds no secret.
+    ``name`` identifies the channel, is the same in every process, and contains no secret.
     """
 
     @property
@@ -63,15 +63,15 @@ class AppriseChannel:
     def send(self, message: Message) -> None:
         """Deliver a message as plain text, which Apprise escapes for the service.
 
-        ``format=markdown`` of an address is passed over: what Apprise then escapes, not every service reads as it was.
+        ``format=markdown`` in an address is ignored: not every service undoes what Apprise would then escape.
 
-        :raises DeliveryError: the service refused, did not answer in time or cannot be reached, or there is none such.
+        :raises DeliveryError: the service refused, did not answer in time, cannot be reached, or does not exist.
         """
         import apprise  # takes a second to load, which only a message is worth
 
         service = apprise.Apprise.instantiate(MARKDOWN.sub("", self._url))
         if not isinstance(service, apprise.NotifyBase):
-            raise DeliveryError("its address is none that Apprise knows: see https://appriseit.com/services/.")
+            raise DeliveryError("Apprise does not know its kind of address: see https://appriseit.com/services/.")
         _adapt(service, message)
         sender = apprise.Apprise()
         sender.add(service)
@@ -88,7 +88,7 @@ class AppriseChannel:
 
 
 def _adapt(service: apprise.NotifyBase, message: Message) -> None:
-    """Change what a service does unless its address says otherwise."""
+    """Change a service's defaults, unless its address says otherwise."""
     from apprise.common import OverflowMode
     from apprise.plugins.pagerduty import NotifyPagerDuty, PagerDutyAction
 
@@ -100,7 +100,7 @@ def _adapt(service: apprise.NotifyBase, message: Message) -> None:
 
 
 def without_secrets(text: str, url: str) -> str:
-    """A text in which nothing of an address is left."""
+    """A text with every part of an address removed."""
     parts = {part for form in (url, unquote(url)) for part in (form, *re.split(r"[/:@?&=+#,;\s]+", form))}
     for part in sorted(parts, key=len, reverse=True):
         if len(part) >= _SECRET_CHARS:

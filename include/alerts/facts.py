@@ -1,4 +1,4 @@
-"""What an alert says of each kind of fault: its fields that follow from what was met."""
+"""What an alert says about each kind of fault: the fields that follow from what was met."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from include.index.rollback import Rollback
     from include.search.canaries import Checked
 
-MEND = "Mend the cause, then clear the failed task: finished work is kept."
-STOPPED = "Nothing was published. Look at the Data Docs; mend the source or the threshold, then clear the failed task."
-GOES_ON = "The run goes on. Look at the Data Docs, and at the source if this is not as it should be."
+MEND = "Fix the cause, then clear the failed task: finished work is kept."
+STOPPED = "Nothing was published. Look at the Data Docs; fix the source or the threshold, then clear the failed task."
+GOES_ON = "The run continues. Look at the Data Docs, and at the source if this is not as it should be."
 NAMED = 3
-"""Questions that a message quotes."""
+"""How many questions a message quotes."""
 
 
 def findings_of(outcomes: Sequence[ExpectationResult]) -> list[Finding]:
-    """What a message quotes of missed expectations: the first of them, with three samples each."""
+    """The missed expectations that a message quotes: the first of them, with three samples each."""
     return [
         Finding(
             what=outcome.what,
@@ -49,7 +49,7 @@ def quality_facts(result: QualityResult, severity: Severity, base_url: str) -> d
     number = f"{len(missed)} {severity} expectation{'s' if len(missed) > 1 else ''}"
     return {
         "cause": cause_of(missed),
-        "headline": f"{number} of the suite {result.suite} missed on {result.rows:,} rows",
+        "headline": f"{number} of the suite {result.suite} failed on {result.rows:,} rows",
         "findings": findings_of(missed),
         "more_findings": max(0, len(missed) - MAX_FINDINGS),
         "links": [Link(label="Data Docs", url=docs_url(base_url, result.run_name))],
@@ -58,18 +58,18 @@ def quality_facts(result: QualityResult, severity: Severity, base_url: str) -> d
 
 
 def cause_of(outcomes: Sequence[ExpectationResult]) -> str:
-    """Names the missed expectations, whatever was observed: it stays the same while they are missed."""
+    """Names the missed expectations but not what was observed, so that it stays the same while they are missed."""
     return ", ".join(sorted({":".join(filter(None, (item.expectation, item.column))) for item in outcomes}))
 
 
 def freshness_facts(age: timedelta, limit: timedelta) -> dict[str, Any]:
-    """The fields of an alert about a published snapshot that is older than it may be."""
+    """The fields of an alert about a published snapshot that is too old."""
     return {
         "headline": f"The published snapshot is older than {in_words(limit)}",
         "detail": f"It was made {in_words(age)} ago.",
         "next_step": (
-            "See whether ingest_episodes runs and is not paused, and whether its source still has new versions; if it "
-            "seldom has, raise PODSEARCH_FRESHNESS_DAYS."
+            "Check that ingest_episodes is running and not paused, and that its source still has new versions; if it "
+            "seldom does, raise PODSEARCH_FRESHNESS_DAYS."
         ),
     }
 
@@ -82,16 +82,16 @@ def lag_facts(lag: Lag, now: datetime) -> dict[str, Any]:
     published = f"{latest.snapshot_id} was published at {moment(latest.published_at)}{more}"
     return {
         "headline": f"Search has been behind what is published for {in_words(now - lag.since)}",
-        "detail": f"{answers}; {published}. It is behind since {moment(lag.since)}.",
+        "detail": f"{answers}; {published}. It has been behind since {moment(lag.since)}.",
         "next_step": (
-            "See whether reindex_episodes is paused, fails, or waits for approval; then trigger it. If it only takes "
-            "longer than that, raise PODSEARCH_INDEX_LAG_HOURS."
+            "Check whether reindex_episodes is paused, failing, or waiting for approval; then trigger it. If it simply "
+            "takes that long, raise PODSEARCH_INDEX_LAG_HOURS."
         ),
     }
 
 
 def search_facts(checked: Checked, live: LivePointer) -> dict[str, Any]:
-    """The fields of an alert about canaries that were not answered; it quotes up to :data:`NAMED`."""
+    """The fields of an alert about canaries that search missed; it quotes up to :data:`NAMED`."""
     from include.search.canaries import K
 
     lost = [f"“{item.query}”" + (f" (was no. {item.rank})" if item.rank else "") for item in checked.lost]
@@ -101,17 +101,17 @@ def search_facts(checked: Checked, live: LivePointer) -> dict[str, Any]:
         "headline": f"Search misses {len(lost)} of {checked.asked} episodes that it is known to find",
         "detail": f"Not among the first {K} results: {', '.join(lost[:NAMED])}{more}. Asked of {live.namespace}.",
         "next_step": (
-            "Trigger reindex_episodes: it holds the index against the snapshot and says what is missing; the run after "
-            "it then builds the index anew. Meanwhile rollback_index can go back to the model before."
+            "Trigger reindex_episodes: it checks the index against the snapshot and says what is missing; the next run "
+            "rebuilds the index. Meanwhile, rollback_index can go back to the previous model."
         ),
     }
 
 
 def listening_facts(falls: Sequence[Fall]) -> dict[str, Any]:
-    """The fields of an alert about a day on which listeners found less than is usual."""
+    """The fields of an alert about a day on which listeners found less than usual."""
     lines = [
         f"The {fall.measure} was {fall.value:.3f} (of {fall.counted:,}). On the days before it was {fall.usual:.3f} on "
-        f"average; {fall.limit:.3f} at least was to be expected."
+        f"average; at least {fall.limit:.3f} was to be expected."
         for fall in falls
     ]
     return {
@@ -120,7 +120,7 @@ def listening_facts(falls: Sequence[Fall]) -> dict[str, Any]:
         "detail": "\n".join(lines),
         "next_step": (
             "Look at “Queries” in podsearch's pages, and at what went live before that day; rollback_index goes back "
-            "to the model before. A page or a program that changed may tell less of what is played, too."
+            "to the previous model. A changed page or program may also be reporting fewer plays."
         ),
     }
 
@@ -129,7 +129,7 @@ def failure_facts(kind: str, message: str, *, tries: int | None) -> dict[str, An
     """The fields of an alert about a task that failed.
 
     :param kind: the name of its error.
-    :param message: what that says, without secrets.
+    :param message: the error's message, without secrets.
     :param tries: how often it was tried, if another try might have helped.
     """
     lines = message.strip().splitlines()
@@ -142,7 +142,7 @@ def failure_facts(kind: str, message: str, *, tries: int | None) -> dict[str, An
 
 
 def lost_facts() -> dict[str, Any]:
-    """The fields of an alert about a task that ended without a word."""
+    """The fields of an alert about a task whose process ended without reporting why."""
     return {
         "cause": "lost",
         "headline": "The task was lost",
@@ -154,7 +154,7 @@ def lost_facts() -> dict[str, Any]:
 
 
 def run_facts(reason: str) -> dict[str, Any]:
-    """The fields of an alert about a run that failed, and none of its tasks."""
+    """The fields of an alert about a run that failed although none of its tasks did."""
     return {"cause": reason, "headline": f"Run: {reason}", "next_step": MEND}
 
 
@@ -162,7 +162,7 @@ def deadline_facts(state: str) -> dict[str, Any]:
     """The fields of an alert about a run that has not ended in time."""
     return {
         "headline": f"A run has not ended in time: it is {state}",
-        "next_step": "Look at which of its tasks runs or waits, and for what; the next run waits for this one.",
+        "next_step": "See which of its tasks is running or waiting, and for what; the next run waits for this one.",
     }
 
 
@@ -170,9 +170,9 @@ def approval_facts(question: str) -> dict[str, Any]:
     """The fields of an alert about a question to a person."""
     return {
         "cause": question,
-        "headline": f"Waits for approval: {question}",
+        "headline": f"Waiting for approval: {question}",
         "next_step": (
-            "Approve or reject it in Airflow (Required Actions). Until then, and if it is rejected, search goes on "
+            "Approve or reject it in Airflow (Required Actions). Until then, and if it is rejected, search continues "
             "with what is live; later runs of the DAG wait."
         ),
     }
@@ -185,24 +185,24 @@ def gate_facts(candidate: str, decision: Decision) -> dict[str, Any]:
         "headline": f"The new model {candidate} was refused",
         "detail": "\n".join(decision.reasons),
         "next_step": (
-            "Search goes on with the live model. Look at the comparison; train on better pairs, or trigger "
+            "Search continues with the live model. Look at the comparison; train on better pairs, or trigger "
             "reindex_episodes with “Overrule the gate” if the loss is acceptable."
         ),
     }
 
 
 def rollback_facts(rollback: Rollback, *, by: str) -> dict[str, Any]:
-    """The fields of an alert about search that went back to an earlier model.
+    """The fields of an alert about a rollback to an earlier model.
 
     :param by: who approved it.
     """
     left, live = rollback.current.model_version, rollback.target.model_version
     return {
         "cause": f"{left} → {live}",
-        "headline": f"Search went back to {live}, as approved by {by}",
+        "headline": f"Search was rolled back to {live}, as approved by {by}",
         "detail": f"{left} does not go live again by itself.",
         "next_step": (
-            f"Trigger reindex_episodes to bring {live} up to the latest snapshot, or rollback_index to go forward to "
-            f"{left} again."
+            f"Trigger reindex_episodes to bring {live} up to the latest snapshot, or rollback_index to return to "
+            f"{left}."
         ),
     }

@@ -1,8 +1,8 @@
 """Messages about a fault: a subject line, plain text for chats and pagers, HTML for mail.
 
-Text of feeds and of exceptions is hostile until shown otherwise: control and formatting characters are taken out of it,
-it is escaped in HTML, and what a chat or a mail program would turn into a mention or a link is broken up. So is all
-that a message says but for the alert's own links: each program has a syntax of its own, and some see links everywhere.
+Text from feeds and exceptions is treated as hostile: control and formatting characters are removed, it is escaped in
+HTML, and whatever a chat or mail program would turn into a mention or a link is broken up. So is everything else in a
+message except the alert's own links: every program has its own syntax, and some see links everywhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEXT_DETAIL_CHARS = 600
 BREAK = "\u200b"
 """A space without width."""
 FILES = "bin|cfg|csv|db|gz|html|ini|json|jsonl|lock|log|opml|parquet|safetensors|sqlite|toml|txt|xml|yaml|yml"
-"""Endings of file names that are no top-level domain: these names stay as they are, and can be copied."""
+"""File name endings that are not top-level domains: such names are left unchanged, so that they can be copied."""
 LIVE = re.compile(
     "|".join(
         [
@@ -40,7 +40,7 @@ LIVE = re.compile(
         ]
     )
 )
-"""The signs behind which a chat or a mail program may find a name to call, or an address to link to."""
+"""Characters after which a chat or mail program may see a name to mention, or an address to link to."""
 
 
 class Event(StrEnum):
@@ -55,7 +55,7 @@ class Event(StrEnum):
 class Message:
     """One message, in the forms that channels need.
 
-    :param fault_id: the same for all messages about one fault, so that a pager can close what it opened.
+    :param fault_id: the same for all messages about one fault, so that a pager can close the incident it opened.
     """
 
     fault_id: str
@@ -67,7 +67,7 @@ class Message:
 
 
 def compose(fault: Fault, event: Event) -> Message:
-    """The message that tells of a fault, reminds of it, or says that it is over."""
+    """The message that announces a fault, reminds of it, or says that it is over."""
     return Message(
         fault_id=fault.fault_id,
         event=event,
@@ -104,7 +104,7 @@ def moment(time: datetime) -> str:
 
 
 def inert(text: str) -> str:
-    """Text in one line that calls nobody and links nowhere, whatever program shows it. It looks as it did."""
+    """Text on one line that mentions nobody and links nowhere, whichever program shows it. It looks unchanged."""
     return LIVE.sub(rf"\g<0>{BREAK}", clean(text))
 
 
@@ -114,7 +114,7 @@ def _subject(fault: Fault, event: Event) -> str:
 
 
 def _text(fault: Fault, event: Event) -> str:
-    """Plain text of at most :data:`TEXT_CHARS`; what is cut is the middle, not the links nor what to do."""
+    """Plain text of at most :data:`TEXT_CHARS`; the middle is cut, not the links or what to do."""
     alert = fault.alert
     links = [f"{inert(link.label)}: {link.url}" for link in alert.links]
     if event is Event.RECOVERY:

@@ -1,4 +1,4 @@
-"""How things stand: what is live and published, how old it is, and how far search is behind."""
+"""The current state: what is live and published, how old it is, and how far search is behind."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def age_of_snapshot(store: ArtifactStore, now: datetime) -> timedelta | None:
 
 @dataclass(frozen=True)
 class Lag:
-    """How far what search answers from is behind what was published.
+    """How far search is behind what was published.
 
-    :param live: what search answers from, None if nothing is live.
-    :param missed: the publications that it has not got, the oldest first.
+    :param live: what search answers from; None if nothing is live.
+    :param missed: the publications that search does not have, the oldest first.
     """
 
     live: LivePointer | None
@@ -50,13 +50,13 @@ class Lag:
 
     @property
     def since(self) -> datetime:
-        """When there was first something to bring into the index; what a person went back to counts from then on."""
+        """When search fell behind; after a rollback, the time of the rollback."""
         first = self.missed[0].published_at
         return max(first, self.live.activated_at) if self.live else first
 
 
 def lag_of_index(store: ArtifactStore) -> Lag | None:
-    """How far the live index is behind; None if it has the published snapshot, or nothing was published."""
+    """How far the live index is behind; None if it has the published snapshot, or if nothing was published."""
     from include.episodes import snapshot
     from include.index.live import read_live
 

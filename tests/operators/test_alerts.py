@@ -132,7 +132,7 @@ def test_a_failed_validation_is_told_with_all_its_facts(installation: Installati
     (call,) = webhook.calls
     text = call.body["message"]
     assert call.body["title"].endswith(
-        "ingest_episodes · validate_raw_episodes: 1 critical expectation of the suite raw_episodes missed on 9 rows"
+        "ingest_episodes · validate_raw_episodes: 1 critical expectation of the suite raw_episodes failed on 9 rows"
     )
     assert "Ids are unique: observed 2 of 9 values fail; expected all values" in text
     assert "Published snapshot: none yet" in text
@@ -145,7 +145,7 @@ def test_a_failed_validation_is_told_with_all_its_facts(installation: Installati
 @pytest.mark.parametrize(
     ("error", "cause", "headline", "next_step"),
     [
-        (PermanentError("Set PODSEARCH_X."), "PermanentError", "Set PODSEARCH_X.", "Mend the cause"),
+        (PermanentError("Set PODSEARCH_X."), "PermanentError", "Set PODSEARCH_X.", "Fix the cause"),
         (ConnectionError("no route\nto host"), "ConnectionError", "no route", "It was tried 3 times."),
         (ValueError(), "ValueError", "ValueError", "It was tried 3 times."),
         (None, "lost", "The task was lost", "killed"),
@@ -304,7 +304,7 @@ def test_a_question_is_told_with_where_to_answer_it_until_it_is(
         report_answered("another_task")
         report_answered("validate_raw_episodes")
     assert [call.body["type"] for call in webhook.calls] == ["warning", "success"]
-    assert webhook.calls[0].body["title"].endswith("Waits for approval: Withdraw 9 of 10 episodes?")
+    assert webhook.calls[0].body["title"].endswith("Waiting for approval: Withdraw 9 of 10 episodes?")
     assert "/tasks/validate_raw_episodes/required_actions" in webhook.calls[0].body["message"]
     assert faults(installation) == []
 
@@ -320,8 +320,8 @@ def test_a_rollback_is_told_with_who_approved_it_until_another_model_is_live(
         report_rollback(back, by="Grace")
         report_live("m3")
     assert [call.body["type"] for call in webhook.calls] == ["warning", "warning", "success"]
-    assert "Search went back to m1, as approved by Ada" in webhook.calls[0].body["title"]
-    assert "Search went back to m2, as approved by Grace" in webhook.calls[1].body["title"]
+    assert "Search was rolled back to m1, as approved by Ada" in webhook.calls[0].body["title"]
+    assert "Search was rolled back to m2, as approved by Grace" in webhook.calls[1].body["title"]
 
 
 def rollback(left: str, live: str) -> Rollback:

@@ -142,7 +142,7 @@ def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp
     pointer = require_live(store)
     assert (pointer.namespace, pointer.snapshot_id, pointer.refused) == (namespace_of("m2"), live.snapshot_id, ["m1"])
     told = [fault.alert.headline for fault in FaultBook(store).all()]
-    assert told == ["Search went back to m2, as approved by Ada"], "of the questions, all were answered"
+    assert told == ["Search was rolled back to m2, as approved by Ada"], "of the questions, all were answered"
 
 
 def test_a_person_decides_where_the_gate_cannot_or_in_its_place(store: ArtifactStore, tmp_path: Path) -> None:

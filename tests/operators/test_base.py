@@ -78,7 +78,7 @@ FIRST = "{{ ti.xcom_pull(task_ids='first') }}"
     [(FIRST, {}), (FIRST, {"first": None}), (FIRST, {"first": ""}), ("training-" + FIRST, {"first": None})],
 )
 def test_what_another_task_did_not_leave_is_named_with_that_task(template: str, left: dict[str, Any]) -> None:
-    with pytest.raises(PermanentError, match="The field told of reader is empty, because first has left nothing"):
+    with pytest.raises(PermanentError, match="The field told of reader is empty, because first left no value"):
         render(template, left)
 
 
@@ -98,7 +98,7 @@ def test_a_task_that_is_mapped_is_as_strict() -> None:
     with DAG("dag"):
         mapped = Reader.partial(task_id="mapped", told=FIRST).expand(asked=["x"])
     task = mapped.unmap({"asked": "x"})
-    with pytest.raises(PermanentError, match="The field told of mapped is empty, because first has left nothing"):
+    with pytest.raises(PermanentError, match="The field told of mapped is empty, because first left no value"):
         task._do_render_template_fields(
             parent=task,
             template_fields=task.template_fields,

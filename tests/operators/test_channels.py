@@ -122,11 +122,11 @@ def test_a_connection_may_name_several_services(connect: Any, as_text: bool) -> 
 @pytest.mark.parametrize(
     ("connection", "problem"),
     [
-        (None, "No alerts go through the connection broken"),
-        ({"conn_type": "http", "password": SECRET}, "of type http, and not apprise or smtp"),
-        ({"conn_type": "apprise", "extra": {}}, 'its config is not {"path": "<address>"}'),
-        ({"conn_type": "apprise", "extra": {"config": f"json://{SECRET}"}}, "its config is not"),
-        ({"conn_type": "apprise", "extra": {"config": [{"url": f"json://{SECRET}"}]}}, "its config is not"),
+        (None, "No alerts are sent through the connection broken"),
+        ({"conn_type": "http", "password": SECRET}, "of type http, not apprise or smtp"),
+        ({"conn_type": "apprise", "extra": {}}, 'its config is neither {"path": "<address>"}'),
+        ({"conn_type": "apprise", "extra": {"config": f"json://{SECRET}"}}, "its config is neither"),
+        ({"conn_type": "apprise", "extra": {"config": [{"url": f"json://{SECRET}"}]}}, "its config is neither"),
     ],
 )
 def test_a_connection_that_is_of_no_use_is_said_and_the_others_are_used(

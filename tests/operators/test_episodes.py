@@ -83,7 +83,7 @@ def test_a_cleared_publishing_task_of_an_older_run_does_not_take_the_catalogue_b
     cleared = FakeContext()
     reason = skips(publish(older, began), cleared)
     assert latest_of(installation) == newer["snapshot_id"]
-    assert "A newer run has overtaken this one, which changes nothing." in reason
+    assert "A newer run has overtaken this one, so it changes nothing." in reason
     assert f"go_back_to={older['snapshot_id']}" in reason
     assert not cleared.announced(EPISODES), "no re-index is started"
 
@@ -121,7 +121,7 @@ def test_going_back_on_purpose_is_said_announced_and_not_undone_by_the_next_run(
     assert latest_of(installation) == older["snapshot_id"]
     assert (back["added"], back["removed"]) == (0, 2)
     assert context.announced(EPISODES) == back
-    assert f"Went back, as asked, to the snapshot {older['snapshot_id']}" in capsys.readouterr().out
+    assert f"Went back, as requested, to the snapshot {older['snapshot_id']}" in capsys.readouterr().out
 
     assert "a person went back from it" in skips(check(), FakeContext())
     go_back(newer["snapshot_id"], FakeContext())
@@ -153,7 +153,7 @@ def test_one_goes_back_to_a_published_snapshot_only_and_only_if_told_to(
         with pytest.raises(PermanentError, match=f"{name}.* The last ones are: {published['snapshot_id']}"):
             go_back(name, FakeContext())
     task = GoBackOperator(task_id="go_back", snapshot_id="", latest="nothing", run_name="back")
-    assert "not told to go back" in skips(task, context)
+    assert "not asked to go back" in skips(task, context)
 
 
 def test_a_source_that_was_never_ingested_is_new(installation: Installation, context: FakeContext) -> None:

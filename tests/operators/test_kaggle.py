@@ -73,7 +73,7 @@ class TestConnection:
         self, kaggle: KaggleStandIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv(VARIABLE)
-        with pytest.raises(PermanentError, match="Airflow has no connection kaggle_default: make an API token at"):
+        with pytest.raises(PermanentError, match="Airflow has no connection kaggle_default: create an API token at"):
             KaggleHook().get_conn()
 
     def test_its_password_is_masked_wherever_airflow_shows_something(self, kaggle: KaggleStandIn) -> None:

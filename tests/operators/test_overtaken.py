@@ -132,7 +132,7 @@ def test_a_cleared_activation_does_not_take_search_back_to_the_model_before(
     reason = skips(older.activate(), cleared)
     live = require_live(older.store)
     assert (live.namespace, live.snapshot_id) == (namespace_of("m2"), newer.plan.snapshot_id)
-    assert "A newer run has overtaken this one, which changes nothing." in reason
+    assert "A newer run has overtaken this one, so it changes nothing." in reason
     assert "live was nothing; by now it is m2 on snapshot" in reason
     assert not cleared.announced(LIVE_INDEX)
 
@@ -152,7 +152,7 @@ def test_every_step_of_a_plan_that_was_overtaken_is_skipped(
     begin("m1").whole()
     before = read_live(older.store), older.index.count(namespace_of("m1"))
     for task in older.steps():
-        assert "A newer run has overtaken this one, which changes nothing." in skips(task, FakeContext()), task
+        assert "A newer run has overtaken this one, so it changes nothing." in skips(task, FakeContext()), task
     assert (read_live(older.store), older.index.count(namespace_of("m1"))) == before
     assert require_live(older.store).snapshot_id == newest
 

@@ -111,7 +111,7 @@ def test_an_address_that_is_none_is_an_error_without_secrets(
     url: str, log: io.StringIO, capfd: pytest.CaptureFixture[str]
 ) -> None:
     wrong = AppriseChannel(url, connection="alerts")
-    with pytest.raises(DeliveryError, match="none that Apprise knows") as raised:
+    with pytest.raises(DeliveryError, match="Apprise does not know its kind of address") as raised:
         wrong.send(message())
     output = capfd.readouterr()
     assert TOKEN not in str(raised.value) + wrong.name + log.getvalue() + output.out + output.err
