@@ -49,7 +49,7 @@ class CheckLagOperator(PodsearchOperator):
 
 
 class CheckSearchOperator(PodsearchOperator):
-    """Asks search questions with known answers, as users would, and reports what it misses.
+    """Asks search questions with known answers, as users would but without re-ranking, and reports what it misses.
 
     Returns how many questions it asked and how many were answered; None before anything is live. If search cannot
     answer at all, the task fails.
@@ -66,7 +66,7 @@ class CheckSearchOperator(PodsearchOperator):
         if live is None:
             report_search(None, None)
             return None
-        service = open_search(self.settings, engine="torch", open_index=open_index)
+        service = open_search(self.settings, engine="torch", reranked=False, open_index=open_index)
         path = self.settings.curated_queries_path
         checked = canaries.check(self.store, live, service.search_many, read_curated(path) if path else {})
         self.log.info("Search answered %d of %d questions.", checked.asked - len(checked.lost), checked.asked)

@@ -11,6 +11,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from torch.nn import Module, Tanh
 from transformers import (
     BertConfig,
+    BertForSequenceClassification,
     BertModel,
     BertTokenizer,
     DistilBertConfig,
@@ -58,6 +59,29 @@ def build_distiluse(folder: Path, *, seed: int = 7) -> Path:
         vocab_size=len(tokenizer), dim=DIMENSION, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=128
     )
     return _save(folder, DistilBertModel, config, [Dense(DIMENSION, DIMENSION // 2, activation_function=Tanh())], seed)
+
+
+def build_cross_encoder(folder: Path, *, seed: int = 3, labels: int = 1) -> Path:
+    """Save a two-layer BERT that reads two texts and gives one score, or as many as there are labels, weights drawn
+    from a seed.
+
+    :returns: the folder.
+    """
+    tokenizer = _save_tokenizer(folder)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=DIMENSION,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        initializer_range=0.5,  # random weights of the usual size give nearly the same score to every pair
+    )
+    config.num_labels = labels
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertForSequenceClassification(config).save_pretrained(str(folder / "cross-encoder"))
+    tokenizer.save_pretrained(str(folder / "cross-encoder"))
+    return folder / "cross-encoder"
 
 
 def _save_tokenizer(folder: Path) -> BertTokenizer:

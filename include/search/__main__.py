@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from include.errors import PermanentError
+from include.errors import PermanentError, RetryLaterError
 from include.settings import get_settings
 from include.terminal import plain
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         results = _search(options.query, options.k, options.language, options.mode)
-    except (PermanentError, ValueError, RuntimeError) as error:
+    except (PermanentError, RetryLaterError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     Console().print(results_table(options.query, results))

@@ -8,6 +8,7 @@ from include.index import opening
 from include.index.contract import EpisodeIndex
 from include.index.live import LivePointer
 from include.retriever.encoders.opening import Engine
+from include.search.reranking import open_reranker
 from include.search.service import SearchService
 from include.settings import Settings
 from include.storage import ArtifactStore
@@ -24,19 +25,24 @@ def open_search(
     *,
     engine: Engine = "auto",
     per_show: int | None = None,
+    reranked: bool = True,
     open_index: OpensIndex = opening.open_index,
 ) -> SearchService:
     """The search service of an installation.
 
     :param engine: what encodes queries; ``torch`` is open sooner, for a few of them.
     :param per_show: results of one show in an answer, at most; 0: any number (default: what the settings say).
+    :param reranked: by a cross-encoder, if the settings name one.
     :param open_index: with credentials that are not in the settings, for instance.
-    :raises NothingLiveError: nothing is live yet; said before a model is loaded.
+    :raises NothingLiveError: nothing is live yet; said before the live model is loaded.
+    :raises ModelError: there is something wrong with the cross-encoder.
     """
+    reranker = settings.search.reranker if reranked else ""
     return SearchService(
         ArtifactStore(settings.installation.artifacts_root),
         lambda live: open_index(settings, live=live),
         weight=settings.search.hybrid_weight,
         per_show=settings.search.results_per_show if per_show is None else per_show,
         engine=engine,
+        reranker=open_reranker(reranker) if reranker else None,
     )

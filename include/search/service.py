@@ -17,6 +17,8 @@ from include.index.live import LivePointer, require_live
 from include.retriever.encoders.opening import Engine, open_encoder
 from include.search.encoding import Encoded, QueryEncoder
 from include.search.flights import Flights
+from include.search.reranking import DEPTH as RERANKED
+from include.search.reranking import Reranker, episode_text
 from include.search.vocabulary import Vocabularies, Vocabulary
 from include.storage import ArtifactStore
 
@@ -28,12 +30,25 @@ Mode = Literal["hybrid", "dense", "lexical"]
 
 
 @dataclass(frozen=True)
+class Reranked:
+    """What a cross-encoder made of a result.
+
+    :param score: in its own measure.
+    :param before: the result's rank without it, from 1.
+    """
+
+    score: float
+    before: int
+
+
+@dataclass(frozen=True)
 class Result:
     """One episode that was found.
 
     :param score: in the mode that was asked for: of both sides together (0 to 1), the cosine, or BM25.
     :param dense: where the nearest vectors have it, among their first :data:`include.index.fusion.DEPTH`.
     :param lexical: where the best words have it, likewise.
+    :param reranked: what decided its place then; None where no cross-encoder was asked about it.
     """
 
     episode_id: str
@@ -41,6 +56,7 @@ class Result:
     metadata: Metadata
     dense: Place | None
     lexical: Place | None
+    reranked: Reranked | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,7 @@ class SearchService:
     :param weight: of meaning beside words in hybrid answers; see :func:`include.index.fusion.fuse`.
     :param per_show: results of one show that an answer has, at most, unless one show is asked for; 0: any number.
     :param engine: what encodes queries; ``auto`` takes a second to open and answers sooner then.
+    :param reranker: puts the first results of hybrid answers in another order; None leaves them as they are.
     :raises NothingLiveError: nothing is live yet.
     """
 
@@ -100,6 +117,7 @@ class SearchService:
         per_show: int = 0,
         device: str = "cpu",
         engine: Engine = "auto",
+        reranker: Reranker | None = None,
     ) -> None:
         self._store = store
         self._open_index = open_index
@@ -107,6 +125,7 @@ class SearchService:
         self._per_show = per_show
         self._device = device
         self._engine: Engine = engine
+        self._reranker = reranker
         self._opening = threading.Lock()
         self._flights: Flights[Answer] = Flights()
         self._vocabularies = Vocabularies(store)
@@ -162,12 +181,13 @@ class SearchService:
         weight = {"dense": 1.0, "lexical": 0.0, "hybrid": self._weight}[mode]
         most = self._per_show if per_show is None else per_show
         most = 0 if {"podcast_id", "show_title"} & (filter or {}).keys() else most
-        return [
-            Answer(
-                opened.live, _some_a_show(_together(text, near, said, weight, mode, opened.manifest.episodes), most)[:k]
-            )
-            for text, near, said in zip(texts, dense, lexical, strict=True)
-        ]
+        answers = []
+        for text, near, said in zip(texts, dense, lexical, strict=True):
+            results = _together(text, near, said, weight, mode, opened.manifest.episodes)
+            if self._reranker and mode == "hybrid":
+                results = _reranked(self._reranker, text, results)
+            answers.append(Answer(opened.live, _some_a_show(results, most)[:k]))
+        return answers
 
     def live(self) -> LivePointer:
         """What is live now, opened."""
@@ -293,6 +313,17 @@ def _together(
         )
         for one in fused
     ]
+
+
+def _reranked(reranker: Reranker, query: str, results: list[Result]) -> list[Result]:
+    """The first results by what the cross-encoder says of them, equal ones as they were; then the others.
+
+    It is always asked about as many, however many are wanted: so that each page goes on where the one before ends.
+    """
+    first, others = results[:RERANKED], results[RERANKED:]
+    scores = reranker.scores(query, [episode_text(one.metadata) for one in first])
+    order = sorted(range(len(first)), key=lambda row: -scores[row])
+    return [replace(first[row], reranked=Reranked(scores[row], row + 1)) for row in order] + others
 
 
 def _some_a_show(results: list[Result], most: int) -> list[Result]:

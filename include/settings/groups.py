@@ -199,6 +199,9 @@ class Search(Group):
     meaning alone."""
     results_per_show: int = Field(default=0, ge=0, le=100, validation_alias="PODSEARCH_RESULTS_PER_SHOW")
     """The most results of one show in an answer, unless a single show was asked for (0: no limit)."""
+    reranker: str = Field(default="", validation_alias="PODSEARCH_RERANKER")
+    """Local folder or hub id of a cross-encoder that re-ranks the first 50 results (default: none). It makes every
+    search slower, and the gate does not see it."""
     host: str = "127.0.0.1"
     """Address of the search page and its API; Airflow's pages use it, too. An address that other machines can reach,
     such as 0.0.0.0, needs a token."""

@@ -10,10 +10,10 @@ import pyarrow as pa
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
-from include.retriever.finetuning.loading import load_cross_encoder
 from include.retriever.finetuning.negatives import add_hard_negatives, add_labels
 from include.retriever.finetuning.sampler import Integers, PairBatchSampler
 from include.retriever.recipe import Recipe
+from include.retriever.registry import load_cross_encoder
 from include.storage import ArtifactStore
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,11 @@ def prepare_examples(
     kept = [name for name in (*APART, "weight") if name in pairs.column_names]
     examples = pairs.select(kept).combine_chunks()
     if recipe.hard_negatives:
-        judge = load_cross_encoder(recipe.cross_encoder, device) if recipe.cross_encoder else None
+        name = recipe.cross_encoder
+        judge = load_cross_encoder(name, device, setting="the recipe's cross_encoder") if name else None
         examples = add_hard_negatives(examples, model, recipe, judge=judge, batch_size=SCORED_AT_A_TIME)
     if recipe.teacher:
-        teacher = load_cross_encoder(recipe.teacher, device)
+        teacher = load_cross_encoder(recipe.teacher, device, setting="the recipe's teacher")
         examples = add_labels(examples, teacher, batch_size=SCORED_AT_A_TIME)
     store.write_table(examples, FILE)
     return examples

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import SentenceTransformer
 
-from include.retriever.registry import ModelError, load_base
+from include.retriever.registry import load_base
 
 SAFETENSORS = {"use_safetensors": True}
 
@@ -24,18 +24,3 @@ def load_guide(name: str, base_folder: Path, device: str) -> SentenceTransformer
     """
     guide = open_folder(base_folder, device) if name == "base" else load_base(name, device)
     return guide.eval().requires_grad_(False)
-
-
-def load_cross_encoder(name: str, device: str) -> CrossEncoder:
-    """A cross-encoder from a folder or a hub id.
-
-    :raises ModelError: it cannot be found or reached.
-    """
-    try:
-        model: CrossEncoder = CrossEncoder(name, device=device, trust_remote_code=False, model_kwargs=SAFETENSORS)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"The cross-encoder {name!r} could not be loaded ({error}). Name a local folder, or a hub id that this "
-            "machine can reach, or leave it out of the recipe."
-        ) from error
-    return model

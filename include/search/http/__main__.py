@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from include.errors import PermanentError
+from include.errors import PermanentError, RetryLaterError
 from include.search.http.access import read_token, require_safe
 from include.settings import get_settings
 
@@ -48,7 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         settings = get_settings()
         host, port = options.host or settings.search.host, options.port or settings.search.port
         require_safe(host, read_token(settings.search.token_file))
-    except PermanentError as error:
+        if settings.search.reranker:
+            from include.search.reranking import open_reranker
+
+            open_reranker(settings.search.reranker)  # or each search would say what is wrong with it
+    except (PermanentError, RetryLaterError) as error:
         print(error, file=sys.stderr)
         return 1
     uvicorn.run(

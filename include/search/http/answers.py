@@ -11,7 +11,7 @@ from include.index.contract import Metadata
 from include.index.fusion import Place
 from include.index.live import LivePointer
 from include.search.http.shown import audio
-from include.search.service import Answer, Mode, Result
+from include.search.service import Answer, Mode, Reranked, Result
 from include.search.vocabulary import Suggestion
 
 
@@ -72,18 +72,35 @@ class Side(BaseModel):
         return cls(rank=place.rank, score=place.score) if place else None
 
 
+class Moved(BaseModel):
+    """What the cross-encoder made of a result."""
+
+    score: float = Field(description="In its own measure; the more the better.")
+    before: int = Field(description="The rank of the result without it, before `per_show` takes any out.")
+
+    @classmethod
+    def of(cls, reranked: Reranked | None) -> Moved | None:
+        return cls(score=reranked.score, before=reranked.before) if reranked else None
+
+
 class Explanation(BaseModel):
     """Where each side has a result; null where that does not have it among its first hundred, or was not asked."""
 
     dense: Side | None
     lexical: Side | None
+    reranked: Moved | None = Field(
+        default=None, description="Where a cross-encoder re-ranks the first results of `hybrid`; null elsewhere."
+    )
 
 
 class Found(Episode):
     """An episode that was found."""
 
     rank: int
-    score: float = Field(description="Comparable within one answer only: of both sides (0 to 1), the cosine, or BM25.")
+    score: float = Field(
+        description="Comparable within one answer only: of both sides (0 to 1), the cosine, or BM25. Results that a "
+        "cross-encoder re-ranks are not in its order."
+    )
     explanation: Explanation | None = Field(default=None, description="If `explain` was asked for.")
 
 
@@ -146,6 +163,10 @@ def found(answer: Answer, *, first: int, count: int, explain: bool = False) -> l
 
 
 def _found(rank: int, result: Result, *, explain: bool) -> Found:
-    explanation = Explanation(dense=Side.of(result.dense), lexical=Side.of(result.lexical)) if explain else None
+    explanation = None
+    if explain:
+        explanation = Explanation(
+            dense=Side.of(result.dense), lexical=Side.of(result.lexical), reranked=Moved.of(result.reranked)
+        )
     one: Found = Found.of(result.episode_id, result.metadata, rank=rank, score=result.score, explanation=explanation)
     return one

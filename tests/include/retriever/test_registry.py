@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from include.retriever.registry import (
     ModelError,
     ensure_base,
     load_base,
+    load_cross_encoder,
     load_manifest,
     newest_trained,
     open_model,
@@ -25,7 +27,7 @@ from include.retriever.registry import (
 )
 from include.retriever.registry import model_folder as version_folder
 from include.storage import MANIFEST, ArtifactStore
-from tests.models import DIMENSION, build_distiluse, build_model
+from tests.models import DIMENSION, build_cross_encoder, build_distiluse, build_model
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -187,6 +189,44 @@ def test_a_dense_layer_in_a_pickle_is_refused(tmp_path: Path) -> None:
     (dense / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"_Dense/pytorch_model.bin, a pickle"):
         load_base(str(folder), "cpu")
+
+
+def test_a_cross_encoder_is_loaded_from_its_folder(tmp_path: Path) -> None:
+    model = load_cross_encoder(str(build_cross_encoder(tmp_path)), "cpu", setting="PODSEARCH_RERANKER")
+    assert model.predict([("soil", "a garden")]).shape == (1,)
+
+
+def test_a_cross_encoder_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"PODSEARCH_RERANKER=.*nowhere' is neither a folder on this machine nor a hub"
+    ):
+        load_cross_encoder(str(tmp_path / "nowhere"), "cpu", setting="PODSEARCH_RERANKER")
+
+
+def test_a_cross_encoder_in_a_pickle_is_refused(tmp_path: Path) -> None:
+    folder = build_cross_encoder(tmp_path)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"pytorch_model.bin, a pickle.* set PODSEARCH_RERANKER to the folder"):
+        load_cross_encoder(str(folder), "cpu", setting="PODSEARCH_RERANKER")
+
+
+def test_code_that_lies_beside_a_cross_encoder_is_not_run(tmp_path: Path) -> None:
+    """A folder may name a class of its own, which transformers would import."""
+    folder = build_cross_encoder(tmp_path)
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="PODSEARCH_RERANKER"):
+        load_cross_encoder(str(folder), "cpu", setting="PODSEARCH_RERANKER")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_classifier_is_no_cross_encoder_to_rank_by(tmp_path: Path) -> None:
+    folder = build_cross_encoder(tmp_path, labels=3)
+    with pytest.raises(ModelError, match="gives 3 figures for two texts, and not one score"):
+        load_cross_encoder(str(folder), "cpu", setting="PODSEARCH_RERANKER")
 
 
 @pytest.mark.parametrize(

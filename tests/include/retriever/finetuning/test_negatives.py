@@ -10,16 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from sentence_transformers import SentenceTransformer
 
-from include.retriever.finetuning.loading import load_cross_encoder, load_guide
+from include.retriever.finetuning.loading import load_guide
 from include.retriever.finetuning.negatives import add_hard_negatives, add_labels
 from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import Recipe
-from include.retriever.registry import ModelError
 from tests.include.retriever.conftest import toy_pairs
 from tests.include.retriever.finetuning.workshop import RECIPE, assert_same_weights, tune, weights
+from tests.models import build_cross_encoder
 
 TWO = Recipe(hard_negatives=2, negative_margin=0.0)
 
@@ -112,23 +111,9 @@ def test_a_teacher_scores_each_text_pair_once() -> None:
 
 
 @pytest.fixture(scope="module")
-def judge_folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cross-encoder of two layers, random weights, on disk."""
-    folder = tmp_path_factory.mktemp("judge")
-    tokenizer = AutoTokenizer.from_pretrained(str(model_folder))
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-    )
-    config.num_labels = 1
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        BertForSequenceClassification(config).save_pretrained(str(folder))
-    tokenizer.save_pretrained(str(folder))
-    return folder
+    return build_cross_encoder(tmp_path_factory.mktemp("judge"))
 
 
 @pytest.mark.parametrize("option", ["hard negatives", "judge", "teacher", "guide", "matryoshka"])
@@ -164,9 +149,3 @@ def test_a_guide_is_frozen(model_folder: Path) -> None:
     guide = load_guide("base", model_folder, "cpu")
     assert not any(values.requires_grad for values in guide.parameters())
     assert not guide.training
-
-
-def test_a_cross_encoder_that_is_not_there_says_what_to_do(tmp_path: Path, judge_folder: Path) -> None:
-    with pytest.raises(ModelError, match="local folder"):
-        load_cross_encoder(str(tmp_path / "nowhere"), "cpu")
-    assert isinstance(load_cross_encoder(str(judge_folder), "cpu"), CrossEncoder)
