@@ -142,6 +142,13 @@ class Installation:
         self.store.write_json({"version": "base"}, "models", f"base-{digest(self.settings.training.base_model)}.json")
         return "base"
 
+    def search_with_tuned(self, folder: Path) -> None:
+        """Have a model live that was trained, beside the base model."""
+        snapshot_id = self.publish_snapshot()
+        self.register_base(folder / "base")
+        self.register_model(folder / "tuned", "tuned")
+        self.go_live("tuned", snapshot_id)
+
     def go_live(self, model_version: str, snapshot_id: str) -> None:
         activate(
             self.store,

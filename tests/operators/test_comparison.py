@@ -16,10 +16,7 @@ from tests.operators.conftest import FakeContext, Installation, execute
 def test_another_precision_is_measured_against_what_is_live(
     installation: Installation, context: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot_id = installation.publish_snapshot()
-    installation.register_base(tmp_path / "base")
-    installation.register_model(tmp_path / "tuned", "tuned")
-    installation.go_live("tuned", snapshot_id)
+    installation.search_with_tuned(tmp_path)
     monkeypatch.setenv("PODSEARCH_ENCODER_PRECISION", "int8")
     get_settings.cache_clear()
 
@@ -34,10 +31,7 @@ def test_another_precision_is_measured_against_what_is_live(
 def test_a_decision_in_place_of_the_gate_is_refused_before_anything_is_measured(
     installation: Installation, context: FakeContext, tmp_path: Path
 ) -> None:
-    snapshot_id = installation.publish_snapshot()
-    installation.register_base(tmp_path / "base")
-    installation.register_model(tmp_path / "tuned", "tuned")
-    installation.go_live("tuned", snapshot_id)
+    installation.search_with_tuned(tmp_path)
     plan = PlanComparisonOperator(task_id="plan_comparison")
 
     context.params = {"overrule_gate": "accept", "overrule_reason": " "}

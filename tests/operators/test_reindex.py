@@ -85,29 +85,19 @@ def test_by_hand_the_base_model_is_indexed_before_the_first_training(
 def test_search_that_is_up_to_date_is_left_alone(
     installation: Installation, context: FakeContext, skips: Skips, tmp_path: Path
 ) -> None:
-    snapshot_id = installation.publish_snapshot()
     installation.register_base(tmp_path / "base")
-    installation.register_model(tmp_path / "tuned", "tuned")
-    plan = plan_reindex(installation.store, model_version="tuned", live=None)
-    index = open_index(installation.settings)
-    index.create(plan.namespace, 32)
-    begin_write(installation.store, plan, index.name)
-    finish_write(installation.store, plan)
-    installation.go_live("tuned", snapshot_id)
+    hold_live(installation, tmp_path)
     assert "up to date" in skips(compare(), context)
     assert context.ti.pushed == {}
 
-    index.drop(plan.namespace)
+    open_index(installation.settings).drop(namespace_of("tuned"))
     assert execute(compare(), context), "an index that was lost is not up to date"
 
 
 def test_a_new_model_is_measured_beside_the_base_and_what_is_live(
     installation: Installation, context: FakeContext, tmp_path: Path
 ) -> None:
-    snapshot_id = installation.publish_snapshot()
-    installation.register_base(tmp_path / "base")
-    installation.register_model(tmp_path / "tuned", "tuned")
-    installation.go_live("tuned", snapshot_id)
+    installation.search_with_tuned(tmp_path)
     installation.register_model(tmp_path / "newer", "newer")
 
     mapped = execute(compare(), context)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.standins.serving import serving
 
 PAGE_LIMIT = 100
 DISCONNECT = 0
@@ -62,19 +63,8 @@ class AirflowStandIn:
     @contextmanager
     def serve(self) -> Iterator[int]:
         """Answer until the end of the block; the port."""
-        standin = self
-
-        class Handler(_Handler):
-            airflow = standin
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            server.server_close()
+        with serving(_Handler, airflow=self) as port:
+            yield port
 
     @property
     def now(self) -> Moment:

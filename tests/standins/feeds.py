@@ -11,9 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
+
+from tests.standins.serving import Server, serving
 
 NAMESPACES = (
     'xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd" xmlns:content="http://purl.org/rss/1.0/modules/content/"'
@@ -87,22 +89,8 @@ class FeedsStandIn:
     @contextmanager
     def serve(self, *, tls: ssl.SSLContext | None = None) -> Iterator[FeedsStandIn]:
         """Answer until the end of the block, over TLS if there is a context for it."""
-        standin = self
-
-        class Bound(Handler):
-            feeds = standin
-
-        server = _Server(("127.0.0.1", 0), Bound)
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        self.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
+        with serving(Handler, server=_Server, tls=tls, feeds=self) as self.port:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
 
     def url(self, path: str, *, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}{path}"
@@ -238,10 +226,7 @@ def slow(page: Page, seconds: float) -> Page:
     return answer
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
+class _Server(Server):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that hang up are what some tests are about."""
 

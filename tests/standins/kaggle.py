@@ -19,10 +19,12 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+
+from tests.standins.serving import serving
 
 PORT = 7777
 API = "/api/v1/datasets.DatasetApiService"
@@ -124,22 +126,13 @@ class KaggleStandIn:
     @contextmanager
     def serve(self) -> Iterator[KaggleStandIn]:
         """Answer until the end of the block; waits while another stand-in is served on this machine."""
-        standin = self
-
-        class Handler(_Handler):
-            kaggle = standin
-
         with (Path(tempfile.gettempdir()) / f"kaggle-stand-in-{PORT}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            server = _Server(("127.0.0.1", PORT), Handler)
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-            thread.start()
-            try:
-                yield self
-            finally:
-                self.stopped.set()
-                server.shutdown()
-                server.server_close()
+            with serving(_Handler, port=PORT, kaggle=self):
+                try:
+                    yield self
+                finally:
+                    self.stopped.set()
 
 
 def pack(name: str, data: bytes) -> bytes:
@@ -148,11 +141,6 @@ def pack(name: str, data: bytes) -> bytes:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -20,6 +20,7 @@ import orjson
 from tests.standins.pinecone_documents import Documents
 from tests.standins.pinecone_planes import BareVectors, Control
 from tests.standins.pinecone_schema import BARE, Refusal, StandInIndex
+from tests.standins.serving import Server
 from tests.standins.vectors import VectorNamespace
 
 VERSION = "2026-07"
@@ -86,7 +87,7 @@ class PineconeStandIn:
         self.lock = threading.Lock()
         self.stopped = threading.Event()
         self._now = 0
-        self._servers: dict[str, ThreadingHTTPServer] = {}
+        self._servers: dict[str, Server] = {}
 
     @contextmanager
     def serve(self) -> Iterator[PineconeStandIn]:
@@ -165,14 +166,9 @@ class PineconeStandIn:
             pinecone = standin
             index = of
 
-        server = self._servers[name] = _Server((self.address, 0), Handler)
+        server = self._servers[name] = Server((self.address, 0), Handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return f"{self.address}:{server.server_address[1]}"
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
 
 
 class _Handler(BaseHTTPRequestHandler):

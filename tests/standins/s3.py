@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.standins.serving import serving
 
 THROTTLED = (503, "SlowDown")
 BROKEN = (500, "InternalError")
@@ -84,22 +86,8 @@ class S3StandIn:
     @contextmanager
     def serve(self) -> Iterator[S3StandIn]:
         """Answer until the end of the block."""
-        standin = self
-
-        class Handler(_Handler):
-            store = standin
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        server.block_on_close = False
-        self.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
+        with serving(_Handler, store=self) as self.port:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
 
     @property
     def url(self) -> str:

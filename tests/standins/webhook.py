@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.standins.serving import serving
 
 Fault = Literal["refuse", "error", "stall", "drip", "disconnect"]
 
@@ -53,26 +55,12 @@ class WebhookStandIn:
 
         :param tls: over HTTPS, with a certificate that nobody vouches for.
         """
-        standin = self
-
-        class Handler(_Handler):
-            webhook = standin
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if tls:
-            server.socket = _tls_context().wrap_socket(server.socket, server_side=True)
-        server.daemon_threads = True
-        server.block_on_close = False
         self._closing.clear()
-        self.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._closing.set()
-            server.shutdown()
-            server.server_close()
+        with serving(_Handler, tls=_tls_context() if tls else None, webhook=self) as self.port:
+            try:
+                yield self
+            finally:
+                self._closing.set()
 
     def url(self, path: str = "hook") -> str:
         """An Apprise address of it: a plain JSON webhook."""
