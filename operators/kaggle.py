@@ -57,7 +57,7 @@ class KaggleHook(BaseHook):
         """Ask Kaggle once, for the newest version of the dataset in the settings."""
         from include.episodes.sources.kaggle_api import Dataset
 
-        dataset = Dataset(*get_settings().episodes.kaggle_dataset.split("/"))
+        dataset = Dataset(*get_settings().episodes.kaggle_dataset.split("/")[:2])
         try:
             return True, f"{dataset} is at version {self.get_conn().latest_version(dataset)}."
         except Exception as error:

@@ -31,9 +31,10 @@ def _directory(settings: Settings, store: ArtifactStore) -> Source:
 def _kaggle(settings: Settings, store: ArtifactStore) -> Source:
     from include.episodes.sources.kaggle import KaggleSource
 
+    dataset, _, version = settings.episodes.kaggle_dataset.partition("/versions/")
     return KaggleSource(
-        settings.episodes.kaggle_dataset,
-        pinned=settings.episodes.kaggle_version,
+        dataset,
+        pinned=int(version) if version else None,
         connect=KaggleHook().get_conn,
         store=store,
         work=settings.installation.work_root,

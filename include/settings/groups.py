@@ -83,11 +83,9 @@ class Episodes(Group):
     sample)."""
     kaggle_dataset: str = Field(
         default="listennotes/all-podcast-episodes-published-in-december-2017",
-        pattern=r"^[A-Za-z0-9_-]{1,80}/[A-Za-z0-9_-]{1,80}$",
+        pattern=r"^[A-Za-z0-9_-]{1,80}/[A-Za-z0-9_-]{1,80}(/versions/[1-9][0-9]{0,5})?$",
     )
-    """kaggle: the dataset, as owner/name."""
-    kaggle_version: int | None = Field(default=None, ge=1, le=1_000_000)
-    """kaggle: the version of the dataset to ingest (default: the latest)."""
+    """kaggle: the dataset, as owner/name; its latest version is ingested, or that of owner/name/versions/3."""
     feeds: File | None = None
     """feeds: the list of podcast feeds, as OPML or as text with one address per line. A show has the episodes seen
     since its feed was first polled; when its feed is taken off the list, show and episodes are removed."""

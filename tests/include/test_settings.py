@@ -112,11 +112,7 @@ def test_urls_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_production_reads_from_kaggle_and_needs_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODSEARCH_PROFILE", "production")
     settings = get_settings()
-    assert (settings.episodes.source, settings.episodes.dataset_dir, settings.episodes.kaggle_version) == (
-        "kaggle",
-        None,
-        None,
-    )
+    assert (settings.episodes.source, settings.episodes.dataset_dir) == ("kaggle", None)
     assert settings.curated_queries_path is None
 
 
@@ -176,7 +172,10 @@ def test_the_contact_of_feeds_cannot_add_to_a_header(monkeypatch: pytest.MonkeyP
     assert "PODSEARCH_FEEDS_CONTACT" in error_of(monkeypatch, PODSEARCH_FEEDS_CONTACT="me@x.example\r\nCookie: a")
 
 
-@pytest.mark.parametrize("name", ["podcasts", "owner/../x", "owner/name/3", "https://www.kaggle.com/owner/name", "/"])
+@pytest.mark.parametrize(
+    "name",
+    ["podcasts", "owner/../x", "owner/name/3", "owner/name/versions/0", "https://www.kaggle.com/owner/name", "/"],
+)
 def test_a_dataset_of_kaggle_is_named_by_owner_and_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert "PODSEARCH_KAGGLE_DATASET" in error_of(monkeypatch, PODSEARCH_KAGGLE_DATASET=name)
 
@@ -239,7 +238,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_there_are_no_more_settings_than_a_person_can_look_through() -> None:
-    assert len(fields()) <= 56
+    assert len(fields()) <= 55
 
 
 def numbers() -> dict[str, FieldInfo]:

@@ -108,7 +108,7 @@ class TestIngestion:
     ) -> None:
         installation.write_dataset(episodes=8)
         kaggle.add_version(installation.dataset)
-        monkeypatch.setenv("PODSEARCH_KAGGLE_VERSION", "1")
+        monkeypatch.setenv("PODSEARCH_KAGGLE_DATASET", f"{kaggle.dataset}/versions/1")
         get_settings.cache_clear()
         assert ingest(context)["episodes"] == 6
 

@@ -30,7 +30,7 @@ def test_kaggle_is_asked_for_the_dataset_and_version_of_the_settings(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No connection is needed before something is to be asked."""
-    source = source_of(monkeypatch, source="kaggle", kaggle_dataset="some/shows", kaggle_version="3")
+    source = source_of(monkeypatch, source="kaggle", kaggle_dataset="some/shows/versions/3")
     assert isinstance(source, KaggleSource)
     assert source.latest_version() == "some.shows.v3"
 

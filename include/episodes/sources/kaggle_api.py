@@ -187,8 +187,8 @@ class KaggleApi:
             )
         if status == requests.codes.not_found:
             return PermanentError(
-                f"Kaggle has no {what.removeprefix('the ')} ({status}{said}): compare PODSEARCH_KAGGLE_DATASET and "
-                f"PODSEARCH_KAGGLE_VERSION with {dataset.page}."
+                f"Kaggle has no {what.removeprefix('the ')} ({status}{said}): compare PODSEARCH_KAGGLE_DATASET "
+                f"with {dataset.page}."
             )
         return PermanentError(f"Kaggle does not give {what} ({status}{said}): look at {dataset.page}.")
 

@@ -252,7 +252,7 @@ class TestRefusals:
                 403,
                 r"forbids .*episodes.* \(403, “no”\): open https://www.kaggle.com/datasets/.* accept .* rules",
             ),
-            (404, r"has no .*episodes.* \(404, “no”\).*PODSEARCH_KAGGLE_DATASET and PODSEARCH_KAGGLE_VERSION"),
+            (404, r"has no .*episodes.* \(404, “no”\).*PODSEARCH_KAGGLE_DATASET with https"),
             (400, r"\(400, “no”\)"),
         ],
     )
