@@ -32,6 +32,7 @@ import yaml
 from deploy.cluster.secrets import write
 from include.settings import PROJECT
 from tests.standins.s3 import S3StandIn
+from tests.standins.serving import free_port
 
 READ_ONLY = [
     *("unshare", "--mount", "sh", "-c"),
@@ -86,12 +87,6 @@ def packages() -> Path:
 def _plain(name: str) -> str:
     """A package's name as packages are compared."""
     return re.sub(r"[-_.]+", "-", name.lower())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -1,13 +1,19 @@
-"""The kinds of artifact stores: a folder, an object store in memory, and one that speaks S3's protocol."""
+"""The kinds of artifact stores: a folder, an object store in memory, and one that speaks S3's protocol; and an
+environment without settings."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from include.settings import PROJECT, SettingsError, get_settings
+from include.settings.base import DotEnv
 from include.storage import ArtifactStore
 from tests.standins.s3 import ENVIRONMENT, S3StandIn, moto
 
@@ -53,3 +59,44 @@ def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStor
         return ArtifactStore(tmp_path / "artifacts")
     store: ArtifactStore = request.getfixturevalue("s3_store")
     return store
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> Callable[..., Path]:
+    """A local folder with some files."""
+
+    def make(name: str, **files: str) -> Path:
+        for path, content in files.items():
+            file = tmp_path / name / path.replace("__", "/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        return tmp_path / name
+
+    return make
+
+
+def start(code: str, store: ArtifactStore) -> subprocess.Popen[str]:
+    """A process that runs some code with a store of its own."""
+    program = "import os, sys, time\nfrom include.storage import ArtifactStore\nstore = ArtifactStore(sys.argv[1])\n"
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    arguments = [sys.executable, "-c", program + code, str(store.root)]
+    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+
+
+@pytest.fixture
+def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An environment without any of our variables, and an own .env file in place of the project's."""
+    for name in [name for name in os.environ if name.startswith("PODSEARCH_")]:
+        monkeypatch.delenv(name)
+    file = tmp_path / ".env"
+    monkeypatch.setattr(DotEnv, "file", file)
+    get_settings.cache_clear()
+    return file
+
+
+def error_of(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        get_settings()
+    return str(caught.value)

@@ -5,18 +5,14 @@ from pathlib import Path
 import pytest
 
 from include.home import DEFAULT, MARKER, claim, find_home
-from include.settings import Settings
-from include.settings.base import DotEnv
+from include.settings import PROJECT, Settings
+from tests.include.conftest import error_of
 
 
 @pytest.fixture(autouse=True)
-def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A .env file in place of the project's, and a home folder for the tilde."""
-    monkeypatch.delenv("PODSEARCH_HOME", raising=False)
+def tilde(dotenv: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home folder of the tests' own."""
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    file = tmp_path / ".env"
-    monkeypatch.setattr(DotEnv, "file", file)
-    return file
 
 
 @pytest.mark.parametrize(
@@ -74,3 +70,20 @@ def test_a_folder_with_files_of_others_is_not_claimed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has files in it that podsearch did not make"):
         claim(tmp_path)
     assert not (tmp_path / MARKER).exists()
+
+
+def test_a_file_is_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert error_of(monkeypatch, PODSEARCH_HOME=str(tmp_path / "file" / "x")) == (
+        f"PODSEARCH_HOME: {tmp_path / 'file'} is a file: name a folder"
+    )
+
+
+@pytest.mark.parametrize("home", ["/", "~", "~/..", str(PROJECT), str(PROJECT.parent)])
+def test_a_home_that_holds_more_than_podsearch_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str
+) -> None:
+    """`make clean` would remove it."""
+    (tmp_path / "user").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    assert "holds more than podsearch: name a folder of its own" in error_of(monkeypatch, PODSEARCH_HOME=home)

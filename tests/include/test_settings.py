@@ -1,34 +1,14 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from pydantic.fields import FieldInfo
 
-from deploy.configuration import FILES
 from include import settings as settings_module
-from include.settings import GROUPS, PROJECT, SAMPLE_DIR, Settings, SettingsError, get_settings
-from include.settings.base import DotEnv, variables
+from include.settings import PROJECT, SAMPLE_DIR, get_settings
+from tests.include.conftest import error_of
 
-
-@pytest.fixture(autouse=True)
-def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An environment without any of our variables, and an own .env file in place of the project's."""
-    for name in [name for name in os.environ if name.startswith("PODSEARCH_")]:
-        monkeypatch.delenv(name)
-    file = tmp_path / ".env"
-    monkeypatch.setattr(DotEnv, "file", file)
-    settings_module.get_settings.cache_clear()
-    return file
-
-
-def error_of(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
-        get_settings()
-    return str(caught.value)
+pytestmark = pytest.mark.usefixtures("dotenv")
 
 
 def test_nothing_needs_to_be_set() -> None:
@@ -199,70 +179,6 @@ def test_a_dataset_without_curated_queries_has_none(monkeypatch: pytest.MonkeyPa
     assert get_settings().curated_queries_path == tmp_path / "curated_queries.csv"
 
 
-def fields() -> dict[str, FieldInfo]:
-    return {name: info for group in GROUPS.values() for name, info in variables(group).items()}
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_what_people_read_is_made_of_the_descriptions(file: Path) -> None:
-    assert file.read_text(encoding="utf-8") == FILES[file](), "run python -m deploy.configuration"
-
-
-def test_the_example_file_shows_every_setting_with_its_default(dotenv: Path) -> None:
-    """What a user copies to .env and uncomments must change nothing by itself."""
-    shown = dict(
-        line.removeprefix("# ").split("=", 1)
-        for line in (PROJECT / ".env.example").read_text().splitlines()
-        if line.removeprefix("# ").startswith("PODSEARCH_")
-    )
-    assert set(shown) == set(fields())
-    defaults = get_settings()
-    dotenv.write_text("\n".join(f"{name}={value}" for name, value in shown.items() if "<" not in value))
-    assert Settings() == defaults
-
-
-def test_a_variable_sets_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pydantic also reads a field of another name by its own: PODSEARCH_PORT set the port of search, too."""
-    monkeypatch.setenv("PODSEARCH_PORT", "8123")
-    assert (get_settings().airflow.port, get_settings().search.port) == (8123, 8090)
-    own = [
-        f"{group.model_config['env_prefix']}{name.upper()}" for group in GROUPS.values() for name in group.model_fields
-    ]
-    assert len(set(own)) == len(own)
-    others = set(own) - set(fields())
-    assert not others & set(fields())
-
-
-def test_every_setting_is_described() -> None:
-    assert [name for name, info in fields().items() if not info.description] == []
-
-
-def test_there_are_no_more_settings_than_a_person_can_look_through() -> None:
-    assert len(fields()) <= 55
-
-
-def numbers() -> dict[str, FieldInfo]:
-    return {name: info for name, info in fields().items() if info.annotation in (int, float, int | None, float | None)}
-
-
-def test_every_number_has_finite_bounds() -> None:
-    """Infinity as a deadline took the DAGs away, and as a reminder it silenced alerts."""
-
-    def bounds(text: str) -> bool:
-        return any(f"{sign}=" in text for sign in ("Ge(ge", "Gt(gt")) and any(
-            f"{sign}=" in text for sign in ("Le(le", "Lt(lt")
-        )
-
-    assert len(numbers()) > 15
-    assert [name for name, info in numbers().items() if not bounds(repr(info.metadata) + repr(info))] == []
-
-
-@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e308", "9" * 5_000])
-def test_no_number_is_without_end(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    message = error_of(monkeypatch, **dict.fromkeys(numbers(), value))
-    assert sorted(line.split(":")[0] for line in message.splitlines()) == sorted(numbers())
-
-
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
@@ -296,23 +212,6 @@ def test_a_path_that_can_be_none_is_shown(monkeypatch: pytest.MonkeyPatch, name:
     message = error_of(monkeypatch, **{f"PODSEARCH_{name}": value})
     assert message.startswith(f"PODSEARCH_{name}: {value}")
     assert said in message
-
-
-def test_a_file_is_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert error_of(monkeypatch, PODSEARCH_HOME=str(tmp_path / "file" / "x")) == (
-        f"PODSEARCH_HOME: {tmp_path / 'file'} is a file: name a folder"
-    )
-
-
-@pytest.mark.parametrize("home", ["/", "~", "~/..", str(PROJECT), str(PROJECT.parent)])
-def test_a_home_that_holds_more_than_podsearch_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str
-) -> None:
-    """`make clean` would remove it."""
-    (tmp_path / "user").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    assert "holds more than podsearch: name a folder of its own" in error_of(monkeypatch, PODSEARCH_HOME=home)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from operators.episodes import (
     PrepareSnapshotOperator,
     PublishSnapshotOperator,
 )
+from tests.standins.webhook import WebhookStandIn
 
 Returned = TypeVar("Returned", covariant=True)
 
@@ -215,3 +217,15 @@ def skips() -> Callable[..., str]:
         return str(raised.value)
 
     return execute
+
+
+@pytest.fixture
+def webhook(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebhookStandIn]:
+    """An installation whose alerts go to a webhook."""
+    with WebhookStandIn().serve() as standin:
+        monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps(standin.connection()))
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example")
+        for severity in ("CRITICAL", "WARNING"):
+            monkeypatch.setenv(f"PODSEARCH_ALERTS_{severity}", "hook")
+        get_settings.cache_clear()
+        yield standin

@@ -1,27 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.definitions.deadline import DeadlineReference
-from airflow.sdk.execution_time.context import set_current_context
 
 from include.alerts.alert import FaultKind, Severity
-from include.alerts.book import Fault, FaultBook
 from include.errors import PermanentError
-from include.evaluation.gate import Decision
-from include.index.live import LivePointer
-from include.index.rollback import Rollback
-from include.quality.result import FOLDER, ExpectationResult, QualityError, QualityResult
-from include.settings import get_settings
+from include.quality.result import FOLDER, QualityError, QualityResult
 from operators.alerts import (
     ApprovalAwaited,
     DeadlineMissed,
@@ -30,99 +21,33 @@ from operators.alerts import (
     TaskFailed,
     end_within,
 )
-from operators.base import PodsearchOperator
 from operators.reports import (
     report_answered,
     report_freshness,
-    report_gate,
     report_live,
     report_quality,
     report_rollback,
 )
+from tests.operators.alerting import (
+    RUN,
+    faults,
+    of_run,
+    only_fault,
+    outcome,
+    result,
+    rollback,
+    run_context,
+    running,
+    task_context,
+)
 from tests.operators.conftest import Installation
 from tests.standins.webhook import WebhookStandIn
 
-RUN = "scheduled__2026-03-01T02:00:00+00:00"
 SECRET = "S3cretValue42"
-
-
-@pytest.fixture
-def webhook(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebhookStandIn]:
-    """An installation whose alerts go to a webhook."""
-    with WebhookStandIn().serve() as standin:
-        monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps(standin.connection()))
-        monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example")
-        for severity in ("CRITICAL", "WARNING"):
-            monkeypatch.setenv(f"PODSEARCH_ALERTS_{severity}", "hook")
-        get_settings.cache_clear()
-        yield standin
-
-
-def faults(installation: Installation) -> list[Fault]:
-    return FaultBook(installation.store).all()
-
-
-def only_fault(installation: Installation) -> Fault:
-    (fault,) = faults(installation)
-    return fault
-
-
-def task_context(error: BaseException | str | None, *, run_id: str = RUN, **task: Any) -> Any:
-    """As much of a task's context as a callback looks at."""
-    ti = SimpleNamespace(
-        dag_id="ingest_episodes",
-        task_id="validate_raw_episodes",
-        run_id=run_id,
-        map_index=-1,
-        try_number=3,
-        task=SimpleNamespace(**task),
-    )
-    return {"ti": ti, "exception": error} if error is not None else {"ti": ti}
-
-
-def run_context(states: dict[str, str], run_id: str = RUN, **values: Any) -> Any:
-    """The same of a DAG's callback; ``states`` are those of its tasks."""
-    with DAG("ingest_episodes") as dag:
-        for task_id in ("check_source", "encode_2", "encode"):
-            PodsearchOperator(task_id=task_id)
-    ti = SimpleNamespace(get_task_states=lambda dag_id, run_ids: {run_ids[0]: states})
-    return {"dag": dag, "run_id": run_id, "ti": ti, "reason": "task_failure", **values}
-
-
-def outcome(severity: Any = "critical", **values: Any) -> ExpectationResult:
-    plain = {
-        "what": "Ids are unique",
-        "expectation": "expect_column_values_to_be_unique",
-        "column": "uuid",
-        "severity": severity,
-        "success": False,
-        "expected": "all values",
-        "observed": "2 of 9 values fail",
-        "samples": ["<b>e1</b>", "e2"],
-    }
-    return ExpectationResult(**(plain | values))
-
-
-def result(*outcomes: ExpectationResult, suite: str = "raw_episodes") -> QualityResult:
-    return QualityResult(
-        suite=suite,
-        run_name="version",
-        validated_at=datetime.now(UTC),
-        rows=9,
-        seconds=0.1,
-        outcomes=list(outcomes),
-        json_path=f"quality/version/{suite}.json",
-        docs_path=f"quality/version/data_docs/{suite}.html",
-    )
 
 
 def keep(installation: Installation, found: QualityResult) -> None:
     installation.store.write_json(found.model_dump(mode="json"), FOLDER, "version", f"{found.suite}.json")
-
-
-def running(context: Any) -> AbstractContextManager[Any]:
-    """Be in a task."""
-    return set_current_context(context)
 
 
 def test_a_failed_validation_is_told_with_all_its_facts(installation: Installation, webhook: WebhookStandIn) -> None:
@@ -177,11 +102,6 @@ def test_a_run_that_ended_before_the_failure_does_not_end_it(installation: Insta
     assert faults(installation)
 
 
-def of_run(day: int) -> dict[str, Any]:
-    """What Airflow says of a run of some day, whenever its tasks are run."""
-    return {"dag_run": SimpleNamespace(run_after=datetime(2026, 3, day, 2, tzinfo=UTC))}
-
-
 def test_an_older_run_that_ends_well_late_does_not_end_what_a_newer_one_met(installation: Installation) -> None:
     """A failed task of Monday's run is cleared on Wednesday, when Tuesday's has failed as well."""
     monday, tuesday, wednesday = (of_run(day) for day in (2, 3, 4))
@@ -193,19 +113,6 @@ def test_an_older_run_that_ends_well_late_does_not_end_what_a_newer_one_met(inst
     RunSucceeded().notify(run_context({}, run_id="monday") | monday)
     assert faults(installation), "it fails in the newer run still"
     RunSucceeded().notify(run_context({}, run_id="wednesday") | wednesday)
-    assert faults(installation) == []
-
-
-def test_a_cleared_validation_of_an_older_run_does_not_end_the_warnings_of_a_newer_one(
-    installation: Installation,
-) -> None:
-    with running(task_context(None, run_id="tuesday") | of_run(3)):
-        report_quality(result(outcome("warning")))
-    with running(task_context(None, run_id="monday") | of_run(2)):
-        report_quality(result(outcome(success=True)))
-    assert only_fault(installation).alert.run_id == "tuesday"
-    with running(task_context(None, run_id="tuesday") | of_run(3)):
-        report_quality(result(outcome(success=True)))
     assert faults(installation) == []
 
 
@@ -269,31 +176,6 @@ def test_a_deadline_counts_from_when_a_run_was_queued_and_can_be_called_from_els
     assert deadline.callback.path == "operators.alerts.DeadlineMissed"
 
 
-def test_warnings_of_a_run_that_goes_on_are_told_until_there_are_none(
-    installation: Installation, webhook: WebhookStandIn
-) -> None:
-    for number in range(2):
-        with running(task_context(None, run_id=f"run {number}")):
-            report_quality(result(outcome("warning")))
-    assert only_fault(installation).runs == 2
-    with running(task_context(None, run_id="run 2")):
-        report_quality(result(outcome("warning", what="Titles are there", column="title")))
-        report_quality(result(outcome(success=True)))
-    assert [call.body["type"] for call in webhook.calls] == ["warning", "warning", "success"], "another, another alert"
-    assert faults(installation) == []
-
-
-def test_a_refused_model_is_told_until_one_passes(installation: Installation, webhook: WebhookStandIn) -> None:
-    refused = Decision(passed=False, tolerance=0.05, reasons=["Recall@30 went from 0.9 to 0.1"])
-    with running(task_context(None)):
-        report_gate("model-2", refused)
-        report_gate("model-2", refused)
-        report_gate("model-3", refused)
-        report_gate("model-4", refused.model_copy(update={"passed": True}))
-    assert [call.body["type"] for call in webhook.calls] == ["warning", "warning", "success"]
-    assert "Recall@30 went from 0.9 to 0.1" in webhook.calls[0].body["message"]
-
-
 def test_a_question_is_told_with_where_to_answer_it_until_it_is(
     installation: Installation, webhook: WebhookStandIn
 ) -> None:
@@ -307,49 +189,6 @@ def test_a_question_is_told_with_where_to_answer_it_until_it_is(
     assert webhook.calls[0].body["title"].endswith("Waiting for approval: Withdraw 9 of 10 episodes?")
     assert "/tasks/validate_raw_episodes/required_actions" in webhook.calls[0].body["message"]
     assert faults(installation) == []
-
-
-def test_a_rollback_is_told_with_who_approved_it_until_another_model_is_live(
-    installation: Installation, webhook: WebhookStandIn
-) -> None:
-    there, back = rollback("m2", "m1"), rollback("m1", "m2")
-    with running(task_context(None)):
-        report_rollback(there, by="Ada")
-        report_live("m1")
-        assert len(webhook.calls) == 1, "the daily difference of the model that was gone back to ends nothing"
-        report_rollback(back, by="Grace")
-        report_live("m3")
-    assert [call.body["type"] for call in webhook.calls] == ["warning", "warning", "success"]
-    assert "Search was rolled back to m1, as approved by Ada" in webhook.calls[0].body["title"]
-    assert "Search was rolled back to m2, as approved by Grace" in webhook.calls[1].body["title"]
-
-
-def rollback(left: str, live: str) -> Rollback:
-    def pointer(model: str) -> LivePointer:
-        return LivePointer(
-            backend="lancedb",
-            index="i",
-            namespace=model,
-            model_version=model,
-            snapshot_id="s",
-            activated_at=datetime.now(UTC),
-        )
-
-    return Rollback(current=pointer(left), target=pointer(live), rows=1)
-
-
-def test_a_snapshot_that_is_too_old_is_told_until_there_is_a_new_one(
-    installation: Installation, webhook: WebhookStandIn
-) -> None:
-    with running(task_context(None)):
-        report_freshness(timedelta(days=2), timedelta(days=3))
-        report_freshness(timedelta(days=4), None)
-        assert faults(installation) == []
-        report_freshness(timedelta(days=4), timedelta(days=3))
-        report_freshness(timedelta(days=5), timedelta(days=3))
-        report_freshness(timedelta(hours=1), timedelta(days=3))
-    assert [call.body["type"] for call in webhook.calls] == ["warning", "success"]
-    assert "older than 3 days" in webhook.calls[0].body["title"]
 
 
 def test_secrets_of_connections_are_masked_in_what_is_told_and_kept(
@@ -381,6 +220,8 @@ MET: list[Callable[[], None]] = [
     lambda: report_quality(result(outcome("warning"))),
     lambda: report_freshness(timedelta(9), timedelta(1)),
 ]
+
+
 ENDED: list[Callable[[], None]] = [
     lambda: RunSucceeded().notify(run_context({})),
     lambda: report_answered("approve_deletions"),
