@@ -35,7 +35,7 @@ class PlanComparisonOperator(PodsearchOperator):
         from include.episodes import snapshot
         from include.evaluation.comparison import find_candidate, plan_comparison
         from include.evaluation.gate import explained
-        from include.index.live import live_entry, read_live
+        from include.index.live import RefusedModelError, live_entry, read_live, require_not_refused
         from include.index.plan import plan_reindex
         from include.retriever.encoders.variants import ensure_precision
         from include.retriever.registry import ensure_base, newest_trained
@@ -73,6 +73,11 @@ class PlanComparisonOperator(PodsearchOperator):
             )
         incumbent = live.model_version if live else base
         plan = plan_reindex(self.store, model_version=incumbent, live=live)
+        if candidate is None:
+            try:
+                require_not_refused(live, incumbent, plan.namespace)
+            except RefusedModelError as refused:
+                self.skip_run(f"There is no new model. {refused}")
         if candidate is None and plan.action == "nothing" and plan.namespace in open_index(settings).namespaces():
             self.skip_run("Search is up to date: no new snapshot and no new model.")
         comparison = plan_comparison(

@@ -42,13 +42,17 @@ class PlanReindexOperator(PodsearchOperator):
 
     def execute(self, context: Context) -> list[dict[str, int]]:
         from include.index.estimate import estimate
-        from include.index.live import read_live, require_seen
+        from include.index.live import RefusedModelError, read_live, require_not_refused, require_seen
         from include.index.plan import forget_lost, namespace_of, plan_reindex
         from operators.pinecone import open_index
 
         live = read_live(self.store)
         with self.unless_overtaken():
             require_seen(live, self.live)
+        try:
+            require_not_refused(live, self.model_version, namespace_of(self.model_version))
+        except RefusedModelError as refused:
+            self.skip_run(str(refused))
         forget_lost(self.store, namespace_of(self.model_version), open_index(self.settings))
         plan = plan_reindex(self.store, model_version=self.model_version, live=live)
         cost = estimate(self.store, plan)

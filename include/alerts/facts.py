@@ -196,13 +196,18 @@ def rollback_facts(rollback: Rollback, *, by: str) -> dict[str, Any]:
 
     :param by: who approved it.
     """
-    left, live = rollback.current.model_version, rollback.target.model_version
+    left, live = rollback.left, rollback.target.model_version
+    update = (
+        f"Trigger reindex_episodes to bring {live} up to the latest snapshot, or rollback_index to return to {left}."
+    )
+    if rollback.stays_behind:
+        update = (
+            f"Search stays on the snapshot {rollback.target.snapshot_id}, because this release does not write to an "
+            f"earlier format. Trigger rollback_index to return to {left}, or train another model."
+        )
     return {
         "cause": f"{left} → {live}",
         "headline": f"Search was rolled back to {live}, as approved by {by}",
         "detail": f"{left} does not go live again by itself.",
-        "next_step": (
-            f"Trigger reindex_episodes to bring {live} up to the latest snapshot, or rollback_index to return to "
-            f"{left}."
-        ),
+        "next_step": update,
     }

@@ -37,7 +37,8 @@ class LivePointer(BaseModel):
     approved_by: str | None = None
     """Who went back to it; None if a run made it live."""
     refused: list[str] = []
-    """Models that a person went back from: they go live again by a person's hand only."""
+    """Models that a person went back from, and namespaces where the model stayed the same: they go live again by a
+    person's hand only."""
 
     @property
     def entry(self) -> str:
@@ -57,7 +58,7 @@ class NothingLiveError(RuntimeError):
 
 
 class RefusedModelError(OvertakenError):
-    """A person went back from the model since."""
+    """A person went back from the model, or from its namespace."""
 
 
 def read_live(store: ArtifactStore) -> LivePointer | None:
@@ -108,6 +109,24 @@ def require_seen(live: LivePointer | None, seen: str, *, own: tuple[str, str] | 
         raise OvertakenError(f"When its run began, live was {seen}; by now it is {now}. Search goes on with that.")
 
 
+def require_not_refused(live: LivePointer | None, model_version: str, namespace: str) -> None:
+    """Do nothing if a run may make a model live, in that namespace.
+
+    :raises RefusedModelError: a person went back from it.
+    """
+    if live and model_version in live.refused:
+        raise RefusedModelError(
+            f"A person went back from {model_version} to {live.model_version}, which stays live. Run "
+            f"reindex_episodes again to bring {live.model_version} up to date, or rollback_index to go forward to "
+            f"{model_version}."
+        )
+    if live and namespace in live.refused:
+        raise RefusedModelError(
+            f"A person went back from {namespace} to {live.namespace}, of the same model. It stays live as it is, for "
+            "this release does not write to namespaces of an earlier format: run rollback_index to go forward again."
+        )
+
+
 def activate(
     store: ArtifactStore,
     *,
@@ -127,16 +146,11 @@ def activate(
 
     :param seen: what :func:`live_entry` was when the run began, if it is a run that activates.
     :raises OvertakenError: something else went live since, which is not this snapshot in this namespace.
-    :raises RefusedModelError: a person went back from the model, maybe while a run that indexes with it was going.
+    :raises RefusedModelError: a person went back from it, maybe while a run that indexes with it was going.
     """
 
     def decide(live: LivePointer | None) -> LivePointer:
-        if live and model_version in live.refused:
-            raise RefusedModelError(
-                f"A person went back from {model_version} to {live.model_version}, which stays live. Run "
-                f"reindex_episodes again to bring {live.model_version} up to date, or rollback_index to go forward to "
-                f"{model_version}."
-            )
+        require_not_refused(live, model_version, namespace)
         if seen is not None:
             require_seen(live, seen, own=(namespace, snapshot_id))
         activated_at, previous = datetime.now(UTC), None

@@ -3,6 +3,10 @@
 The pointer then names as ``previous`` what was gone back from, and refuses its model until a person goes forward to it:
 else the next re-index would find it newer than what is live, and make it live again. What is live again is as old as
 its namespace; the next re-index writes what it lacks.
+
+Where both are of one model, the namespace that was gone back to is of an earlier format, and the other is refused in
+place of the model: else the next re-index, which knows the newer format alone, would make that live again. Nobody
+writes to the older one; search stays as it is until a person goes forward, or another model goes live.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from include.episodes import snapshot
 from include.errors import PermanentError
 from include.index.contract import EpisodeIndex
 from include.index.live import LivePointer, change_live, read_live
-from include.index.plan import read_journal
+from include.index.plan import namespace_of, read_journal
 from include.retriever.registry import FOLDER as MODELS
 from include.storage import ArtifactStore
 
@@ -35,6 +39,21 @@ class Rollback(BaseModel):
     target: LivePointer
     rows: int
     """What the target's namespace holds."""
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether both sides are of one model: then the records of one of them are of an earlier format."""
+        return self.current.model_version == self.target.model_version
+
+    @property
+    def stays_behind(self) -> bool:
+        """Whether no run will bring the target up to date: it is of an earlier format, and its successor was left."""
+        return self.keeps_model and self.target.namespace != namespace_of(self.target.model_version)
+
+    @property
+    def left(self) -> str:
+        """What does not go live again by itself: the model, or its namespace if the model stays."""
+        return self.current.namespace if self.keeps_model else self.current.model_version
 
 
 def plan_rollback(store: ArtifactStore, open_index: OpenIndex) -> Rollback:
@@ -73,7 +92,7 @@ def roll_back(store: ArtifactStore, rollback: Rollback, open_index: OpenIndex, *
                 f"{_name(live) if live else 'nothing'} now. Nothing was changed; trigger rollback_index again."
             )
         _check(store, open_index(target), target)
-        refused = {*live.refused, live.model_version} - {target.model_version}
+        refused = {*live.refused, rollback.left} - {target.model_version, target.namespace}
         return target.model_copy(
             update={
                 "activated_at": datetime.now(UTC),
@@ -99,6 +118,11 @@ def question(rollback: Rollback) -> str:
     for name, metric in measured:
         values = [side.metrics.get(name, {}).get(metric) for side in sides]
         facts[f"{metric}, {name} queries"] = ["–" if value is None else f"{value:.3f}" for value in values]
+    stays = (
+        " Search then stays on that snapshot: the namespace has an earlier format, which this release does not write."
+        if rollback.stays_behind
+        else ""
+    )
     return "\n".join(
         [
             "| | live now | would be live |",
@@ -108,8 +132,8 @@ def question(rollback: Rollback) -> str:
             f"The namespace of {rollback.target.model_version} was counted: its {rollback.rows:,} episodes are all "
             "there. Each model was measured when it went live, maybe not on the same queries.",
             "",
-            f"**Approve**: search answers from it at once, and {rollback.current.model_version} does not go live again "
-            "by itself; trigger rollback_index again to go forward to it. **Reject**: nothing changes.",
+            f"**Approve**: search answers from it at once, and {rollback.left} does not go live again by itself; "
+            f"trigger rollback_index again to go forward to it.{stays} **Reject**: nothing changes.",
         ]
     )
 

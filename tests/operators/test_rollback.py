@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from include.index.lancedb import LanceIndex
-from include.index.live import require_live
+from include.index.live import live_entry, require_live
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.index import PineconeIndex
 from include.index.plan import namespace_of
 from include.index.rollback import RollbackError
 from include.settings import get_settings
 from include.storage import ArtifactStore
+from operators.comparison import PlanComparisonOperator
 from operators.names import LIVE_INDEX
+from operators.reindex import PlanReindexOperator
 from operators.rollback import ApproveRollbackOperator, PlanRollbackOperator, RollBackOperator
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import register, reindex
@@ -86,3 +90,30 @@ def test_the_index_is_that_of_the_pointer_and_not_of_the_settings(
         execute(RollBackOperator(task_id="roll_back", rollback=rollback, answer=ANSWER), context)
     live = require_live(store)
     assert (live.backend, live.index, live.namespace) == ("pinecone", "before", rollback["target"]["namespace"])
+
+
+def test_a_run_after_going_back_to_an_earlier_format_plans_nothing_and_says_why(
+    installation: Installation,
+    context: FakeContext,
+    skips: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither without a candidate, nor after the gate has refused one; what was live before stays live."""
+    store, index = installation.store, LanceIndex(installation.settings.index_root)
+    publish(store, [episode(number) for number in range(9)])
+    register(store, "m1")
+    with monkeypatch.context() as earlier:
+        earlier.setattr("include.index.plan._SUFFIX", "")
+        reindex(store, index, "m1")
+    reindex(store, index, "m1")
+    execute(RollBackOperator(task_id="roll_back", rollback=plan(context), answer=ANSWER), context)
+    live = require_live(store)
+    publish(store, [episode(number) for number in range(12)])
+    installation.register_base(tmp_path / "base")
+
+    said = skips(PlanComparisonOperator(task_id="plan_comparison"), context)
+    assert said.startswith(f"There is no new model. A person went back from {namespace_of('m1')} to m1")
+    replanned = PlanReindexOperator(task_id="plan_reindex", model_version="m1", live=live_entry(live))
+    assert "run rollback_index to go forward again" in skips(replanned, context)
+    assert require_live(store) == live

@@ -199,6 +199,70 @@ class TestRollBack:
         assert issubclass(RollbackError, PermanentError)
 
 
+class TestEarlierFormat:
+    """After an upgrade, what was live before has records that this release neither writes nor mixes with its own."""
+
+    @pytest.fixture
+    def upgraded(self, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordingIndex:
+        """m1 was live in a namespace of the earlier format, and is now in one of this."""
+        index = RecordingIndex(str(tmp_path / "index"))
+        publish(store, ROWS)
+        register(store, "m1")
+        with monkeypatch.context() as earlier:
+            earlier.setattr("include.index.plan._SUFFIX", "")
+            reindex(store, index, "m1")
+        assert require_live(store).namespace == "m1"
+        reindex(store, index, "m1")
+        assert require_live(store).namespace == FIRST
+        return index
+
+    def test_the_next_run_does_not_undo_it(self, store: ArtifactStore, upgraded: RecordingIndex) -> None:
+        """The same model is no other; what was left is the namespace."""
+        rollback = plan(store, upgraded)
+        assert f"{FIRST} does not go live again by itself" in question(rollback)
+        assert "stays on that snapshot: the namespace has an earlier format" in question(rollback)
+        go(store, upgraded)
+        live = require_live(store)
+        assert (live.namespace, live.refused) == ("m1", [FIRST])
+        publish(store, LATER)
+        with pytest.raises(RefusedModelError, match="run rollback_index to go forward again"):
+            reindex(store, upgraded, "m1")
+        assert require_live(store) == live
+
+    def test_it_can_be_undone_by_a_person(self, store: ArtifactStore, upgraded: RecordingIndex) -> None:
+        go(store, upgraded)
+        assert "earlier format" not in question(plan(store, upgraded))
+        go(store, upgraded)
+        publish(store, LATER)
+        reindex(store, upgraded, "m1")
+        live = require_live(store)
+        assert (live.namespace, live.refused) == (FIRST, []), "the namespace that was left has the model's own name"
+        assert content(upgraded, FIRST) == expected(LATER, "m1")
+
+    def test_another_model_goes_live_all_the_same(self, store: ArtifactStore, upgraded: RecordingIndex) -> None:
+        go(store, upgraded)
+        register(store, "m2")
+        assert find_candidate(store, base="base", live=read_live(store), tolerance=0.05) == "m2"
+        reindex(store, upgraded, "m2")
+        assert require_live(store).namespace == SECOND
+
+    def test_an_earlier_model_comes_into_the_new_format(
+        self, store: ArtifactStore, upgraded: RecordingIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who goes back from a model wants the one before, and not its old records: these follow the episodes."""
+        register(store, "m2")
+        with monkeypatch.context() as earlier:
+            earlier.setattr("include.index.plan._SUFFIX", "")
+            reindex(store, upgraded, "m2")
+        register(store, "m3")
+        reindex(store, upgraded, "m3")
+        go(store, upgraded)
+        assert (require_live(store).namespace, require_live(store).refused) == ("m2", ["m3"])
+        assert find_candidate(store, base="base", live=read_live(store), tolerance=0.05) is None
+        reindex(store, upgraded, "m2")
+        assert (require_live(store).namespace, require_live(store).refused) == (SECOND, ["m3"])
+
+
 class TestAfterwards:
     def test_the_next_run_does_not_go_forward_by_itself(self, store: ArtifactStore, index: RecordingIndex) -> None:
         go(store, index)
