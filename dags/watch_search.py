@@ -6,6 +6,7 @@ Checks every hour, and sends an alert, if
 - search has not received it within `PODSEARCH_INDEX_LAG_HOURS`, because `reindex_episodes` is paused, failing or
   waiting;
 - search no longer finds episodes that it is known to find: answers to curated queries, or titles;
+- the live index has lost records, or its scores or answering times have left the range of recent days;
 - listeners found less yesterday than on the days before, where searches are recorded.
 
 It also resends alerts that could not be delivered.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from include.feedback.figures import Fall
     from include.index.live import LivePointer
     from include.index.rollback import Rollback
+    from include.index.watched import Change
     from include.quality.result import QualityResult
     from include.search.canaries import Checked
 
@@ -94,6 +95,14 @@ def report_search(checked: Checked | None, live: LivePointer | None) -> None:
     from include.alerts.facts import search_facts
 
     _report(FaultKind.SEARCH, search_facts(checked, live) if live and checked and checked.lost else None)
+
+
+def report_changes(changes: Sequence[Change], live: LivePointer) -> None:
+    """Report that live search is smaller, scores lower or answers later than on recent days, or that this is over."""
+    from include.alerts.alert import FaultKind
+    from include.alerts.facts import change_facts
+
+    _report(FaultKind.CHANGE, change_facts(changes, live) if changes else None)
 
 
 def report_listening(falls: Sequence[Fall]) -> None:

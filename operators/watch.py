@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from operators.base import PodsearchOperator
 from operators.measures import Gauge, gauge
-from operators.reports import report_freshness, report_lag, report_listening, report_search
+from operators.reports import report_changes, report_freshness, report_lag, report_listening, report_search
 from operators.telling import announcer
 
 if TYPE_CHECKING:
@@ -51,12 +52,16 @@ class CheckLagOperator(PodsearchOperator):
 class CheckSearchOperator(PodsearchOperator):
     """Asks search questions with known answers, as users would but without re-ranking, and reports what it misses.
 
+    Also notes the size, age, scores and latency of what is live, and reports what left the range of recent days.
+
     Returns how many questions it asked and how many were answered; None before anything is live. If search cannot
     answer at all, the task fails.
     """
 
     def execute(self, context: Context) -> dict[str, int] | None:
+        from include.episodes import snapshot
         from include.evaluation.queries import read_curated
+        from include.index import watched
         from include.index.live import read_live
         from include.search import canaries
         from include.search.opening import open_search
@@ -68,15 +73,28 @@ class CheckSearchOperator(PodsearchOperator):
             return None
         service = open_search(self.settings, engine="torch", reranked=False, open_index=open_index)
         path = self.settings.curated_queries_path
-        checked = canaries.check(self.store, live, service.search_many, read_curated(path) if path else {})
+        ask = canaries.OneByOne(service.search)
+        checked = canaries.check(self.store, live, ask, read_curated(path) if path else {})
         self.log.info("Search answered %d of %d questions.", checked.asked - len(checked.lost), checked.asked)
+        records = open_index(self.settings, live=live).count(live.namespace)
         now = read_live(self.store)
         if now is None or (now.namespace, now.snapshot_id) == (live.namespace, live.snapshot_id):
             report_search(checked, live)
+            moment = datetime.now(UTC)
+            look = watched.Look(
+                at=moment,
+                namespace=live.namespace,
+                records=records,
+                age=(moment - snapshot.load(self.store, live.snapshot_id).created_at).total_seconds(),
+                score=statistics.median(checked.scores) if checked.scores else None,
+                seconds=statistics.median(ask.seconds) if ask.seconds else None,
+            )
+            watched.note(self.store, look)
+            report_changes(watched.changes(watched.load(self.store, most=watched.COMPARED)), live)
         answered = checked.asked - len(checked.lost)
         gauge(Gauge.QUESTIONS_ASKED, checked.asked)
         gauge(Gauge.QUESTIONS_ANSWERED, answered)
-        gauge(Gauge.INDEX_RECORDS, open_index(self.settings, live=live).count(live.namespace))
+        gauge(Gauge.INDEX_RECORDS, records)
         for queries, metrics in live.metrics.items():
             for metric, value in metrics.items():
                 gauge(Gauge.LIVE_QUALITY, value, queries=queries, metric=metric)

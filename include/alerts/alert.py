@@ -43,6 +43,8 @@ class FaultKind(StrEnum):
     """Search has been behind the published snapshot for too long."""
     SEARCH = "search"
     """Search does not find what it should."""
+    CHANGE = "change"
+    """Live search is smaller, scores lower or answers later than on recent days."""
     LISTENING = "listening"
     """Listeners found less than on the days before."""
     APPROVAL = "approval"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from include.feedback.figures import Fall
     from include.index.live import LivePointer
     from include.index.rollback import Rollback
+    from include.index.watched import Change
     from include.search.canaries import Checked
 
 MEND = "Fix the cause, then clear the failed task: finished work is kept."
@@ -103,6 +104,39 @@ def search_facts(checked: Checked, live: LivePointer) -> dict[str, Any]:
         "next_step": (
             "Trigger reindex_episodes: it checks the index against the snapshot and says what is missing; the next run "
             "rebuilds the index. Meanwhile, rollback_index can go back to the previous model."
+        ),
+    }
+
+
+def change_facts(changes: Sequence[Change], live: LivePointer) -> dict[str, Any]:
+    """The fields of an alert about live search that is smaller, scores lower or answers later than on recent days."""
+    from include.index.watched import LATENCY, SIZE
+
+    lines = []
+    for change in changes:
+        value, usual, limit = change.value, change.usual, change.limit
+        if change.measure == SIZE:
+            lines.append(f"The index has {value:,.0f} records; in the week before, {usual:,.0f} were usual.")
+        elif change.measure == LATENCY:
+            figures = [f"{1000 * figure:,.0f} ms" for figure in (value, usual, limit)]
+            lines.append(
+                f"On {change.day}, a question took {figures[0]}. On the days before it took {figures[1]}; up to "
+                f"{figures[2]} was to be expected."
+            )
+        else:
+            lines.append(
+                f"On {change.day}, the cosine of questions and their known answers was {value:.3f}. On the days before "
+                f"it was {usual:.3f}; at least {limit:.3f} was to be expected."
+            )
+    names = ", ".join(change.measure for change in changes)
+    return {
+        "cause": names,
+        "headline": f"Live search has left the range of recent days: {names}",
+        "detail": "\n".join([*lines, f"Observed in {live.namespace}."]),
+        "next_step": (
+            "Look at “Live” in podsearch's pages: at the trend, and at what went live. If records are missing, trigger "
+            "reindex_episodes; if it is slow, look at the machine and the index. A change that lasts is no longer "
+            "reported once it shows in most of the days compared with."
         ),
     }
 

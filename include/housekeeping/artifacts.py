@@ -22,7 +22,7 @@ from include.episodes import snapshot
 from include.evaluation import comparison, reports, run
 from include.housekeeping.needs import Needs
 from include.housekeeping.summary import Summary
-from include.index import live, live_page, plan
+from include.index import live, live_page, plan, watched
 from include.quality import drift, pages, profile, result, trend
 from include.retriever import encode, registry
 from include.retriever.composition import COMPOSITION
@@ -127,6 +127,7 @@ def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[ArtifactKind]
         ArtifactKind("reports", (reports.FOLDER,), days.reports, needs.reports),
         ArtifactKind("Data Docs", (result.FOLDER,), days.reports, newest=pages.RUNS),
         ArtifactKind("what was live", (live.HISTORY,), days.reports, newest=live_page.SHOWN),
+        ArtifactKind("observations of search", watched.FOLDER, days.reports, newest=live_page.DAYS),
     ]
 
 

@@ -9,6 +9,7 @@ lose more than half of those before.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -44,6 +45,8 @@ class Canary(BaseModel):
     episode_ids: list[str]
     rank: int | None = None
     """Where the first of them was when it was chosen, from 1."""
+    score: float | None = None
+    """Its cosine then; None if meaning did not find it."""
 
 
 class _Kept(BaseModel):
@@ -58,10 +61,27 @@ class _Kept(BaseModel):
 
 
 class Checked(NamedTuple):
-    """How many canaries were asked, and those that were not answered."""
+    """How many canaries were asked, those that were not answered, and the cosines of those that were."""
 
     asked: int
     lost: list[Canary]
+    scores: Sequence[float] = ()
+
+
+class OneByOne:
+    """Asks one question after the other, as people do, and notes how long each took."""
+
+    def __init__(self, search: Callable[[str, int], list[Result]]) -> None:
+        self._search = search
+        self.seconds: list[float] = []
+
+    def __call__(self, queries: Sequence[str], k: int) -> list[list[Result]]:
+        answers = []
+        for query in queries:
+            begun = time.perf_counter()
+            answers.append(self._search(query, k))
+            self.seconds.append(time.perf_counter() - begun)
+        return answers
 
 
 def check(store: ArtifactStore, live: LivePointer, ask: Ask, curated: Mapping[str, Sequence[str]]) -> Checked:
@@ -72,13 +92,15 @@ def check(store: ArtifactStore, live: LivePointer, ask: Ask, curated: Mapping[st
     """
     kept = _read(store)
     if kept and kept.are_of(live):
-        lost = _lost(ask, kept.canaries)
+        now = _ranked(ask, kept.canaries)
+        lost = _lost(kept.canaries, now)
         there = _not_withdrawn(store, live, lost)
-        return Checked(len(kept.canaries) - len(lost) + len(there), there)
+        return Checked(len(kept.canaries) - len(lost) + len(there), there, _scores(now))
     episodes = snapshot.read(store, live.snapshot_id, columns=["episode_id", "title"])
     before = _answerable(kept.canaries if kept else [], episodes)
-    if (lost := _lost(ask, before)) and 2 * len(lost) > len(before):
-        return Checked(len(before), lost)
+    now = _ranked(ask, before)
+    if (lost := _lost(before, now)) and 2 * len(lost) > len(before):
+        return Checked(len(before), lost, _scores(now))
     questions = [Canary(query=query, episode_ids=list(ids)) for query, ids in curated.items()]
     questions = [*_answerable(questions, episodes)[:CURATED], *_titles(episodes)]
     found = [item for item in _ranked(ask, questions) if item.rank is not None and item.rank <= SURE][:CANARIES]
@@ -86,7 +108,7 @@ def check(store: ArtifactStore, live: LivePointer, ask: Ask, curated: Mapping[st
         return Checked(len(questions), questions)
     chosen = _Kept(namespace=live.namespace, snapshot_id=live.snapshot_id, canaries=found)
     store.write_json(chosen.model_dump(mode="json"), *FILE)
-    return Checked(len(found), [])
+    return Checked(len(found), [], _scores(found))
 
 
 def _read(store: ArtifactStore) -> _Kept | None:
@@ -99,9 +121,13 @@ def _read(store: ArtifactStore) -> _Kept | None:
         return None
 
 
-def _lost(ask: Ask, canaries: Sequence[Canary]) -> list[Canary]:
+def _lost(canaries: Sequence[Canary], now: Sequence[Canary]) -> list[Canary]:
     """Those that are not answered, as they were chosen."""
-    return [old for old, new in zip(canaries, _ranked(ask, canaries), strict=True) if new.rank is None]
+    return [old for old, new in zip(canaries, now, strict=True) if new.rank is None]
+
+
+def _scores(canaries: Sequence[Canary]) -> list[float]:
+    return [item.score for item in canaries if item.score is not None]
 
 
 def _not_withdrawn(store: ArtifactStore, live: LivePointer, canaries: list[Canary]) -> list[Canary]:
@@ -115,16 +141,18 @@ def _not_withdrawn(store: ArtifactStore, live: LivePointer, canaries: list[Canar
 
 
 def _ranked(ask: Ask, canaries: Sequence[Canary]) -> list[Canary]:
-    """The canaries with the rank that the first right episode has now, None if it is not among :data:`K`."""
+    """The canaries with rank and score that the first right episode has now, None if it is not among :data:`K`."""
     answers = ask([item.query for item in canaries], K) if canaries else []
     return [
-        item.model_copy(update={"rank": _rank(hits, item.episode_ids)})
-        for item, hits in zip(canaries, answers, strict=True)
+        item.model_copy(update=_place(hits, item.episode_ids)) for item, hits in zip(canaries, answers, strict=True)
     ]
 
 
-def _rank(hits: Sequence[Result], right: Sequence[str]) -> int | None:
-    return next((place for place, hit in enumerate(hits, start=1) if hit.episode_id in right), None)
+def _place(hits: Sequence[Result], right: Sequence[str]) -> dict[str, float | None]:
+    for rank, hit in enumerate(hits, start=1):
+        if hit.episode_id in right:
+            return {"rank": rank, "score": hit.dense.score if hit.dense else None}
+    return {"rank": None, "score": None}
 
 
 def _answerable(canaries: Sequence[Canary], episodes: pa.Table) -> list[Canary]:

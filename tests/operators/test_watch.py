@@ -14,6 +14,7 @@ from airflow.sdk.execution_time.context import set_current_context
 from include.alerts.alert import FaultKind
 from include.alerts.book import Fault, FaultBook
 from include.feedback.figures import Day
+from include.index import watched
 from include.index.contract import Records
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
@@ -151,6 +152,47 @@ def test_search_that_misses_what_it_is_known_to_find_is_reported_until_it_finds_
         [Records(ids, np.stack([stored[key].values for key in ids]), [stored[key].metadata for key in ids])],
     )
     assert check() == {"asked": 10, "answered": 10}
+    assert kinds(searchable) == []
+
+
+def test_what_is_seen_is_noted_and_what_leaves_recent_days_reported_until_it_is_as_usual(
+    searchable: Installation, context: Any
+) -> None:
+    store = searchable.store
+    check = CheckSearchOperator(task_id="check_search")
+    namespace = require_live(store).namespace
+    now = datetime.now(UTC)
+
+    def keep(ago: int, score: float, records: int = 15) -> None:
+        at = now - timedelta(days=ago)
+        looks = [watched.Look(at=at, namespace=namespace, records=records, age=0, score=score, seconds=1)] * 6
+        store.write_json(
+            {"looks": [one.model_dump(mode="json") for one in looks]}, *watched.FOLDER, f"{at.date()}.json"
+        )
+
+    for ago in range(2, 12):
+        keep(ago, 0.6)
+    keep(1, 0.2)
+    execute(check, context)
+    (look,) = watched.load(store, most=1)
+    assert (look.namespace, look.records) == (namespace, 15)
+    assert look.score is not None
+    assert 0 < look.score <= 1
+    assert look.seconds is not None
+    assert 0 < look.seconds < 60
+    assert 0 <= look.age < 3_600
+    (fault,) = faults(searchable)
+    assert (fault.alert.kind, fault.alert.severity, fault.alert.cause) == (FaultKind.CHANGE, "warning", "score")
+    assert "was 0.200. On the days before it was 0.600; at least 0.580 was to be expected." in fault.alert.detail
+    for ago in range(1, 8):
+        keep(ago, 0.6, records=30)
+    execute(check, context)
+    (fault,) = faults(searchable)
+    assert fault.alert.cause == "size"
+    assert fault.alert.detail.startswith("The index has 15 records; in the week before, 30 were usual.")
+    for ago in range(1, 8):
+        keep(ago, 0.6)
+    execute(check, context)
     assert kinds(searchable) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from include.housekeeping import artifacts
 from include.housekeeping.artifacts import Days, prune
 from include.housekeeping.needs import PUBLICATIONS
 from include.housekeeping.summary import Summary
+from include.index import live_page, watched
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
 from include.index.plan import plan_reindex, read_journal
@@ -245,11 +246,16 @@ def test_people_keep_what_the_pages_lead_to(store: ArtifactStore, snapshots: lis
         store.write_bytes(b"<html>", "reports", name, "index.html")
     for number in range(pages.RUNS + 5):
         store.write_json({}, "quality", f"20260101T0000{number:02d}.v1", "drift.json")
+    for number in range(live_page.DAYS + 5):
+        store.write_json({"looks": []}, *watched.FOLDER, f"{date(2026, 1, 1) + timedelta(days=number)}.json")
+    store.write_json({}, "search", "canaries.json")
     assert set(prune_after(store, 299).kinds) <= {"snapshots", "plans of re-indexes"}
     prune_after(store, 301)
     assert store.names("reports") == ["shown"]
     assert len(store.names("quality")) == pages.RUNS
     assert len(store.names("live")) > 1
+    assert len(store.names(*watched.FOLDER)) == live_page.DAYS
+    assert store.exists("search", "canaries.json")
 
 
 def test_old_downloads_go_but_for_the_last(store: ArtifactStore, snapshots: list[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from include.index.live import HISTORY, LivePointer, change_live, history
 from include.index.live_page import live_page
+from include.index.watched import Look, note
 from include.storage import ArtifactStore
 
 FIRST = LivePointer(
@@ -84,3 +85,26 @@ def test_a_damaged_entry_hides_no_other(tmp_path: object, damage: bytes) -> None
     store.write_bytes(damage, HISTORY, "99990101T000000.000000-x.json")
     assert [pointer.model_version for pointer in history(store, most=10)] == ["m1"]
     assert "<code>m1</code>" in live_page(store)
+
+
+def test_it_draws_how_search_does_day_by_day(tmp_path: object) -> None:
+    """A line a figure, as soon as there are two days; what was not measured leaves a gap and no zero."""
+    store = ArtifactStore(str(tmp_path))
+    go_live(store, FIRST)
+    for day, seconds in ((1, 0.04), (2, None), (3, 0.08)):
+        if day == 2:
+            assert "Day by day" not in live_page(store)
+        moment = FIRST.activated_at + timedelta(days=day)
+        values = {"at": moment, "namespace": "<b>m1</b>", "records": 1_234, "age": 7_200.0, "seconds": seconds}
+        note(store, Look.model_validate(values))
+    page = live_page(store)
+    assert page.count("<polyline") == 3, "no cosine was measured"
+    for shown in (
+        "Episodes in the index over 3 days, last 1,234",
+        "hours over 3 days, last 2",
+        "ms over 3 days, last 80",
+    ):
+        assert shown in page
+    assert 'points="0.0,45.0 320.0,0.0 "' in page
+    assert "<b>m1" not in page
+    assert "<span>2026-01-02</span><span>2026-01-04</span>" in page

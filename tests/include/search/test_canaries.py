@@ -12,7 +12,7 @@ from include.index.contract import Records
 from include.index.lancedb import LanceIndex
 from include.index.live import LivePointer, require_live
 from include.search import canaries
-from include.search.canaries import Checked, check
+from include.search.canaries import Checked, OneByOne, check
 from include.search.service import SearchService
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
@@ -59,13 +59,13 @@ def installation(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_titles_of_live_episodes_are_asked_where_nothing_was_curated(installation: Installation) -> None:
-    asked, lost = installation.check()
+    asked, lost, scores = installation.check()
     assert 5 <= asked <= canaries.CANARIES
     assert lost == []
     words = {word for topic in TOPICS.values() for word in topic}
     assert {str(item["query"]) for item in installation.chosen()} <= words | {MARKUP}
     assert {item["rank"] for item in installation.chosen()} <= {1, 2, 3}
-    assert installation.check() == (asked, []), "quiet, hour after hour"
+    assert installation.check() == (asked, [], scores), "quiet, hour after hour"
 
 
 def test_curated_queries_go_before_titles(installation: Installation) -> None:
@@ -80,7 +80,7 @@ def test_an_episode_that_is_not_found_any_more_is_lost_until_it_is_again(install
     installation.check(CURATED)
     stored = installation.index.fetch(installation.live.namespace, ["e0031"])
     installation.index.delete(installation.live.namespace, ["e0031"])
-    asked, lost = installation.check(CURATED)
+    asked, lost, _ = installation.check(CURATED)
     assert asked == canaries.CANARIES
     assert {item.episode_ids[0] for item in lost} == {"e0031"}
     assert (lost[0].query, lost[0].rank) == (SPACE, 1)
@@ -94,7 +94,7 @@ def test_an_empty_index_is_lost_from_the_first_hour(installation: Installation) 
     ids = list(installation.index.list_ids(installation.live.namespace))
     installation.index.delete(installation.live.namespace, ids)
     for _ in range(2):
-        asked, lost = installation.check(CURATED)
+        asked, lost, _ = installation.check(CURATED)
         assert asked == len(lost) > 10
 
 
@@ -154,3 +154,21 @@ def test_titles_are_unique_and_from_all_over_a_snapshot() -> None:
     assert min(places) < 520 < 970 < max(places)
     assert canaries._titles(table.slice(0, 0)) == []
     assert [item.query for item in canaries._titles(table.slice(1000))] == ["Short"]
+
+
+def test_scores_are_the_cosines_of_the_right_episodes(installation: Installation) -> None:
+    """Not those of what comes first: an index of other vectors has a first result, too."""
+    installation.check(CURATED)
+    (found,) = [item for item in installation.chosen() if item["query"] == GARDEN]
+    hits = installation.service.search(GARDEN, 4, mode="dense")
+    assert found["score"] == next(hit.score for hit in hits if hit.episode_id in {"e0020", "e0021"})
+    checked = installation.check(CURATED)
+    assert len(checked.scores) == checked.asked == len(installation.chosen())
+    assert found["score"] in checked.scores
+
+
+def test_asked_one_by_one_the_answers_are_the_same_and_each_has_its_time(installation: Installation) -> None:
+    ask = OneByOne(installation.service.search)
+    assert ask([GARDEN, SPACE], 4) == installation.service.search_many([GARDEN, SPACE], 4)
+    assert len(ask.seconds) == 2
+    assert all(0 < seconds < 60 for seconds in ask.seconds)

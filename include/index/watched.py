@@ -1,0 +1,201 @@
+"""What ``watch_search`` sees of live search hour by hour, kept by day; and what left what recent days show.
+
+What is seen is compared within one namespace only: another model has other vectors, whose cosines mean something else.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from include.storage import ArtifactStore
+
+log = logging.getLogger(__name__)
+
+FOLDER = ("search", "watched")
+"""Holds a file of looks for each day."""
+SHARPLY = 0.1
+"""An index that has lost more than this share of its records has fallen."""
+WEEK = timedelta(days=7)
+"""It is held against the median of so long before."""
+BEFORE = timedelta(days=28)
+"""A day is compared with so many before it."""
+COMPARED = BEFORE.days + 2
+"""Days of looks that are needed for it: today's, too."""
+ENOUGH_DAYS = 7
+ENOUGH_LOOKS = 6
+"""Looks that a day must have to be compared, and looks before that a size is compared with."""
+FALSE_ALARMS = 0.005
+"""How often, at most, a day that is like the others is reported; the measures share it."""
+LESS_ALIKE = 0.02
+"""A cosine that falls by less is not worth a word, however steady it was before."""
+SLOWER = 1.5
+"""Nor is a query that does not take so many times as long."""
+
+
+class Look(BaseModel, frozen=True):
+    """What was seen at one moment."""
+
+    at: datetime
+    namespace: str
+    records: int
+    """In the namespace."""
+    age: float
+    """Of the snapshot that is live, in seconds."""
+    score: float | None = None
+    """Median cosine of the questions that search is known to answer and their episodes; None if it found none."""
+    seconds: float | None = None
+    """Median time that one of these questions took, asked one after the other."""
+
+
+class Day(BaseModel, frozen=True):
+    """What was seen on one day: medians of its looks, and how many there were."""
+
+    day: date
+    looks: int
+    records: float
+    age: float
+    score: float | None
+    seconds: float | None
+
+
+class Change(NamedTuple):
+    """What left what recent days show.
+
+    :param day: on which; None: now.
+    :param limit: down to which, or up to which, it was to be expected.
+    """
+
+    measure: str
+    day: date | None
+    value: float
+    usual: float
+    limit: float
+
+
+class Measure(NamedTuple):
+    """A figure of a day that may leave what the days before show.
+
+    :param scale: on which days are compared, the worse the larger; ``back`` leads back from it.
+    :param trifle: by how much on that scale a figure may always be worse.
+    """
+
+    name: str
+    figure: Callable[[Day], float | None]
+    scale: Callable[[float], float]
+    back: Callable[[float], float]
+    trifle: float
+
+
+SIZE, SCORE, LATENCY = "size", "score", "latency"
+MEASURES = (
+    Measure(SCORE, lambda day: day.score, lambda value: -value, lambda scaled: -scaled, LESS_ALIKE),
+    Measure(LATENCY, lambda day: day.seconds, lambda value: math.log(max(value, 1e-6)), math.exp, math.log(SLOWER)),
+)
+
+
+def note(store: ArtifactStore, look: Look) -> None:
+    """Add a look to its day. Nobody else may do the same at the time."""
+    name = f"{look.at.date()}.json"
+    looks = [*_read(store, name), look]
+    store.write_json({"looks": [one.model_dump(mode="json") for one in looks]}, *FOLDER, name)
+
+
+def load(store: ArtifactStore, *, most: int) -> list[Look]:
+    """The looks of the last days of which there are any, the oldest first.
+
+    :param most: so many days.
+    """
+    return [look for name in store.names(*FOLDER)[-most:] for look in _read(store, name)]
+
+
+def by_day(looks: Sequence[Look]) -> list[Day]:
+    """The days of some looks, in order."""
+    found: dict[date, list[Look]] = {}
+    for look in looks:
+        found.setdefault(look.at.date(), []).append(look)
+    return [
+        Day(
+            day=day,
+            looks=len(own),
+            records=statistics.median(look.records for look in own),
+            age=statistics.median(look.age for look in own),
+            score=_median([look.score for look in own]),
+            seconds=_median([look.seconds for look in own]),
+        )
+        for day, own in sorted(found.items())
+    ]
+
+
+def changes(looks: Sequence[Look]) -> list[Change]:
+    """What the last look, and the last whole day before it, show that the looks before do not.
+
+    - **Size**: more than :data:`SHARPLY` less than the median of the week before.
+    - **Score and latency**: the day's median is beyond what another day like those before would have (a prediction
+      interval by Student's t; latencies by their logarithms), and by no trifle (:data:`LESS_ALIKE`, :data:`SLOWER`).
+
+    :param looks: of the last :data:`COMPARED` days; those of other namespaces than the last are passed over.
+    """
+    if not looks:
+        return []
+    last = looks[-1]
+    own = [look for look in looks if look.namespace == last.namespace]
+    days = [day for day in by_day(own) if day.looks >= ENOUGH_LOOKS]
+    yesterday = last.at.date() - timedelta(days=1)
+    day = next((one for one in days if one.day == yesterday), None)
+    before = [one for one in days if yesterday - BEFORE <= one.day < yesterday]
+    left = [_beyond(measure, day, before) for measure in MEASURES] if day else []
+    return [found for found in (_size(last, own[:-1]), *left) if found]
+
+
+def _size(last: Look, before: Sequence[Look]) -> Change | None:
+    week = [look.records for look in before if look.at >= last.at - WEEK]
+    if len(week) < ENOUGH_LOOKS:
+        return None
+    usual = statistics.median(week)
+    limit = (1 - SHARPLY) * usual
+    return Change(SIZE, None, last.records, usual, limit) if last.records < limit else None
+
+
+def _beyond(measure: Measure, day: Day, before: Sequence[Day]) -> Change | None:
+    """A day beside those before it, if it is beyond what they let expect."""
+    from scipy import stats  # which the page of what is live need not load
+
+    value = measure.figure(day)
+    usual = [measure.scale(found) for one in before if (found := measure.figure(one)) is not None]
+    if value is None or len(usual) < ENOUGH_DAYS:
+        return None
+    mean = statistics.fmean(usual)
+    deviation = statistics.stdev(usual) * math.sqrt(1 + 1 / len(usual))
+    quantile = float(stats.t.isf(FALSE_ALARMS / len(MEASURES), len(usual) - 1))
+    limit = mean + max(quantile * deviation, measure.trifle)
+    if measure.scale(value) <= limit:
+        return None
+    return Change(measure.name, day.day, value, measure.back(mean), measure.back(limit))
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return statistics.median(found) if found else None
+
+
+class _Kept(BaseModel):
+    """A day's file."""
+
+    looks: list[Look]
+
+
+def _read(store: ArtifactStore, name: str) -> list[Look]:
+    if not store.exists(*FOLDER, name):
+        return []
+    try:
+        return _Kept.model_validate(store.read_json(*FOLDER, name)).looks
+    except ValueError:
+        log.warning("%s is damaged, and left out.", "/".join((*FOLDER, name)))
+        return []
