@@ -83,6 +83,7 @@ class CheckSearchOperator(PodsearchOperator):
             moment = datetime.now(UTC)
             look = watched.Look(
                 at=moment,
+                index=live.index,
                 namespace=live.namespace,
                 records=records,
                 age=(moment - snapshot.load(self.store, live.snapshot_id).created_at).total_seconds(),

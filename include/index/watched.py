@@ -1,6 +1,7 @@
 """What ``watch_search`` sees of live search hour by hour, kept by day; and what left what recent days show.
 
-What is seen is compared within one namespace only: another model has other vectors, whose cosines mean something else.
+What is seen is compared within one namespace of one index only: another model has other vectors, whose cosines mean
+something else, and another index takes its own time.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Look(BaseModel, frozen=True):
     """What was seen at one moment."""
 
     at: datetime
+    index: str
     namespace: str
     records: int
     """In the namespace."""
@@ -140,12 +142,12 @@ def changes(looks: Sequence[Look]) -> list[Change]:
     - **Score and latency**: the day's median is beyond what another day like those before would have (a prediction
       interval by Student's t; latencies by their logarithms), and by no trifle (:data:`LESS_ALIKE`, :data:`SLOWER`).
 
-    :param looks: of the last :data:`COMPARED` days; those of other namespaces than the last are passed over.
+    :param looks: of the last :data:`COMPARED` days; those of another namespace or index than the last are passed over.
     """
     if not looks:
         return []
     last = looks[-1]
-    own = [look for look in looks if look.namespace == last.namespace]
+    own = [look for look in looks if (look.index, look.namespace) == (last.index, last.namespace)]
     days = [day for day in by_day(own) if day.looks >= ENOUGH_LOOKS]
     yesterday = last.at.date() - timedelta(days=1)
     day = next((one for one in days if one.day == yesterday), None)

@@ -160,22 +160,22 @@ def test_what_is_seen_is_noted_and_what_leaves_recent_days_reported_until_it_is_
 ) -> None:
     store = searchable.store
     check = CheckSearchOperator(task_id="check_search")
-    namespace = require_live(store).namespace
+    live = require_live(store)
     now = datetime.now(UTC)
 
     def keep(ago: int, score: float, records: int = 15) -> None:
         at = now - timedelta(days=ago)
-        looks = [watched.Look(at=at, namespace=namespace, records=records, age=0, score=score, seconds=1)] * 6
-        store.write_json(
-            {"looks": [one.model_dump(mode="json") for one in looks]}, *watched.FOLDER, f"{at.date()}.json"
+        look = watched.Look(
+            at=at, index=live.index, namespace=live.namespace, records=records, age=0, score=score, seconds=1
         )
+        store.write_json({"looks": [look.model_dump(mode="json")] * 6}, *watched.FOLDER, f"{at.date()}.json")
 
     for ago in range(2, 12):
         keep(ago, 0.6)
     keep(1, 0.2)
     execute(check, context)
     (look,) = watched.load(store, most=1)
-    assert (look.namespace, look.records) == (namespace, 15)
+    assert (look.index, look.namespace, look.records) == (live.index, live.namespace, 15)
     assert look.score is not None
     assert 0 < look.score <= 1
     assert look.seconds is not None

@@ -95,7 +95,14 @@ def test_it_draws_how_search_does_day_by_day(tmp_path: object) -> None:
         if day == 2:
             assert "Day by day" not in live_page(store)
         moment = FIRST.activated_at + timedelta(days=day)
-        values = {"at": moment, "namespace": "<b>m1</b>", "records": 1_234, "age": 7_200.0, "seconds": seconds}
+        values = {
+            "at": moment,
+            "index": "i",
+            "namespace": "<b>m1</b>",
+            "records": 1_234,
+            "age": 7_200.0,
+            "seconds": seconds,
+        }
         note(store, Look.model_validate(values))
     page = live_page(store)
     assert page.count("<polyline") == 3, "no cosine was measured"

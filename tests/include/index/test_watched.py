@@ -33,7 +33,14 @@ TODAY = date(2026, 3, 1)
 
 def look(ago: int, hour: int = 12, **values: object) -> Look:
     at = datetime.combine(TODAY - timedelta(days=ago), time(hour, 30), UTC)
-    usual = {"namespace": "m1-format2", "records": 1_000, "age": 3_600.0, "score": 0.65, "seconds": 0.04}
+    usual = {
+        "index": "podsearch",
+        "namespace": "m1-format2",
+        "records": 1_000,
+        "age": 3_600.0,
+        "score": 0.65,
+        "seconds": 0.04,
+    }
     return Look.model_validate({"at": at, **usual, **values})
 
 
@@ -136,6 +143,8 @@ def test_another_model_is_compared_with_nothing_before_it() -> None:
     before = looks(seconds=0.001, score=0.9)
     switched = [look(1, hour, namespace="m2-format2", score=0.2, seconds=1.0, records=10) for hour in range(6, 14)]
     assert changes([*before[:-1], *switched, look(0, namespace="m2-format2", score=0.2, records=10)]) == []
+    moved = [look(1, hour, index="elsewhere", seconds=1.0) for hour in range(6, 14)]
+    assert changes([*before[:-1], *moved, look(0, index="elsewhere")]) == [], "a namespace keeps its name when it moves"
     # And what is live again after it is held against its own days alone.
     assert changes([*looks(score=0.66)[:-1], *switched, look(0)]) == []
 
