@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -133,7 +134,7 @@ def test_the_objects_beside_the_chart_are_ones_that_kubernetes_takes(version: st
 
 def test_its_settings_exist() -> None:
     search = next(one for one in OBJECTS if one["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    named = {*SETTINGS, *(variable["name"] for variable in search["env"])}
+    named = {*SETTINGS, *(variable["name"] for variable in search["env"] + VALUES["apiServer"]["env"])}
     assert {name for name in named if name.startswith("PODSEARCH_")} <= KNOWN
 
 
@@ -141,6 +142,24 @@ def test_search_is_given_nothing_of_airflows() -> None:
     deployment = next(one for one in OBJECTS if one["kind"] == "Deployment")
     assert "AIRFLOW" not in yaml.safe_dump(deployment)
     assert "name: podsearch\n" not in yaml.safe_dump(deployment["spec"]["template"]["spec"])
+
+
+def test_airflows_pages_reach_search_with_its_token() -> None:
+    """Where the service answers, and the secret that search itself reads; no task is given it."""
+    server, service = VALUES["apiServer"], next(one for one in OBJECTS if one["kind"] == "Service")
+    search = next(one for one in OBJECTS if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    env = {variable["name"]: variable["value"] for variable in server["env"]}
+    assert (env["PODSEARCH_SEARCH_HOST"], int(env["PODSEARCH_SEARCH_PORT"])) == (
+        service["metadata"]["name"],
+        service["spec"]["ports"][0]["port"],
+    )
+    [mount], [volume] = server["extraVolumeMounts"], server["extraVolumes"]
+    theirs = next(one for one in search["volumes"] if one["name"] == "token")
+    assert (mount["name"], volume["secret"]) == (volume["name"], theirs["secret"])
+    token = Path(env["PODSEARCH_SEARCH_TOKEN_FILE"])
+    assert (str(token.parent), mount["readOnly"]) == (mount["mountPath"], True)
+    assert f"--from-literal={token.name}=" in DOCS[DOCS.index(volume["secret"]["secretName"]) :].splitlines()[0]
+    assert volume["secret"]["secretName"] not in VALUES["podTemplate"]
 
 
 def test_every_secret_and_volume_that_is_named_is_made(pods: dict[str, tuple[Any, Pod]]) -> None:
