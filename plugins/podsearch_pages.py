@@ -14,13 +14,15 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from operators.links import PREFIX, page_url
+from operators.links import PREFIX, DataDocsLink, ReportLink, page_url
+
+# What these two use of Airflow is internal, and may move when Airflow's version does.
 
 
-def may_read(dag_id: str) -> Callable[..., None]:
+def may_read(dag_id: str | None) -> Callable[..., None]:
     """The check that a request comes from a user who may read the task logs of a DAG.
 
-    What it uses of Airflow is internal, and may move when Airflow's version does.
+    :param dag_id: None if the path names it.
     """
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
     from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -28,8 +30,26 @@ def may_read(dag_id: str) -> Callable[..., None]:
     return requires_access_dag("GET", DagAccessEntity.TASK_LOGS, param_dag_id=dag_id)
 
 
+def page_of_run(dag_id: str, run_id: str) -> str | None:
+    """The page that says most about a DAG run, below the prefix: its report, else the first of its Data Docs.
+
+    Found by the links of its tasks, which Airflow keeps.
+    """
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        for link in (ReportLink, DataDocsLink):
+            kept = (XComModel.dag_id == dag_id, XComModel.run_id == run_id, XComModel.key == link().xcom_key)
+            for value in session.scalars(select(XComModel.value).where(*kept)):
+                if path := str(value).strip('"').partition(f"{PREFIX}/")[2]:
+                    return path.rpartition("/")[0] + "/index.html"
+    return None
+
+
 class PodsearchPages(AirflowPlugin):
-    """The pages, and their place in Airflow's navigation."""
+    """The pages, and their places in Airflow: in the navigation, and beside the tasks of each run."""
 
     name = "podsearch_pages"
 
@@ -42,7 +62,14 @@ class PodsearchPages(AirflowPlugin):
                 "url_route": "podsearch",
                 "nav_top_level": True,
                 "icon": page_url("icon.svg"),
-            }
+            },
+            {
+                "name": "podsearch",
+                "href": page_url("runs") + "/{DAG_ID}/{RUN_ID}",
+                "destination": "dag_run",
+                "url_route": "podsearch_run",
+                "icon": page_url("icon.svg"),
+            },
         ]
 
     @cached_property
@@ -61,7 +88,9 @@ class PodsearchPages(AirflowPlugin):
         app = create_app(
             lambda: ArtifactStore(get_settings().installation.artifacts_root),
             open_search,
+            page_of_run,
             may_read_quality=may_read("ingest_episodes"),
             may_read_reports=may_read("reindex_episodes"),
+            may_read_run=may_read(None),
         )
         return [{"app": app, "url_prefix": PREFIX, "name": "podsearch"}]

@@ -22,6 +22,7 @@ FIRST = (
     "e2e/test_production.py",
     "e2e/test_kaggle.py",
     "e2e/test_pipeline.py",
+    "e2e/test_airflow_pages.py",
     "e2e/test_overtaken.py",
     "e2e/test_cluster.py",
     "e2e/test_alerts.py",
@@ -30,8 +31,11 @@ FIRST = (
     "e2e/test_housekeeping.py",
 )
 """The files that take minutes, in the order in which they are begun."""
-ONE_PORT = ("test_production", "test_kaggle", "test_kaggle_api")
-"""Files that wait for the one port of Kaggle's stand-in."""
+TOGETHER = {
+    **dict.fromkeys(("test_production", "test_kaggle", "test_kaggle_api"), "Kaggle"),
+    **dict.fromkeys(("test_pipeline", "test_airflow_pages"), "undisturbed"),
+}
+"""Files that share something that is costly: the one port of Kaggle's stand-in, an installation that has run."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,8 +51,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives all tests of a file to one process, and to the same the files that would wait for each other."""
+    """Gives all tests of a file to one process, and to the same the files that share something."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "Kaggle" if Path(file).stem in ONE_PORT else file
+        return TOGETHER.get(Path(file).stem, file)

@@ -54,6 +54,7 @@ EXPLAINED = {
     ),
     500: ("Something went wrong", "The page could not be made. The log of the web server says why."),
 }
+OF_NO_RUN = ("Nothing to show", "No task of this run has written a report or Data Docs, or not yet.")
 
 
 def artifact_store(request: Request) -> ArtifactStore:
@@ -65,25 +66,32 @@ def artifact_store(request: Request) -> ArtifactStore:
 Store = Annotated[ArtifactStore, Depends(artifact_store)]
 quality = APIRouter()
 reports = APIRouter()
+runs = APIRouter()
 
 
 def create_app(
     open_store: Callable[[], ArtifactStore],
     open_search: Callable[[], SearchPage],
+    page_of_run: Callable[[str, str], str | None],
     *,
     may_read_quality: Check,
     may_read_reports: Check,
+    may_read_run: Check,
 ) -> FastAPI:
-    """The application; each of its routes is behind one of the two checks.
+    """The application; each of its routes is behind one of the checks.
 
     :param open_store: called when a page is asked for, so that wrong settings break a page and not the server.
     :param open_search: likewise, for the first page of search.
+    :param page_of_run: where the page of a DAG run is, below the prefix of the pages, by the ids of its DAG and its
+        own; None if it has none.
     """
     app = FastAPI(title="podsearch", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.open_store = open_store
     app.state.open_search = lru_cache(maxsize=1)(open_search)
+    app.state.page_of_run = page_of_run
     app.include_router(quality, dependencies=[Depends(may_read_quality)])
     app.include_router(reports, dependencies=[Depends(may_read_reports)])
+    app.include_router(runs, dependencies=[Depends(may_read_run)])
     app.add_exception_handler(HTTPException, _explain_status)
     app.add_exception_handler(RequestValidationError, _explain_missing)
     app.add_exception_handler(FileNotFoundError, _explain_missing)
@@ -152,6 +160,13 @@ def report(request: Request, store: Store, report_id: Name) -> HTMLResponse:
 async def search(request: Request, path: str) -> Response:
     page: SearchPage = request.app.state.open_search()
     return await page.answer(path, request)
+
+
+@runs.get("/runs/{dag_id}/{run_id}")
+def run(request: Request, dag_id: str, run_id: str) -> Response:
+    """To the page of a DAG run; it is behind the check of its own."""
+    path = request.app.state.page_of_run(dag_id, run_id)
+    return RedirectResponse(f"../../{path}") if path else _page(request, pages.message(*OF_NO_RUN), 404)
 
 
 def _page(request: Request, page: str | bytes, status: int = 200) -> HTMLResponse:

@@ -26,6 +26,7 @@ from deploy.local.api import AirflowApi, ApiError
 from deploy.local.environment import airflow_home
 from deploy.local.processes import STATE
 from include.settings import PROJECT, SAMPLE_DIR, Settings, groups
+from tests.e2e.state import State, read_state
 from tests.models import build_distiluse
 from tests.t5 import build_t5
 
@@ -50,6 +51,7 @@ class Installation:
             installation=groups.Installation(home=self.home),
             episodes=groups.Episodes(dataset_dir=self.dataset),
             airflow=groups.Airflow(port=int(self.environment["PODSEARCH_PORT"])),
+            search=groups.Search(port=int(self.environment["PODSEARCH_SEARCH_PORT"])),
         )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
@@ -80,9 +82,6 @@ def install(root: Path, *, base_model: str, recipe: dict[str, int] | None = None
     :param recipe: entries of the recipe beside the tests' own.
     :param settings: other settings than the tests' own, by name.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     dataset = root / "dataset"
     write_dataset(dataset, sample_episodes())
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PODSEARCH_", "AIRFLOW_"))}
@@ -90,7 +89,8 @@ def install(root: Path, *, base_model: str, recipe: dict[str, int] | None = None
         **clean,
         "PYTHONPATH": str(PROJECT),
         "PODSEARCH_HOME": str(root / "home"),
-        "PODSEARCH_PORT": str(port),
+        "PODSEARCH_PORT": str(free_port()),
+        "PODSEARCH_SEARCH_PORT": str(free_port()),
         "PODSEARCH_DATASET_DIR": str(dataset),
         "PODSEARCH_BASE_MODEL": base_model,
         "PODSEARCH_SHARDS": "2",
@@ -101,6 +101,12 @@ def install(root: Path, *, base_model: str, recipe: dict[str, int] | None = None
         **{f"PODSEARCH_{name.upper()}": value for name, value in settings.items()},
     }
     return Installation(root / "home", dataset, environment)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def write_recipe(folder: Path, **entries: int) -> Path:
@@ -215,6 +221,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dic
     assert code == 0, output
     yield installation
     installation.call("deploy.local", "down")
+
+
+@pytest.fixture(scope="session")
+def first_run(undisturbed: Installation) -> tuple[str, State]:
+    """What the first run of the whole pipeline said, and what it left."""
+    code, output = undisturbed.call("deploy.local", "run")
+    assert code == 0, output
+    return output, read_state(undisturbed.settings)
 
 
 @pytest.fixture

@@ -28,13 +28,6 @@ KILLED: dict[str, float | str] = {
 """When a task is killed: after seconds, in which it works on this small catalogue, or when such a file is there."""
 
 
-@pytest.fixture(scope="session")
-def first_run(undisturbed: Installation) -> tuple[str, State]:
-    code, output = undisturbed.call("deploy.local", "run")
-    assert code == 0, output
-    return output, read_state(undisturbed.settings)
-
-
 def test_a_first_run_ends_with_a_verified_index_of_the_trained_model(first_run: tuple[str, State]) -> None:
     output, state = first_run
     assert "-tuned-" in state.pointer.model_version

@@ -88,13 +88,14 @@ def test_a_role_that_may_not_read_the_logs_may_not_read_the_pages(client: TestCl
     assert [client.get(path).status_code for path in PATHS] == [200, 200, 403, 403]
     client.cookies.set("_token", "nobody")
     assert [client.get(path).status_code for path in PATHS] == [403, 403, 403, 403]
+    assert client.get("/podsearch/runs/reindex_episodes/r").status_code == 403
 
 
 def test_the_navigation_leads_to_the_pages() -> None:
     plugin = PodsearchPages()
 
     (app,) = plugin.fastapi_apps
-    (view,) = plugin.external_views
+    view, _ = plugin.external_views
     assert view["name"] == "podsearch"
     assert view["href"] == app["url_prefix"] + "/live"
     assert not app["url_prefix"].startswith(("/api/v2", "/ui", "/execution", "/auth", "/pluginsv2"))

@@ -18,6 +18,8 @@ PAGE = b"<!DOCTYPE html><html><head></head><body><p>page</p></body></html>"
 NOBODY = "http://127.0.0.1:9"
 TOKEN = "0123456789abcdef0123"
 RUN = "20260101T020000.owner.name.v3"
+WITH_REPORT = ("reindex_episodes", "manual__2026-01-01T02:00:00+00:00")
+"""The DAG run that has a page, by the ids of its DAG and its own."""
 
 
 @pytest.fixture
@@ -40,12 +42,16 @@ def refuse() -> None:
     raise HTTPException(401, "<script>alert(1)</script>")
 
 
-def application(store: ArtifactStore, *, quality: bool = True, reports: bool = True, search: str = NOBODY) -> FastAPI:
+def application(
+    store: ArtifactStore, *, quality: bool = True, reports: bool = True, runs: bool = True, search: str = NOBODY
+) -> FastAPI:
     return create_app(
         lambda: store,
         lambda: SearchPage(search, TOKEN),
+        lambda *ids: "reports/r1/index.html" if ids == WITH_REPORT else None,
         may_read_quality=allow if quality else refuse,
         may_read_reports=allow if reports else refuse,
+        may_read_run=allow if runs else refuse,
     )
 
 
@@ -77,7 +83,7 @@ def test_a_page_is_served_with_headers_that_let_nothing_run(client: TestClient, 
 
 def test_every_route_is_behind_a_check(store: ArtifactStore) -> None:
     """Whatever is added: the routes are taken from the application itself."""
-    app = application(store, quality=False, reports=False)
+    app = application(store, quality=False, reports=False, runs=False)
     client = TestClient(app)
     paths = [route.path.replace("{", "").replace("}", "") for route in app.routes]  # type: ignore[attr-defined]
 
@@ -94,6 +100,26 @@ def test_reports_and_data_docs_have_checks_of_their_own(store: ArtifactStore) ->
 
     assert client.get("/reports/r1/index.html").status_code == 401
     assert client.get("/quality").status_code == 200
+
+
+def test_a_run_leads_to_its_page(client: TestClient) -> None:
+    answer = client.get("/runs/reindex_episodes/manual__2026-01-01T02%3A00%3A00%2B00%3A00")
+
+    assert [step.status_code for step in answer.history] == [307]
+    assert (answer.status_code, answer.url.path) == (200, "/reports/r1/index.html")
+
+
+def test_a_run_without_a_page_says_so(client: TestClient) -> None:
+    answer = client.get("/runs/somebody_elses/manual__1")
+
+    assert answer.status_code == 404
+    assert "No task of this run has written a report" in answer.text
+
+
+def test_the_page_of_a_run_is_behind_its_own_check(store: ArtifactStore) -> None:
+    client = TestClient(application(store, reports=False))
+
+    assert client.get("/runs/reindex_episodes/manual__2026-01-01T02:00:00+00:00").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -151,7 +177,14 @@ def test_a_failure_is_explained_without_what_failed(store: ArtifactStore) -> Non
         raise OSError("password <script> in s3://bucket")
 
     client = TestClient(
-        create_app(broken, lambda: SearchPage(NOBODY, None), may_read_quality=allow, may_read_reports=allow),
+        create_app(
+            broken,
+            lambda: SearchPage(NOBODY, None),
+            lambda dag_id, run_id: None,
+            may_read_quality=allow,
+            may_read_reports=allow,
+            may_read_run=allow,
+        ),
         raise_server_exceptions=False,
     )
 

@@ -59,8 +59,10 @@ def client(url: str) -> TestClient:
     app = create_app(
         lambda: ArtifactStore("/nowhere"),
         lambda: SearchPage(url, TOKEN),
+        lambda dag_id, run_id: None,
         may_read_quality=lambda: None,
         may_read_reports=lambda: None,
+        may_read_run=lambda: None,
     )
     server = FastAPI()
     server.mount("/podsearch", app)
