@@ -34,7 +34,7 @@ class ApproveOperator(PodsearchOperator, ApprovalOperator):
     def ask(self) -> tuple[str, str] | None:
         """The question in one line, and the details as Markdown; None to go on without asking."""
 
-    def answered(self, *, by: str | None) -> None:
+    def answered(self, *, by: str | None, approved: bool) -> None:
         """Act on an answer, whatever it is.
 
         :param by: who gave it; None if time ran out.
@@ -51,7 +51,7 @@ class ApproveOperator(PodsearchOperator, ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         by = responder(event)
         self.log.info("%s: %s.", " ".join(event.get("chosen_options", ["No answer"])), by or "time ran out")
-        self.answered(by=by)
+        self.answered(by=by, approved=self.APPROVE in event.get("chosen_options", []))
         return super().execute_complete(context, event)
 
 
@@ -72,7 +72,7 @@ class ApproveDeletionsOperator(ApproveOperator):
         self.live = live
 
     def ask(self) -> tuple[str, str] | None:
-        from include.index.approval import body, loss_of, percent, subject
+        from include.index.approval import body, keep_approval, loss_of, percent, subject
         from include.index.estimate import estimate
         from include.index.live import read_live, require_seen
         from include.index.plan import load_plan, require_not_overtaken
@@ -89,10 +89,14 @@ class ApproveDeletionsOperator(ApproveOperator):
         if loss.share > allowed:
             return subject(loss), body(plan, estimate(self.store, plan), loss, allowed=allowed)
         self.log.info("Deletes %s: up to %s need no approval.", loss, percent(allowed))
+        keep_approval(self.store, self.plan_id, None)
         report_answered(self.task_id)
         return None
 
-    def answered(self, *, by: str | None) -> None:
+    def answered(self, *, by: str | None, approved: bool) -> None:
+        from include.index.approval import keep_approval
+
+        keep_approval(self.store, self.plan_id, by if approved else None)
         if by:  # otherwise it is asked again, and the fault is the same
             report_answered(self.task_id)
 

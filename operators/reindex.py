@@ -298,7 +298,7 @@ class ActivateOperator(ReindexStepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from include.evaluation.comparison import load_comparison
-        from include.evaluation.publish import headline_metrics
+        from include.evaluation.publish import approved_by, headline_metrics
         from include.index.estimate import keep_timing
         from include.index.live import activate
         from include.index.write import Verification, require_verified
@@ -317,6 +317,7 @@ class ActivateOperator(ReindexStepOperator):
                 metrics=headline_metrics(self.store, comparison.evaluation_id, plan.model_version),
                 report=self.report,
                 seen=self.live,
+                approved_by=approved_by(self.store, comparison_id=self.comparison_id, plan_id=plan.plan_id),
             )
         self.log.info("Live: %s on snapshot %s.", plan.namespace, plan.snapshot_id)
         keep_timing(self.store, plan)

@@ -35,6 +35,7 @@ from include.evaluation.run import (
 from include.evaluation.slices import Wanted, slice_results
 from include.evaluation.training_run import training_run
 from include.evaluation.worst import WorstQueries, find_worst
+from include.index.approval import approver
 from include.index.live import LivePointer
 from include.index.plan import Plan
 from include.index.recall import K
@@ -110,6 +111,13 @@ def headline_metrics(store: ArtifactStore, evaluation_id: str, model_version: st
         item.query_set: {name: round(value.mean, 4) for name, value in item.metrics.items()}
         for item in load_evaluations(store, evaluation_id, model_version)
     }
+
+
+def approved_by(store: ArtifactStore, *, comparison_id: str, plan_id: str) -> str | None:
+    """Who let a re-index go live: accepted the model in place of the gate, or what it withdraws; None if nobody did."""
+    decision = load_decision(store, comparison_id)
+    accepted = decision.overruled.by if decision and decision.passed and decision.overruled else None
+    return " and ".join(dict.fromkeys(filter(None, [accepted, approver(store, plan_id)]))) or None
 
 
 def _compared(store: ArtifactStore, data: ReportData, comparison: ModelComparison) -> ReportData:

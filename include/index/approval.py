@@ -6,6 +6,8 @@ can end or turn into a link.
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pyarrow.compute as pc
 from pydantic import BaseModel
@@ -13,12 +15,13 @@ from pydantic import BaseModel
 from include.episodes import snapshot
 from include.index.estimate import Cost
 from include.index.live import LivePointer
-from include.index.plan import Plan, ids_to_delete
+from include.index.plan import FOLDER, Plan, ids_to_delete
 from include.storage import ArtifactStore
 from include.text import clean, shorten
 
 EXAMPLES = 10
 MAX_TITLE_CHARS = 80
+APPROVAL = "approval.json"
 
 
 class Withdrawal(BaseModel):
@@ -53,6 +56,17 @@ def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Withd
     largest = max(range(len(losses)), key=lambda place: losses[place].share)
     held, ids = taken[largest]
     return losses[largest].model_copy(update={"examples": _examples(store, held, ids)})
+
+
+def keep_approval(store: ArtifactStore, plan_id: str, by: str | None) -> None:
+    """Note who has approved what a plan withdraws; None if nobody was asked."""
+    store.write_json({"by": by}, FOLDER, plan_id, APPROVAL)
+
+
+def approver(store: ArtifactStore, plan_id: str) -> str | None:
+    """Who has approved what a plan withdraws; None if nobody was asked."""
+    kept = store.read_if_there(FOLDER, plan_id, APPROVAL)
+    return json.loads(kept)["by"] if kept else None
 
 
 def subject(loss: Withdrawal) -> str:

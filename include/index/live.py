@@ -35,7 +35,7 @@ class LivePointer(BaseModel):
     activated_at: datetime
     previous: LivePointer | None = None
     approved_by: str | None = None
-    """Who went back to it; None if a run made it live."""
+    """Who went back to it, or let it go live where its run asked or the gate would not; None if no person had a say."""
     refused: list[str] = []
     """Models that a person went back from, and namespaces where the model stayed the same: they go live again by a
     person's hand only."""
@@ -138,11 +138,12 @@ def activate(
     metrics: dict[str, dict[str, float]],
     report: str | None,
     seen: str | None = None,
+    approved_by: str | None = None,
 ) -> LivePointer:
     """Switch search to another namespace or snapshot, in one atomic step.
 
-    Activating what is live already changes nothing but its metrics and report. A new snapshot in the live namespace
-    keeps ``previous``: what the namespace held before is gone.
+    Activating what is live already changes nothing but its metrics and report, and keeps who approved it. A new
+    snapshot in the live namespace keeps ``previous``: what the namespace held before is gone.
 
     :param seen: what :func:`live_entry` was when the run began, if it is a run that activates.
     :raises OvertakenError: something else went live since, which is not this snapshot in this namespace.
@@ -153,10 +154,11 @@ def activate(
         require_not_refused(live, model_version, namespace)
         if seen is not None:
             require_seen(live, seen, own=(namespace, snapshot_id))
-        activated_at, previous = datetime.now(UTC), None
+        activated_at, previous, by = datetime.now(UTC), None, approved_by
         if live and live.namespace == namespace:
             previous = live.previous
-            activated_at = live.activated_at if live.snapshot_id == snapshot_id else activated_at
+            if live.snapshot_id == snapshot_id:
+                activated_at, by = live.activated_at, approved_by or live.approved_by
         elif live:
             previous = live.before()
         return LivePointer(
@@ -169,6 +171,7 @@ def activate(
             report=report,
             activated_at=activated_at,
             previous=previous,
+            approved_by=by,
             refused=live.refused if live else [],
         )
 

@@ -17,7 +17,9 @@ from include.alerts.book import FaultBook
 from include.evaluation.comparison import ModelComparison, load_decision
 from include.evaluation.gate import Overruling
 from include.evaluation.metrics import summarise
+from include.evaluation.publish import approved_by
 from include.evaluation.run import EvaluationPlan
+from include.index.approval import approver
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
 from include.index.plan import namespace_of, plan_reindex
@@ -134,6 +136,7 @@ def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp
     assert ignored["tasks"] == skipped
     assert set(approved["tasks"].values()) == {"success"}
     assert store.exists("written.json")
+    assert approver(store, plan_id) == "Ada"
 
     assert stayed["tasks"] == {"plan_rollback": "success", "approve_rollback": "success", "roll_back": "skipped"}
     assert set(went_back["tasks"].values()) == {"success"}
@@ -176,6 +179,8 @@ def test_a_person_decides_where_the_gate_cannot_or_in_its_place(store: ArtifactS
     assert kept[1] is not None
     assert (kept[1].verdict, kept[1].reason) == ("accept", "the queries are wrong")
     assert kept[2] is None
+    by = [approved_by(store, comparison_id=comparison, plan_id="none") for comparison in (unsure, lost, sure)]
+    assert by == ["Ada", "dag_test", None], "who answered, who triggered the run, and nobody"
 
 
 def compare(store: ArtifactStore, name: str, candidate: pa.Table, incumbent: pa.Table) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from include.evaluation.comparison import ModelComparison
+from include.evaluation.comparison import ModelComparison, keep_decision
+from include.evaluation.gate import Decision, Verdict, overrule
 from include.evaluation.metrics import MEASURES
-from include.evaluation.publish import publish_report
+from include.evaluation.publish import approved_by, publish_report
 from include.evaluation.report import ReportData
 from include.evaluation.run import evaluate_model, plan_evaluation
+from include.index.approval import keep_approval
 from include.index.live import require_live
 from include.index.plan import plan_reindex
 from include.index.write import Verification
@@ -93,6 +97,32 @@ def test_the_worst_queries_show_the_ranks_of_either_side(report: tuple[ReportDat
     assert one.first
     assert one.first.show_title != one.wanted.show_title
     assert "over 100" in report[1]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "by", "deletions", "named"),
+    [
+        ("accept", "mia", None, "mia"),
+        ("accept", "mia", "ben", "mia and ben"),
+        ("accept", "mia", "mia", "mia"),
+        ("accept", None, "ben", "ben"),
+        ("refuse", "mia", None, None),
+        (None, None, "ben", "ben"),
+        (None, None, None, None),
+    ],
+)
+def test_whoever_let_it_go_live_is_named(
+    tmp_path: Path, verdict: Verdict | None, by: str | None, deletions: str | None, named: str | None
+) -> None:
+    store = ArtifactStore(tmp_path)
+    decision = Decision(passed=verdict is None, tolerance=0, reasons=[])
+    if verdict:
+        decision = overrule(decision, verdict, reason="because", by=by)
+    comparison = ModelComparison(comparison_id="c", evaluation_id="e", base="m0", live=None, candidate="m1")
+    keep_decision(store, comparison, decision)
+    keep_approval(store, "p", deletions)
+    assert approved_by(store, comparison_id="c", plan_id="p") == named
+    assert approved_by(store, comparison_id="other", plan_id="older") is None
 
 
 def test_each_set_has_the_change_of_its_vectors_alone(report: tuple[ReportData, str]) -> None:

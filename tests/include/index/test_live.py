@@ -74,6 +74,14 @@ def test_activating_again_changes_nothing_but_metrics_and_report(store: Artifact
     assert (again.metrics, again.report) == ({"test": {"mrr": 0.5}}, "r2")
 
 
+def test_who_approved_it_belongs_to_one_activation(store: ArtifactStore) -> None:
+    flip(store, "m1", "s1", approved_by="mia")
+    assert flip(store, "m1", "s1", report="r2").approved_by == "mia", "a report that is written anew forgets nobody"
+    nightly = flip(store, "m1", "s2")
+    assert nightly.approved_by is None
+    assert flip(store, "m2", "s2", approved_by="ben").approved_by == "ben"
+
+
 def test_a_model_that_a_person_went_back_from_does_not_go_live_by_itself(store: ArtifactStore) -> None:
     """A run that was indexing with it all the while would undo the rollback."""
     pointer = flip(store, "m1", "s1").model_copy(update={"refused": ["m2"]})
