@@ -106,7 +106,7 @@ def make_snapshot(store: ArtifactStore, dataset: Path, work_root: Path, *, versi
         unchanged=lambda: source.fetch(version),
         work_root=work_root,
         shards=SETTINGS.episodes.shards,
-        processes=SETTINGS.devices.threads,
+        threads=SETTINGS.devices.threads,
         max_file_bytes=SETTINGS.episodes.max_file_bytes,
     )
 

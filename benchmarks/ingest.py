@@ -27,7 +27,7 @@ from benchmarks.validation import TASKS, check_source, checked_ingestion, ingest
 PROJECT = Path(__file__).resolve().parents[1]
 SHOW_SHARE = 125_000 / 881_000
 SMALL = 5_000
-"""Episodes of the catalogue that is not measured: enough that the ingestion starts other processes."""
+"""Episodes of the catalogue that is not measured."""
 BARS = {"ingestion": {"wall": 0.9, "peak": 0.12}, "ingestion_with_gx": {"wall": 2.0}}
 """What our wall time and peak memory may be, as shares of the article's."""
 

@@ -109,7 +109,7 @@ class PrepareSnapshotOperator(SourceOperator):
             unchanged=lambda: self.source.fetch(self.source_version),
             work_root=settings.installation.work_root,
             shards=settings.episodes.shards,
-            processes=settings.devices.threads,
+            threads=settings.devices.threads,
             max_file_bytes=settings.episodes.max_file_bytes,
         )
         self.log.info(

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import polars as pl
 import pyarrow as pa
 
-from include.episodes.clean import ATTRIBUTES, SIMPLE_BLOCKS, SIMPLE_INLINES, clean_description
+from include.episodes.clean import ATTRIBUTES, REPEAT_CHARS, SIMPLE_BLOCKS, SIMPLE_INLINES, clean_description
 from include.episodes.mojibake import MARKS
 
 USUAL = {
     "&amp;": "&",
+    "&#038;": "&",
     "&lt;": "<",
     "&gt;": ">",
     "&quot;": '"',
@@ -35,6 +36,7 @@ USUAL = {
     "&#8211;": "–",
     "&mdash;": "—",
     "&hellip;": "…",
+    "&#8230;": "…",
 }
 """References that are decoded here."""
 
@@ -51,72 +53,66 @@ ODD = f"[{_WHITE}{_INVISIBLE}{_COMPOSED}]"
 """Rare white space, characters without a glyph, and characters that normalisation (NFC) may change or put together."""
 _BLOCK = f"</?(?i-u:{SIMPLE_BLOCKS}){ATTRIBUTES}"
 _INLINE = f"</?(?i-u:{SIMPLE_INLINES}){ATTRIBUTES}"
-_REFERENCE = "&[#a-zA-Z]"
 _LINE_END = r"[ \t\x{a0}]*\n[ \t\n\x{a0}]*"
+_LINE_ENDS = ("\r", "\x00")
 _SENTENCE_END = "[.!?…。！？]+ *"
 
 
 def clean_descriptions(
-    raw: pa.StringArray, titles: Sequence[str], *, max_chars: int
+    raw: pa.StringArray | pl.Series, titles: Sequence[str] | pl.Series, *, max_chars: int
 ) -> tuple[pa.StringArray, list[int]]:
     """Clean descriptions as :func:`include.episodes.clean.clean_description` does.
 
     :param titles: the clean title of each.
     :returns: the texts, and the positions of those that were cut.
     """
+    lines, text = pl.col("lines"), pl.col("text")
     frame = pl.DataFrame([pl.Series("raw", raw, pl.String), pl.Series("title", titles, pl.String)])
-    frame = frame.select(*_without_markup(max_chars))
-    frame = frame.select(*_decoded())
-    frame = frame.select(*_in_lines())
-    frame = frame.select(*_on_one_line())
-    frame = frame.select("text", pl.col("special") | _repeats_itself())
-    special = frame["special"].arg_true().to_list()
-    others = zip(special, raw.take(pa.array(special, pa.int32())).to_pylist(), strict=True)
+    frame = frame.with_columns(_without_markup().alias("text"))
+    frame = frame.select("raw", "title", lines=_in_lines(text), odd=_is_odd(max_chars))
+    frame = frame.with_columns(lines.str.split("\n").alias("parts"), _on_one_line(lines).alias("text"))
+    special = frame["odd"] | frame.select(_starts_with_title()).to_series() | _repeats(frame["parts"])
+    special |= _repeats(frame.select(text.str.replace_all(_SENTENCE_END, ".").str.split(".")).to_series())
+    places = special.arg_true().to_list()
+    others = zip(places, frame["raw"].gather(places).to_list(), strict=True)
     cleaned = [clean_description(one, title=titles[place], max_chars=max_chars) for place, one in others]
-    texts = frame["text"].scatter(special, [one.text for one in cleaned])
-    cut = [place for place, one in zip(special, cleaned, strict=True) if one.cut]
+    texts = frame["text"].scatter(places, [one.text for one in cleaned])
+    cut = [place for place, one in zip(places, cleaned, strict=True) if one.cut]
     return texts.to_arrow().cast(pa.string()), cut
 
 
-def _without_markup(max_chars: int) -> tuple[pl.Expr, ...]:
+def _without_markup() -> pl.Expr:
+    """Blocks become NUL at first, which no attribute may hold: two halves of a tag around one must not become one."""
+    text = pl.col("raw").str.replace_all(_BLOCK, "\x00").str.replace_all(_INLINE, "")
+    return text.str.replace_many([*USUAL, *_LINE_ENDS], [*USUAL.values(), *("\n" for _ in _LINE_ENDS)])
+
+
+def _is_odd(max_chars: int) -> pl.Expr:
+    """Whether a text has more in it than was taken care of.
+
+    That is other markup or references, or some that were escaped twice and show only now; characters that are not left
+    as they are; and, as no text has more characters than bytes, what may have to be cut.
+    """
     raw = pl.col("raw")
-    text = raw.str.replace_all("\r", "\n", literal=True)
-    # By way of NUL, which no attribute may hold: two halves of a tag around a block must not become one.
-    text = text.str.replace_all(_BLOCK, "\x00").str.replace_all(_INLINE, "").str.replace_all("\x00", "\n", literal=True)
-    # No text has more characters than bytes: what is longer than this may have to be cut.
-    special = raw.str.contains("\x00", literal=True) | (raw.str.len_bytes() > max_chars)
-    return pl.col("title"), special.alias("special"), text.alias("text")
+    long = raw.str.len_bytes() > max_chars
+    return long | raw.str.contains("\x00", literal=True) | pl.col("text").str.contains(f"{ODD}|{MARKS}|<|&[#a-zA-Z]")
 
 
-def _decoded() -> tuple[pl.Expr, ...]:
-    text = pl.col("text")
-    references, characters = list(USUAL), list(USUAL.values())
-    others = text.str.replace_many(references, [""] * len(references)).str.contains(_REFERENCE)
-    has_any = text.str.contains("&", literal=True)
-    decoded = pl.when(has_any).then(text.str.replace_many(references, characters)).otherwise(text)
-    special = pl.col("special") | text.str.contains("<", literal=True) | (has_any & others)
-    return pl.col("title"), special.alias("special"), decoded.alias("text")
+def _in_lines(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(_LINE_END, "\n").str.strip_chars(" \t\n\u00a0")
 
 
-def _in_lines() -> tuple[pl.Expr, ...]:
-    text = pl.col("text")
-    # Markup or references that were escaped twice, and show only now; and what was decoded wrongly.
-    special = pl.col("special") | text.str.contains("<", literal=True) | text.str.contains(_REFERENCE)
-    special |= text.str.contains(f"{ODD}|{MARKS}")
-    lines = text.str.replace_all(_LINE_END, "\n").str.strip_chars(" \t\n\u00a0")
-    return pl.col("title"), special.alias("special"), lines.alias("text")
+def _on_one_line(lines: pl.Expr) -> pl.Expr:
+    return lines.str.replace_all(r"[\n\t\x{a0}]", " ").str.replace_all(" {2,}", " ")
 
 
-def _on_one_line() -> tuple[pl.Expr, ...]:
-    lines = pl.col("text")
-    parts = lines.str.split("\n").list
-    line = lines.str.replace_all(r"[\n\t\x{a0}]", " ").str.replace_all(" {2,}", " ")
-    special = pl.col("special") | (parts.n_unique() < parts.len())
-    return pl.col("title"), special.alias("special"), line.alias("text")
+def _starts_with_title() -> pl.Expr:
+    return pl.col("text").str.starts_with(pl.col("title")) & (pl.col("title") != "")
 
 
-def _repeats_itself() -> pl.Expr:
-    """Whether a text starts with its title, or two of its sentences are the same."""
-    text, title = pl.col("text"), pl.col("title")
-    parts = text.str.replace_all(_SENTENCE_END, ".").str.split(".").list
-    return (parts.n_unique() < parts.len()) | (text.str.starts_with(title) & (title != ""))
+def _repeats(parts: pl.Series) -> pl.Series:
+    """Whether two long parts of a text are the same. That any two are is quick to tell, and rare."""
+    repeats = parts.list.n_unique() < parts.list.len()
+    some = repeats.arg_true()
+    long = parts.gather(some).list.eval(pl.element().filter(pl.element().str.len_chars() >= REPEAT_CHARS))
+    return repeats.scatter(some, long.list.n_unique() < long.list.len())

@@ -1,24 +1,27 @@
-"""What is done with rows once they are read, by as many processes as there are: clean them, and join them with shows.
+"""What is done with rows once they are read: clean them, and join episodes with their shows.
 
-Rows go to sorted runs on disk, divided by shard. When all are there, the runs of a shard are merged, each episode meets
-its show, and the outcome is written as a part of the snapshot.
+Cleaned rows go to sorted runs on disk, divided by shard. When all are there, the runs of a shard are merged, each
+episode meets its show, and the outcome is written as a part of the snapshot. Several threads do it at a time: most of
+it is work of Polars and Arrow, which lets the others run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.episodes.clean import clean_line
+from include.episodes.clean import MAX_LINE_CHARS, clean_line
 from include.episodes.clean_batch import clean_descriptions
 from include.episodes.parts import GROUP_ROWS, LocalPart, regrouped, write_part
-from include.episodes.quarantine import Reason
-from include.episodes.runs import SortedRun, SortedRunWriter, merge
+from include.episodes.runs import SortedRun, merge
 from include.episodes.schema import (
     AROUND,
     EPISODES,
@@ -26,133 +29,131 @@ from include.episodes.schema import (
     START_CHARS,
     compose_text,
     hash_of_bytes,
-    shard_of,
     start_of,
 )
 from include.episodes.times import parse_date, parse_duration
 
 _SHOWS = pa.schema([(name, pa.string()) for name in ("uuid", "title", "description", "language", "categories")])
 _JOINED = pa.schema([*_SHOWS, *(pa.field(name, pa.string()) for name in ("text", "title_start", "description_start"))])
-_SHOWS = _SHOWS.append(pa.field("row", pa.int64()))
 _CLEANED = pa.schema(
     [EPISODES.field(name) for name in ("episode_id", "podcast_id", "title", "description", "published_at")]
     + [EPISODES.field(name) for name in ("duration_seconds", "audio_url")]
-    + [pa.field("row", pa.int64())]
 )
 
-
+_WORD = "^[!-~]+$"
+_LINE = "^[!-%'-;=-~]+( [!-%'-;=-~]+)*$"
+"""ASCII without markup and references, on one line, no two spaces beside each other."""
+_DATE = r"^(19|20)[0-9]{2}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-5][0-9]:[0-5][0-9]\+00$"
+_LENGTH = "^[1-9][0-9]{0,4}$"
+"""What values mostly look like: they are read in columns, all others one by one."""
 COMPOSED = ("title", "description", "show_title", "show_description")
 """The fields of an episode that its text is made of."""
 
 
 @dataclass
 class CleanedRows:
-    """What became of the rows of a job, by their positions in it.
+    """Some rows of a file, cleaned, and what was noticed of them, by their positions.
 
-    ``rejected`` has the reason and a detail of those that cannot be used, ``warnings`` what was noticed of the others.
+    ``table`` has all of them; its first column is their ids. ``fingerprints`` are hashes of the rows as they were read,
+    ``in_html`` says whose description has a ``<``. ``untitled`` are those without a title, ``warnings`` what is odd
+    about the others.
     """
 
-    rejected: dict[int, tuple[Reason, str | None]] = field(default_factory=dict)
+    table: pa.Table
+    fingerprints: list[int]
+    in_html: list[bool]
+    untitled: set[int] = field(default_factory=set)
     warnings: dict[int, list[str]] = field(default_factory=dict)
 
-    def warn(self, position: int, what: str) -> None:
-        self.warnings.setdefault(position, []).append(what)
+    def warn(self, what: str, of: pl.Series) -> None:
+        """Note something of the rows for which a series is true."""
+        for position in of.arg_true().to_list():
+            if position not in self.untitled:
+                self.warnings.setdefault(position, []).append(what)
 
 
-class Cleaner:
-    """Cleans rows of shows and of episodes and keeps them in a folder, then makes parts of them.
+def clean_shows(rows: pa.Table, *, max_text_chars: int) -> CleanedRows:
+    """Clean shows: the columns of ``podcasts.csv``.
 
-    :param folder: where runs and parts are written.
-    :param number: tells the files of one cleaner from those of the others.
     :param max_text_chars: length at which a description is cut.
     """
+    raw = pl.DataFrame(rows)
+    lines = ("title", "language", "categories")
+    usual = raw.select(_usual("uuid", _WORD), *(_usual(name, _LINE) for name in lines))
+    ids = _completed(usual["uuid"], raw["uuid"], str.strip)
+    titles, *others = (_completed(usual[name], raw[name], clean_line) for name in lines)
+    about, _ = clean_descriptions(raw["description"], titles, max_chars=max_text_chars)
+    cleaned = _cleaned(raw, (ids, titles, _or_null(about), *map(_or_null, map(_strings, others))), _SHOWS)
+    cleaned.untitled = set((titles == "").arg_true())
+    cleaned.warn("shows_without_description", pl.Series(about) == "")
+    return cleaned
 
-    def __init__(self, folder: Path, *, shards: int, max_text_chars: int, number: int) -> None:
-        self._folder, self._shards, self._max_chars, self._number = folder, shards, max_text_chars, number
-        self._writers: dict[str, SortedRunWriter] = {}
 
-    def shows(self, rows: pa.Table) -> CleanedRows:
-        """Clean shows: the columns that are kept of ``podcasts.csv``, and ``row``, the number of each row."""
-        if not len(rows):
-            return CleanedRows()
-        titles = [clean_line(title) for title in rows["title"].to_pylist()]
-        about, _ = clean_descriptions(rows["description"].combine_chunks(), titles, max_chars=self._max_chars)
-        outcome, kept = CleanedRows(), []
-        for position, (title, length) in enumerate(zip(titles, pc.binary_length(about).to_pylist(), strict=True)):
-            if not title:
-                outcome.rejected[position] = (Reason.MISSING_TITLE, None)
-                continue
-            kept.append(position)
-            if not length:
-                outcome.warn(position, "shows_without_description")
-        lines = [[clean_line(value) or None for value in rows[name].to_pylist()] for name in ("language", "categories")]
-        values = (rows["uuid"], titles, _or_null(about), *lines, rows["row"])
-        self._keep("shows", _table(values, _SHOWS), kept, rows["uuid"].to_pylist())
-        return outcome
+def clean_episodes(rows: pa.Table, *, max_text_chars: int) -> CleanedRows:
+    """The same for episodes: the columns of ``episodes.csv``."""
+    raw = pl.DataFrame(rows)
+    usual = raw.select(
+        _usual("title", _LINE),
+        *(_usual(name, _WORD) for name in ("uuid", "podcast_uuid", "audio")),
+        _usual("pub_date", _DATE).str.head(19).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s"),
+        _usual("audio_length", _LENGTH).cast(pl.Int32),
+    )
+    ids, shows, audio = (_completed(usual[name], raw[name], str.strip) for name in ("uuid", "podcast_uuid", "audio"))
+    titles = _completed(usual["title"], raw["title"], clean_line)
+    dates = _completed(usual["pub_date"], raw["pub_date"], _seconds)
+    durations = _completed(usual["audio_length"], raw["audio_length"], parse_duration)
+    about, cut = clean_descriptions(raw["description"], titles, max_chars=max_text_chars)
+    cleaned = _cleaned(raw, (ids, shows, titles, about, dates, durations, _or_null(_strings(audio))), _CLEANED)
+    cleaned.untitled = set((titles == "").arg_true())
+    cleaned.warn("without_description", pl.Series(about) == "")
+    blank = raw["pub_date"].str.strip_chars() == ""
+    cleaned.warn("bad_date", dates.is_null() & ~blank)
+    cleaned.warn("empty_date", dates.is_null() & blank)
+    cleaned.warn("bad_audio_length", durations.is_null() & (raw["audio_length"].str.strip_chars() != ""))
+    cleaned.warn("description_cut", pl.Series(range(len(rows))).is_in(cut))
+    return cleaned
 
-    def episodes(self, rows: pa.Table) -> CleanedRows:
-        """Clean episodes: the columns of ``episodes.csv``, and ``row``, the number of each row."""
-        if not len(rows):
-            return CleanedRows()
-        titles = [clean_line(title) for title in rows["title"].to_pylist()]
-        about, cut = clean_descriptions(rows["description"].combine_chunks(), titles, max_chars=self._max_chars)
-        pub_dates, lengths = rows["pub_date"].to_pylist(), rows["audio_length"].to_pylist()
-        dates = [parse_date(date) for date in pub_dates]
-        durations = [parse_duration(length) if length else None for length in lengths]
-        outcome, kept = CleanedRows(), []
-        described = pc.not_equal(about, "").to_pylist()
-        for position, (title, is_described, date, duration) in enumerate(
-            zip(titles, described, dates, durations, strict=True)
-        ):
-            if not title:
-                outcome.rejected[position] = (Reason.MISSING_TITLE, None)
-            else:
-                kept.append(position)
-                if not is_described:
-                    outcome.warn(position, "without_description")
-                if date is None:
-                    outcome.warn(position, "bad_date" if pub_dates[position].strip() else "empty_date")
-                if duration is None and lengths[position].strip():
-                    outcome.warn(position, "bad_audio_length")
-        for position in set(cut).difference(outcome.rejected):
-            outcome.warn(position, "description_cut")
-        seconds = [int(date.timestamp()) if date else None for date in dates]
-        addresses = [address.strip() or None for address in rows["audio"].to_pylist()]
-        values = (rows["uuid"], rows["podcast_uuid"], titles, about, seconds, durations, addresses, rows["row"])
-        self._keep("episodes", _table(values, _CLEANED), kept, rows["podcast_uuid"].to_pylist())
-        return outcome
 
-    def _keep(self, kind: str, table: pa.Table, kept: list[int], podcast_ids: Sequence[str]) -> None:
-        """Put some rows of a table aside for their shards."""
-        owners = [shard_of(podcast_ids[position], self._shards) for position in kept]
-        if len(kept) < len(table):
-            table = table.take(pa.array(kept, pa.int32()))
-        if kind not in self._writers:
-            self._writers[kind] = SortedRunWriter(self._folder, f"{kind}-{self._number}", key=table.column_names[0])
-        if kept:
-            self._writers[kind].add(table.append_column("shard", pa.array(owners, pa.int32())))
+def make_part(
+    path: Path, shard: int, shows: Sequence[SortedRun], episodes: Sequence[SortedRun], *, stopped: Event
+) -> tuple[LocalPart, int]:
+    """Make a part of a shard's runs; with it, how many of its episodes have a show without description.
 
-    def finish(self) -> dict[str, list[SortedRun]]:
-        """Write what is still in memory; the runs of ``shows`` and of ``episodes``."""
-        return {kind: writer.finish() for kind, writer in self._writers.items()}
+    :param path: the file that is written.
+    :param stopped: set when the part is not wanted any more: what is returned then is of no use.
+    """
+    join = _Join(merge(shows))
+    cleaned = takewhile(lambda _: not stopped.is_set(), regrouped(merge(episodes), GROUP_ROWS))
+    return write_part(path, shard, join(cleaned)), join.without_description
 
-    def part(
-        self,
-        shard: int,
-        shows: list[SortedRun],
-        dropped_shows: list[int],
-        episodes: list[SortedRun],
-        dropped: list[int],
-    ) -> tuple[LocalPart, int]:
-        """Make a part of a shard's runs; with it, how many of its episodes have a show without description.
 
-        :param dropped_shows: numbers of the shows' rows that are left out.
-        :param dropped: the same for episodes.
-        """
-        join = _Join(merge(shows, key="uuid", dropped=dropped_shows))
-        cleaned = regrouped(merge(episodes, key="episode_id", dropped=dropped), GROUP_ROWS)
-        path = self._folder / f"part-{shard:04d}.parquet"
-        return write_part(path, shard, join(cleaned)), join.without_description
+def _usual(name: str, pattern: str) -> pl.Expr:
+    """Values that are as most of them are, and need nothing; null for the others."""
+    column = pl.col(name)
+    return pl.when(column.str.contains(pattern) & (column.str.len_bytes() <= MAX_LINE_CHARS)).then(column)
+
+
+def _completed(usual: pl.Series, raw: pl.Series, clean: Callable[[str], Any]) -> pl.Series:
+    """A column with what a function makes of the values that are null in ``usual``."""
+    others = usual.is_null().arg_true()
+    return usual.scatter(others, pl.Series([clean(value) for value in raw.gather(others)], dtype=usual.dtype))
+
+
+def _seconds(date: str) -> int | None:
+    found = parse_date(date)
+    return int(found.timestamp()) if found else None
+
+
+def _cleaned(raw: pl.DataFrame, columns: Sequence[pl.Series | pa.Array], schema: pa.Schema) -> CleanedRows:
+    arrays = [column.to_arrow() if isinstance(column, pl.Series) else column for column in columns]
+    arrays = [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)]
+    table = pa.table(arrays, schema=pa.schema([field.with_nullable(True) for field in schema]))
+    in_html = raw["description"].str.contains("<", literal=True)
+    return CleanedRows(table, raw.hash_rows().reinterpret(signed=True).to_list(), in_html.to_list())
+
+
+def _strings(column: pl.Series) -> pa.StringArray:
+    return column.to_arrow().cast(pa.string())
 
 
 class _Join:
@@ -227,14 +228,6 @@ def _with_full_stop(field: pa.StringArray) -> pa.StringArray:
 
 def _or_null(texts: pa.StringArray | pa.ChunkedArray) -> pa.StringArray | pa.ChunkedArray:
     return pc.if_else(pc.equal(texts, ""), None, texts)
-
-
-def _table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
-    arrays = [
-        column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, field.type)
-        for column, field in zip(columns, schema, strict=True)
-    ]
-    return pa.table(arrays, schema=pa.schema([field.with_nullable(True) for field in schema]))
 
 
 def _hashes(texts: pa.StringArray) -> pa.StringArray:

@@ -25,7 +25,7 @@ def make_snapshot(
     unchanged: Callable[[], object],
     work_root: Path,
     shards: int,
-    processes: int,
+    threads: int,
     max_file_bytes: int,
 ) -> snapshot.Manifest:
     """Read, join and clean a dataset, and write it as a snapshot.
@@ -37,7 +37,7 @@ def make_snapshot(
     :param unchanged: called once the files were read; raises if they are not (any more) what they should be.
     :param work_root: where there is room on this machine for about twice the dataset, as long as this runs.
     :param shards: number of parts of the snapshot.
-    :param processes: that clean; 0 for one each core that this process may use.
+    :param threads: that clean; 0 for one each core that this process may use.
     :param max_file_bytes: most bytes that one file may hold, unpacked.
     :raises DatasetError: a file cannot be read as a whole.
     :raises RetryLaterError: another process prepares a dataset on this machine.
@@ -54,7 +54,7 @@ def make_snapshot(
             folder,
             work=work_root / WORK,
             shards=shards,
-            processes=processes,
+            threads=threads,
             max_file_bytes=max_file_bytes,
         ) as prepared,
     ):

@@ -1,6 +1,6 @@
 """From the dataset's two files to the parts of a snapshot, with every row that cannot be used put in quarantine.
 
-This process reads and judges: it parses the files, finds the show of each episode, and tells repeated ids. Others clean
+One thread reads and judges: it parses the files, finds the show of each episode, and tells repeated ids. Others clean
 (:mod:`include.episodes.cleaning`). Memory does not grow with the files, but for some twenty bytes a row.
 """
 
@@ -13,34 +13,34 @@ import os
 import re
 import shutil
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from include.episodes.cleaning import CleanedRows, Cleaner
+from include.episodes.cleaning import CleanedRows, clean_episodes, clean_shows, make_part
 from include.episodes.columns import COLUMNS
 from include.episodes.csv_reader import RAW_CHARS, Batch
 from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
 from include.episodes.raw import batches
-from include.episodes.runs import SortedRun
-from include.episodes.schema import IN_HTML, MAX_TEXT_CHARS, WARNINGS
+from include.episodes.runs import SortedRun, SortedRunWriter
+from include.episodes.schema import IN_HTML, MAX_TEXT_CHARS, WARNINGS, shard_of
 from include.episodes.seen import SeenIds
 from include.episodes.sources.contract import Folder
-from include.episodes.sources.files import find_source
-from include.episodes.workers import Workers
 
 LOG_EVERY = 50_000
-SMALL_BYTES = 4 * 2**20
-"""A file of episodes smaller than this is cleaned before another process has started."""
+AHEAD = 3
+"""Batches read for each thread before the first is done with: memory does not grow with the file."""
 
 _USABLE_ID = re.compile(USABLE_ID)
+_Rejected = dict[int, tuple[Reason, str | None]]
+"""Why rows cannot be used, by their positions in a batch: a reason and a detail."""
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def prepare(
     *,
     work: Path,
     shards: int,
-    processes: int,
+    threads: int,
     max_file_bytes: int,
     max_text_chars: int = MAX_TEXT_CHARS,
 ) -> Prepared:
@@ -87,7 +87,7 @@ def prepare(
     :param folder: holds ``podcasts.csv`` and ``episodes.csv``, plain or zipped.
     :param work: where the outcome is written, about as large as the dataset; what is there is removed.
     :param shards: number of parts. One part's shows must fit in memory; its episodes need not.
-    :param processes: that clean; 0 for one each core that this process may use.
+    :param threads: that clean; 0 for one each core that this process may use.
     :param max_file_bytes: most bytes that one file may hold, unpacked.
     :param max_text_chars: length at which a description is cut.
     :raises DatasetError: a file cannot be read as a whole. A row that cannot be used only goes to quarantine.
@@ -95,148 +95,140 @@ def prepare(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     prepared = Prepared(work)
-    if find_source(folder, "episodes").stat().st_size < SMALL_BYTES:
-        processes = 1
-    setup = {"folder": work.absolute(), "shards": shards, "max_text_chars": max_text_chars}
+    threads = threads or len(os.sched_getaffinity(0))
     try:
-        with Workers(Cleaner, setup, count=processes or len(os.sched_getaffinity(0))) as workers:
-            _Preparation(prepared, workers, max_file_bytes).run(folder, shards)
+        with ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
+            preparation = _Preparation(prepared, pool, ahead=AHEAD * threads, shards=shards)
+            try:
+                preparation.run(folder, max_file_bytes=max_file_bytes, max_text_chars=max_text_chars)
+            except BaseException:
+                preparation.stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     except BaseException:
         prepared.close()
         raise
     return prepared
 
 
-@dataclass
-class _Job:
-    """Rows that are cleaned together: as read, their ids, which of them are sent, and which are rejected already."""
-
-    batch: Batch
-    ids: list[str]
-    positions: list[int] = field(default_factory=list)
-    rejected: dict[int, tuple[Reason, str | None]] = field(default_factory=dict)
-
-
 class _Preparation:
     """One run of :func:`prepare`: the shows and ids met so far, and what was put aside."""
 
-    def __init__(self, prepared: Prepared, workers: Workers, max_file_bytes: int) -> None:
-        self.prepared, self.workers, self.max_file_bytes = prepared, workers, max_file_bytes
+    def __init__(self, prepared: Prepared, pool: ThreadPoolExecutor, *, ahead: int, shards: int) -> None:
+        self.prepared, self.pool, self.ahead, self.shards = prepared, pool, ahead, shards
         self.quarantine = Quarantine(prepared.quarantine_file)
         files = [f"{file}_{what}" for file in COLUMNS for what in ("read", "kept", "quarantined")]
         self.counts: Counter[str] = Counter(dict.fromkeys([*files, *WARNINGS, IN_HTML], 0))
         self.seen = {file: SeenIds() for file in COLUMNS}
-        # Rows that were cleaned and are not to be used after all, since an earlier one has their id.
-        self.dropped: dict[str, list[int]] = {file: [] for file in COLUMNS}
-        # Hashes of the ids of shows.
-        self.shows: set[int] = set()
+        # By the hashes of their ids: the shards of shows, and which have no title.
+        self.shows: dict[int, int] = {}
         self.untitled_shows: set[int] = set()
-        self.started, self.logged = 0.0, 0
+        self.started, self.logged = time.monotonic(), 0
+        self.stopped = Event()
 
-    def run(self, folder: Folder, shards: int) -> None:
+    def run(self, folder: Folder, *, max_file_bytes: int, max_text_chars: int) -> None:
         with self.quarantine:
-            for _ in self._cleaned(folder, "podcasts", "shows"):
-                pass
-            self.started = time.monotonic()
-            for _ in self._cleaned(folder, "episodes", "episodes"):
-                if self.counts["episodes_read"] - self.logged >= LOG_EVERY:
-                    self._log()
+            read = partial(batches, folder, max_file_bytes=max_file_bytes)
+            shows = self._sorted("podcasts", read("podcasts"), partial(clean_shows, max_text_chars=max_text_chars))
+            episodes = self._sorted(
+                "episodes", read("episodes"), partial(clean_episodes, max_text_chars=max_text_chars)
+            )
             self._log()
-            self._make_parts(shards)
+            self._make_parts(shows, episodes)
         for file in COLUMNS:
             self.counts[f"{file}_quarantined"] = self.quarantine.rows_of(file)
         self.prepared.counts, self.prepared.quarantined = dict(self.counts), self.quarantine.by_reason()
 
-    def _cleaned(self, folder: Folder, file: str, method: str) -> Iterator[None]:
-        """Have a file read and cleaned, and its rows judged, job by job."""
-        judge = self._shows if file == "podcasts" else self._episodes
-        jobs: deque[_Job] = deque()
+    def _sorted(self, file: str, read: Iterable[Batch], clean: Callable[[pa.Table], CleanedRows]) -> list[SortedRun]:
+        """Have what is read of a file cleaned, and judge its rows; those that are kept."""
+        writer = SortedRunWriter(self.prepared.folder, file)
+        waiting: deque[tuple[Batch, Future[CleanedRows]]] = deque()
+        for batch in read:
+            waiting.append((batch, self.pool.submit(clean, batch.table)))
+            if len(waiting) > self.ahead:
+                self._settle(file, *waiting.popleft(), writer)
+        while waiting:
+            self._settle(file, *waiting.popleft(), writer)
+        return writer.finish()
 
-        def calls() -> Iterator[tuple[pa.Table]]:
-            for batch in batches(folder, file, max_file_bytes=self.max_file_bytes):
-                job = _Job(batch, _stripped(batch.table["uuid"]))
-                table = batch.table.set_column(0, "uuid", pa.array(job.ids, pa.string()))
-                table = judge(job, table.append_column("row", pa.array(batch.numbers)))
-                jobs.append(job)
-                yield (table.take(pa.array(job.positions, pa.int32())) if job.rejected else table,)
-
-        for _, outcome in self.workers.map(method, calls()):
-            self._settle(file, jobs.popleft(), outcome)
-            yield
-
-    def _shows(self, job: _Job, table: pa.Table) -> pa.Table:
-        """Reject shows that need not be cleaned; the table, with what is not wanted left out."""
-        for position, uuid in enumerate(job.ids):
-            if uuid:
-                job.positions.append(position)
-            else:
-                job.rejected[position] = (Reason.MISSING_ID, None)
-        return table.select(["row", "uuid", "title", "description", "language", "categories"])
-
-    def _episodes(self, job: _Job, table: pa.Table) -> pa.Table:
-        """Reject episodes that need not be cleaned; the table, with the ids of their shows stripped."""
-        owners = _stripped(table["podcast_uuid"])
-        for position, (uuid, owner) in enumerate(zip(job.ids, owners, strict=True)):
-            show = hash(owner)
-            if not uuid:
-                job.rejected[position] = (Reason.MISSING_ID, None)
-            elif not _USABLE_ID.match(uuid):
-                job.rejected[position] = (Reason.BAD_ID, None)
-            elif show not in self.shows:
-                reason = Reason.SHOW_WITHOUT_TITLE if show in self.untitled_shows else Reason.ORPHAN
-                job.rejected[position] = (reason, None)
-            else:
-                job.positions.append(position)
-        place = table.column_names.index("podcast_uuid")
-        return table.set_column(place, "podcast_uuid", pa.array(owners, pa.string()))
-
-    def _settle(self, file: str, job: _Job, outcome: CleanedRows) -> None:
-        """Take in what became of a job's rows; jobs come here in the order of the file."""
-        table, numbers, rejected = job.batch.table, job.batch.numbers.tolist(), job.rejected
-        rejected |= {job.positions[place]: why for place, why in outcome.rejected.items()}
+    def _settle(self, file: str, batch: Batch, future: Future[CleanedRows], writer: SortedRunWriter) -> None:
+        """Judge a batch's rows and write those that are kept; batches come here in the order of the file."""
+        cleaned = future.result()
+        ids: list[str] = cleaned.table[0].to_pylist()
         if file == "podcasts":
-            self.untitled_shows.update(hash(job.ids[job.positions[place]]) for place in outcome.rejected)
-        kept = [place for place in range(len(job.positions)) if place not in outcome.rejected]
-        ids = [job.ids[job.positions[place]] for place in kept]
-        of_rows = pl.DataFrame(table).hash_rows().reinterpret(signed=True).to_list()
-        fingerprints = [of_rows[job.positions[place]] for place in kept]
-        repeated = self.seen[file].add(ids, fingerprints)
+            shows = list(map(hash, ids))
+            rejected = self._rejected_shows(ids, shows, cleaned.untitled)
+        else:
+            shows = list(map(hash, cleaned.table["podcast_id"].to_pylist()))
+            rejected = self._rejected_episodes(ids, shows, cleaned.untitled)
+        kept = [position for position in range(len(ids)) if position not in rejected]
+        fingerprints = [cleaned.fingerprints[position] for position in kept]
+        repeated = self.seen[file].add([ids[position] for position in kept], fingerprints)
         for index, first in repeated.items():
             same = first == fingerprints[index]
             detail = "identical to the row that is kept" if same else "differs from the row that is kept"
-            position = job.positions[kept[index]]
-            rejected[position] = (Reason.DUPLICATE_ID, detail)
-            self.dropped[file].append(numbers[position])
-            outcome.warnings.pop(kept[index], None)
-        if file == "podcasts":
-            self.shows.update(map(hash, ids))
-        for names in outcome.warnings.values():
-            self.counts.update(names)
-        if file == "episodes":
-            in_html = pc.match_substring(table["description"], "<").to_pylist()
-            self.counts[IN_HTML] += sum(in_html) - sum(in_html[position] for position in rejected)
-        self.counts[f"{file}_read"] += len(table) + len(job.batch.broken)
-        self.counts[f"{file}_kept"] += len(table) - len(rejected)
-        self.quarantine.add_broken(file, job.batch.broken)
-        unusable = sorted(rejected)
-        columns = table.take(pa.array(unusable, pa.int32())).to_pydict().values()
-        for position, row in zip(unusable, zip(*columns, strict=True), strict=True):
-            reason, why = rejected[position]
-            key = job.ids[position][:100]
-            self.quarantine.add(file, numbers[position], reason, key=key, detail=why, raw=_as_csv(row))
+            rejected[kept[index]] = (Reason.DUPLICATE_ID, detail)
+        self._count(file, batch, cleaned, rejected)
+        self._put_aside(file, batch, ids, rejected)
+        owners = [None if position in rejected else self.shows[show] for position, show in enumerate(shows)]
+        writer.add(cleaned.table.append_column("shard", pa.array(owners, pa.int32())))
+        if self.counts["episodes_read"] - self.logged >= LOG_EVERY:
+            self._log()
 
-    def _make_parts(self, shards: int) -> None:
-        runs: dict[tuple[str, int], list[SortedRun]] = defaultdict(list)
-        for finished in self.workers.broadcast("finish"):
-            for kind, some in finished.items():
-                for run in some:
-                    runs[kind, run.shard].append(run)
-        lost_shows, lost = self.dropped["podcasts"], self.dropped["episodes"]
-        calls = ((shard, runs["shows", shard], lost_shows, runs["episodes", shard], lost) for shard in range(shards))
-        for _, (part, without_description) in self.workers.map("part", calls):
+    def _rejected_shows(self, ids: list[str], shows: list[int], untitled: set[int]) -> _Rejected:
+        """Shows that cannot be used, but for repeated ones; what they are is remembered for their episodes."""
+        rejected: _Rejected = {}
+        for position, (key, show) in enumerate(zip(ids, shows, strict=True)):
+            if not key:
+                rejected[position] = (Reason.MISSING_ID, None)
+            elif position in untitled:
+                rejected[position] = (Reason.MISSING_TITLE, None)
+                self.untitled_shows.add(show)
+            else:
+                self.shows[show] = shard_of(key, self.shards)
+        return rejected
+
+    def _rejected_episodes(self, ids: list[str], shows: list[int], untitled: set[int]) -> _Rejected:
+        """Episodes that cannot be used, but for repeated ones."""
+        rejected: _Rejected = dict.fromkeys(untitled, (Reason.MISSING_TITLE, None))
+        for position, (key, show) in enumerate(zip(ids, shows, strict=True)):
+            if not key:
+                rejected[position] = (Reason.MISSING_ID, None)
+            elif not _USABLE_ID.match(key):
+                rejected[position] = (Reason.BAD_ID, None)
+            elif show not in self.shows:
+                reason = Reason.SHOW_WITHOUT_TITLE if show in self.untitled_shows else Reason.ORPHAN
+                rejected[position] = (reason, None)
+        return rejected
+
+    def _count(self, file: str, batch: Batch, cleaned: CleanedRows, rejected: _Rejected) -> None:
+        for position, names in cleaned.warnings.items():
+            if position not in rejected:
+                self.counts.update(names)
+        if file == "episodes":
+            in_html = cleaned.in_html
+            self.counts[IN_HTML] += sum(in_html) - sum(in_html[position] for position in rejected)
+        self.counts[f"{file}_read"] += len(batch.table) + len(batch.broken)
+        self.counts[f"{file}_kept"] += len(batch.table) - len(rejected)
+
+    def _put_aside(self, file: str, batch: Batch, ids: list[str], rejected: _Rejected) -> None:
+        self.quarantine.add_broken(file, batch.broken)
+        unusable = sorted(rejected)
+        columns = batch.table.take(pa.array(unusable, pa.int32())).to_pydict().values()
+        for position, row in zip(unusable, zip(*columns, strict=True), strict=True):
+            (reason, why), key = rejected[position], ids[position][:100]
+            self.quarantine.add(file, int(batch.numbers[position]), reason, key=key, detail=why, raw=_as_csv(row))
+
+    def _make_parts(self, shows: list[SortedRun], episodes: list[SortedRun]) -> None:
+        def make(shard: int) -> tuple[LocalPart, int]:
+            mine = ([run for run in runs if run.shard == shard] for runs in (shows, episodes))
+            path = self.prepared.folder / f"part-{shard:04d}.parquet"
+            return make_part(path, shard, *mine, stopped=self.stopped)
+
+        for part, without_description in self.pool.map(make, range(self.shards)):
             self.prepared.parts.append(part)
             self.counts["episodes_without_show_description"] += without_description
-        for path in {run.path for some in runs.values() for run in some}:
+        for path in {run.path for run in [*shows, *episodes]}:
             path.unlink()
 
     def _log(self) -> None:
@@ -245,10 +237,6 @@ class _Preparation:
         log.info(
             "Prepared %s episodes, kept %s (%.0f a second)", f"{read:,}", f"{self.counts['episodes_kept']:,}", rate
         )
-
-
-def _stripped(column: pa.ChunkedArray) -> list[str]:
-    return [value.strip() for value in column.to_pylist()]
 
 
 def _as_csv(row: Sequence[str]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,19 +33,20 @@ class SortedRun:
 class SortedRunWriter:
     """Collects rows, and writes them to a folder as runs, a file each time that :data:`RUN_BYTES` are together.
 
-    :param key: the column that a shard's rows are sorted by.
+    A shard's rows are sorted by their first column.
+
     :param name: of the files, which are followed by a number.
     """
 
-    def __init__(self, folder: Path, name: str, *, key: str) -> None:
-        self._folder, self._name, self._key = folder, name, key
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
         self._tables: list[pa.Table] = []
         self._bytes = 0
         self._files = 0
         self._runs: list[SortedRun] = []
 
     def add(self, table: pa.Table) -> None:
-        """Add rows that have, beside what is kept, a column ``shard``."""
+        """Add rows that have, beside what is kept, a column ``shard``; where that is null, the row is left out."""
         self._tables.append(table)
         self._bytes += table.nbytes
         if self._bytes >= RUN_BYTES:
@@ -62,9 +61,10 @@ class SortedRunWriter:
     def _write(self) -> None:
         table = pa.concat_tables(self._tables)
         self._tables, self._bytes = [], 0
-        table = table.take(pc.sort_indices(table, [("shard", "ascending"), (self._key, "ascending")]))
-        sizes = {item["values"]: item["counts"] for item in pc.value_counts(table["shard"]).to_pylist()}
-        table = table.drop_columns(["shard"])
+        order = pc.sort_indices(table, [("shard", "ascending"), (table.column_names[0], "ascending")])
+        shards = table["shard"].take(order).drop_null()
+        sizes = {item["values"]: item["counts"] for item in pc.value_counts(shards).to_pylist()}
+        table = table.drop_columns(["shard"]).take(order[: len(shards)])
         path = self._folder / f"{self._name}-{self._files}.arrow"
         self._files += 1
         start = batches = 0
@@ -76,27 +76,21 @@ class SortedRunWriter:
                 start, batches = start + size, batches + count
 
 
-def merge(runs: Iterable[SortedRun], *, key: str, dropped: Sequence[int] = ()) -> Iterator[pa.Table]:
-    """The rows of sorted runs as one sorted stream of tables of any size.
-
-    :param key: the column that the runs are sorted by.
-    :param dropped: values of the column ``row`` that are left out.
-    """
-    unwanted = np.unique(np.array(dropped, np.int64))
-    heads = [_Head(run, key, unwanted) for run in runs]
+def merge(runs: Iterable[SortedRun]) -> Iterator[pa.Table]:
+    """The rows of sorted runs as one sorted stream of tables of any size."""
+    heads = list(map(_Head, runs))
     while heads := [head for head in heads if head.fill()]:
         # Up to where the first of the runs that go on has been read, no row can be missing.
         limit = min((head.end for head in heads if head.goes_on), default=None)
         table = pa.concat_tables(head.take(limit) for head in heads).combine_chunks()
-        yield table.take(pc.sort_indices(table, [(key, "ascending")]))
+        yield table.take(pc.sort_indices(table[0]))
 
 
 class _Head:
     """The rows of a run that were read and not yet merged."""
 
-    def __init__(self, run: SortedRun, key: str, unwanted: npt.NDArray[np.int64]) -> None:
+    def __init__(self, run: SortedRun) -> None:
         self._batches, self._left = run.batches(), run.last - run.first
-        self._key, self._unwanted = key, unwanted
         self.table: pa.Table | None = None
 
     @property
@@ -108,7 +102,7 @@ class _Head:
     def end(self) -> str:
         """The key that was read last."""
         assert self.table is not None
-        end: str = self.table[self._key][-1].as_py()
+        end: str = self.table[0][-1].as_py()
         return end
 
     def fill(self) -> bool:
@@ -117,7 +111,7 @@ class _Head:
         All heads are filled at every step, or it would take as many steps as there are batches.
         """
         while self.goes_on and (self.table is None or len(self.table) < BATCH_ROWS):
-            table = self._wanted(pa.Table.from_batches([next(self._batches)]))
+            table = pa.Table.from_batches([next(self._batches)])
             self._left -= 1
             self.table = table if self.table is None else pa.concat_tables([self.table, table])
         return bool(self.table)
@@ -127,14 +121,6 @@ class _Head:
         assert self.table is not None
         count = len(self.table)
         if limit is not None:
-            count = pc.sum(pc.less_equal(self.table[self._key], limit)).as_py() or 0
+            count = pc.sum(pc.less_equal(self.table[0], limit)).as_py() or 0
         taken, self.table = self.table.slice(0, count), self.table.slice(count)
         return taken
-
-    def _wanted(self, table: pa.Table) -> pa.Table:
-        if not len(self._unwanted):
-            return table
-        rows = table["row"].to_numpy()
-        places = np.searchsorted(self._unwanted, rows)  # quicker than is_in, which hashes all of them each time
-        places[places == len(self._unwanted)] = 0
-        return table.filter(pa.array(self._unwanted[places] != rows))

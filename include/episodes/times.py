@@ -33,6 +33,8 @@ def parse_date(value: str) -> datetime | None:
     None where it is no date, or none that a podcast can have (:data:`EARLIEST`, :data:`LATEST`).
     """
     text = value.strip()
+    if not text:
+        return None
     try:
         date = _written(text)
         date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
@@ -67,6 +69,8 @@ def parse_duration(value: str) -> int | None:
     None where the value is no length that an episode can have (:data:`MAX_DURATION`).
     """
     text = value.strip()
+    if not text:
+        return None
     try:
         seconds = int(float(text))
     except (ValueError, OverflowError):

@@ -66,7 +66,7 @@ class Devices(Group):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses a GPU if there is one; `cuda` fails at once without one."""
     threads: int = Field(default=0, ge=0, le=1_024)
-    """Threads per task for model work, and processes for cleaning episodes (0: one per core that it may use)."""
+    """Threads per task for model work and for cleaning episodes (0: one per core that it may use)."""
     training_gpus: int = Field(default=1, ge=1, le=64)
     """Number of GPUs for fine-tuning; each batch is split among them."""
     gpu_pod: File | None = None

@@ -254,7 +254,7 @@ class Story:
             unchanged=lambda: source.fetch(version),
             work_root=settings.installation.work_root,
             shards=1,
-            processes=1,
+            threads=1,
             max_file_bytes=settings.episodes.max_file_bytes,
         )
         snapshot.publish(self.store, manifest.snapshot_id, source_version=version)

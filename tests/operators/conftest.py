@@ -117,7 +117,7 @@ class Installation:
             unchanged=lambda: None,
             work_root=self.settings.installation.work_root,
             shards=2,
-            processes=1,
+            threads=1,
             max_file_bytes=2**20,
         ).snapshot_id
 

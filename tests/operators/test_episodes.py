@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from include.episodes import snapshot
 from include.episodes.ingest import WORK
 from include.episodes.schema import SCHEMA_VERSION
 from include.episodes.sources.files import fingerprint
-from include.episodes.workers import Workers
 from include.errors import PermanentError
 from include.settings import get_settings
 from operators.episodes import (
@@ -203,25 +202,23 @@ def test_preparing_writes_a_whole_snapshot_that_nobody_reads_yet(
     assert snapshot.latest(installation.store) is None
 
 
-def test_preparing_takes_as_many_processes_as_the_settings_say_and_leaves_no_work_behind(
+def test_preparing_takes_as_many_threads_as_the_settings_say_and_leaves_no_work_behind(
     installation: Installation, context: FakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[tuple[int, Path]] = []
+    started: list[int] = []
 
-    class Counted(Workers):
-        def __init__(self, factory: Any, arguments: dict[str, Any], *, count: int) -> None:
-            started.append((count, arguments["folder"]))
-            super().__init__(factory, arguments, count=count)
+    class Counted(ThreadPoolExecutor):
+        def __init__(self, count: int, **options: Any) -> None:
+            started.append(count)
+            super().__init__(count, **options)
 
-    monkeypatch.setattr(prepare_module, "Workers", Counted)
-    monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
+    monkeypatch.setattr(prepare_module, "ThreadPoolExecutor", Counted)
     monkeypatch.setenv("PODSEARCH_THREADS", "3")
     get_settings.cache_clear()
     execute(prepare(installation, fingerprint(installation.dataset)), context)
 
-    work = installation.settings.installation.work_root / WORK
-    assert started == [(3, work)]
-    assert not work.exists()
+    assert started == [3]
+    assert not (installation.settings.installation.work_root / WORK).exists()
 
 
 def test_a_source_that_changed_after_it_was_checked_is_refused_and_nothing_is_written(

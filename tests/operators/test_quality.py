@@ -73,7 +73,7 @@ def write_snapshot(folder: Path, version: str = "v1") -> str:
         unchanged=lambda: None,
         work_root=settings.installation.work_root,
         shards=2,
-        processes=1,
+        threads=1,
         max_file_bytes=settings.episodes.max_file_bytes,
     ).snapshot_id
 

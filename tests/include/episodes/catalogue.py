@@ -104,7 +104,7 @@ def prepare_in_memory(folder: Folder, *, max_text_chars: int = 20_000) -> InMemo
     with (
         TemporaryDirectory() as work,
         prepare(
-            folder, work=Path(work), shards=1, processes=1, max_file_bytes=2**30, max_text_chars=max_text_chars
+            folder, work=Path(work), shards=1, threads=1, max_file_bytes=2**30, max_text_chars=max_text_chars
         ) as prepared,
     ):
         return load(prepared)

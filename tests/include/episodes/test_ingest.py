@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from include.episodes import prepare as prepare_module
 from include.episodes import snapshot
 from include.episodes.ingest import WORK, make_snapshot
 from include.episodes.sources.files import DatasetError
@@ -36,7 +35,7 @@ def dataset(write_dataset: WriteDataset) -> Path:
 
 
 def make(store: ArtifactStore, dataset: Path, work_root: Path, **options: Any) -> snapshot.Manifest:
-    values = OPTIONS | {"unchanged": lambda: None, "shards": 3, "processes": 1} | options
+    values = OPTIONS | {"unchanged": lambda: None, "shards": 3, "threads": 1} | options
     return make_snapshot(store, dataset, work_root=work_root, **values)
 
 
@@ -44,12 +43,11 @@ def left_in(work_root: Path) -> list[str]:
     return sorted(path.name for path in work_root.iterdir() if path.name != f"{WORK}.lock")
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2])
 def test_the_snapshot_has_all_that_preparation_makes_of_the_dataset(
-    store: ArtifactStore, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+    store: ArtifactStore, dataset: Path, tmp_path: Path, threads: int
 ) -> None:
-    monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
-    manifest = make(store, dataset, tmp_path / "work", processes=processes)
+    manifest = make(store, dataset, tmp_path / "work", threads=threads)
 
     whole = prepare_in_memory(dataset)
     assert (manifest.episodes, manifest.shows, manifest.shards) == (200, 9, 3)
@@ -81,13 +79,11 @@ def test_a_retry_removes_what_a_killed_task_left(store: ArtifactStore, dataset: 
     script = f"""
 import os, signal
 from pathlib import Path
-from include.episodes import prepare
 from include.episodes.ingest import make_snapshot
 from include.storage import ArtifactStore
-prepare.SMALL_BYTES = 0
 make_snapshot(
     ArtifactStore({str(store.root)!r}), Path({str(dataset)!r}), work_root=Path({str(tmp_path / "work")!r}), shards=3,
-    processes=2, unchanged=lambda: os.kill(os.getpid(), signal.SIGKILL), **{OPTIONS!r},
+    threads=2, unchanged=lambda: os.kill(os.getpid(), signal.SIGKILL), **{OPTIONS!r},
 )
 """
     killed = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=False, timeout=120)

@@ -6,6 +6,8 @@ import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +24,7 @@ from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import InMemory, load, prepare_in_memory, write_snapshot
 from tests.include.episodes.conftest import Rows, WriteDataset, episode, show
 
-OPTIONS: dict[str, Any] = {"shards": 1, "processes": 0, "max_file_bytes": 2**30, "max_text_chars": 500}
+OPTIONS: dict[str, Any] = {"shards": 1, "threads": 0, "max_file_bytes": 2**30, "max_text_chars": 500}
 
 
 def run(folder: Path, *, max_text_chars: int = 20_000) -> InMemory:
@@ -237,15 +239,14 @@ def messy(write_dataset: WriteDataset) -> Path:
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_the_outcome_is_the_same_for_any_number_of_processes(
+def test_the_outcome_is_the_same_for_any_number_of_threads(
     messy: Path, monkeypatch: pytest.MonkeyPatch, shards: int
 ) -> None:
     outcomes = []
-    for processes, block, run_bytes in ((1, 2**18, 2**25), (1, 256, 2**10), (2, 256, 2**10)):
+    for threads, block, run_bytes in ((1, 2**18, 2**25), (1, 256, 2**10), (2, 256, 2**10)):
         monkeypatch.setattr(csv_reader, "BLOCK_BYTES", block)
         monkeypatch.setattr(runs, "RUN_BYTES", run_bytes)
-        monkeypatch.setattr(prepare_module, "SMALL_BYTES", 0)
-        with prepare(messy, **OPTIONS | {"shards": shards, "processes": processes}, work=messy / "work") as prepared:
+        with prepare(messy, **OPTIONS | {"shards": shards, "threads": threads}, work=messy / "work") as prepared:
             loaded = load(prepared)
             assert_accounted_for(loaded)
             rows = sorted(loaded.quarantine.to_pylist(), key=lambda row: (row["file"], row["row"]))
@@ -273,6 +274,23 @@ def test_a_failure_leaves_nothing_behind(write_dataset: WriteDataset, tmp_path: 
     with pytest.raises(DatasetError, match="no column"):
         prepare(folder, **OPTIONS, work=tmp_path / "work")
     assert not (tmp_path / "work").exists()
+
+
+def test_a_failure_of_a_thread_is_told_and_ends_the_others(
+    write_dataset: WriteDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, stopped: Event, **options: object) -> None:
+        if not stopped.wait(0.2):
+            raise OSError("no space left")
+        ended.append(True)
+
+    ended: list[bool] = []
+    monkeypatch.setattr(prepare_module, "make_part", broken)
+    with pytest.raises(OSError, match="no space left"):
+        prepare(write_dataset(), **OPTIONS | {"threads": 1, "shards": 3}, work=tmp_path / "work")
+    assert len(ended) <= 1
+    assert not (tmp_path / "work").exists()
+    assert not [thread for thread in enumerate_threads() if thread.name.startswith("prepare")]
 
 
 def rows_of(folder: Path) -> list[tuple[str, ...]]:

@@ -26,15 +26,15 @@ def table(some: list[Row]) -> pa.Table:
 
 
 def written(folder: Path, some: list[Row], *, at_once: int = 10) -> list[SortedRun]:
-    writer = SortedRunWriter(folder, "rows", key="key")
+    writer = SortedRunWriter(folder, "rows")
     for start in range(0, len(some), at_once):
         writer.add(table(some[start : start + at_once]))
     return writer.finish()
 
 
-def merged(some: list[SortedRun], shard: int, dropped: list[int] | None = None) -> list[tuple[str, int]]:
+def merged(some: list[SortedRun], shard: int) -> list[tuple[str, int]]:
     mine = [run for run in some if run.shard == shard]
-    tables = list(merge(mine, key="key", dropped=dropped or []))
+    tables = list(merge(mine))
     return [(row["key"], row["row"]) for part in tables for row in part.to_pylist()]
 
 
@@ -51,20 +51,15 @@ def test_a_merge_is_sorted_and_whole(
         assert merged(found, shard) == sorted((key, row) for key, row, owner in some if owner == shard)
 
 
-def test_dropped_rows_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a whole batch, or the last one of a run, is dropped."""
-    monkeypatch.setattr(runs, "BATCH_ROWS", 4)
-    some = rows(50)
-    dropped = [*range(20), 49]
-    expected = sorted((key, row) for key, row, owner in some if owner == 1 and row not in dropped)
-    assert merged(written(tmp_path, some), 1, dropped) == expected
-    assert merged(written(tmp_path, some), 1, list(range(50))) == []
-
-
-def test_ids_that_stand_in_two_runs_stay_beside_each_other(tmp_path: Path) -> None:
-    some = [("a", 1, 0), ("b", 2, 0), ("a", 3, 0), ("c", 4, 0), ("b", 5, 0)]
-    found = written(tmp_path, some, at_once=1)
-    assert merged(found, 0, dropped=[3, 5]) == [("a", 1), ("b", 2), ("c", 4)]
+def test_rows_without_a_shard_are_left_out(tmp_path: Path) -> None:
+    """Also where a whole run has nothing else."""
+    writer = SortedRunWriter(tmp_path, "rows")
+    for shards in ([None, 1, 0, None, 1], [None, None]):
+        keys = [f"{number}" for number in range(len(shards))]
+        writer.add(pa.table({"key": keys, "row": range(len(shards)), "shard": pa.array(shards, pa.int32())}))
+        writer._write()
+    found = writer.finish()
+    assert [merged(found, shard) for shard in (0, 1)] == [[("2", 2)], [("1", 1), ("4", 4)]]
 
 
 def test_a_merge_of_many_runs_takes_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,9 +69,9 @@ def test_a_merge_of_many_runs_takes_few_steps(tmp_path: Path, monkeypatch: pytes
     found = [run for run in written(tmp_path, rows(4_000), at_once=200) if run.shard == 0]
     batches = sum(run.last - run.first for run in found)
     assert len(found) == 20
-    assert len(list(merge(found, key="key"))) < batches / 6
+    assert len(list(merge(found))) < batches / 6
 
 
 def test_no_rows_are_no_runs(tmp_path: Path) -> None:
-    assert SortedRunWriter(tmp_path, "rows", key="key").finish() == []
-    assert list(merge([], key="key")) == []
+    assert SortedRunWriter(tmp_path, "rows").finish() == []
+    assert list(merge([])) == []

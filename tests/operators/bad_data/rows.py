@@ -57,7 +57,6 @@ BROKEN = [
     ),
     Case(
         "a description of 5 MiB",
-        # Zipped, so that the file is small, and no other processes are started to clean it.
         several(change("episodes", [3], description="word " * 2**20), packed(in_zip)),
         Published(counted={"description_cut": 1}),
     ),
