@@ -179,7 +179,7 @@ class _Join:
             columns |= {name: shows[name] for name in ("language", "categories")}
             columns["text"] = text = _composed(columns, shows)
             columns["content_hash"] = _hashes(text)
-            columns["description"] = _or_null(table["description"])
+            columns["description"] = _or_null(table["description"].chunk(0))
             yield pa.table([columns[name] for name in EPISODES.names], schema=EPISODES)
 
 
@@ -199,15 +199,13 @@ def _composed(columns: dict[str, pa.ChunkedArray], shows: pa.Table) -> pa.String
     :param columns: the episodes' columns, :data:`COMPOSED` among them.
     :param shows: of each, in the shape of :data:`_JOINED`.
     """
-    fields = [columns[name].combine_chunks() for name in ("title", "description")]
-    texts = pc.binary_join_element_wise(*map(_with_full_stop, fields), shows["text"].combine_chunks(), " ")
-    starts = [pc.utf8_slice_codeunits(pc.utf8_trim(field, AROUND), 0, START_CHARS).to_pylist() for field in fields]
-    about_shows = [shows[name].to_pylist() for name in ("title_start", "description_start")]
-    special = [
-        row
-        for row, (title, about, *show) in enumerate(zip(*starts, *about_shows, strict=True))
-        if _may_repeat(start_of(title), start_of(about), *show)
-    ]
+    title, about = (columns[name].chunk(0) for name in ("title", "description"))
+    frame = pl.DataFrame({"title": title, "about": about, "title_start": shows["title_start"]})
+    frame = frame.with_columns(about_start=pl.Series(shows["description_start"]))
+    stops = frame.select(_stop("title"), _stop("about"))
+    pieces = (title, _strings(stops["title"]), about, _strings(stops["about"]), shows["text"].combine_chunks())
+    texts = pc.binary_join_element_wise(*pieces, "")
+    special = _may_repeat(frame)
     if not special:
         return texts
     rows = pa.array(special)
@@ -216,14 +214,36 @@ def _composed(columns: dict[str, pa.ChunkedArray], shows: pa.Table) -> pa.String
     return pc.replace_with_mask(texts, mask, pa.array(map(compose_text, *values), pa.string()))
 
 
-def _may_repeat(title: str, about: str, show_title: str, show_about: str) -> bool:
-    """Whether a field might be empty or repeat another, to judge by how they start."""
-    return not (title and about and show_title) or len({title, about, show_title, show_about}) < 4
+def _stop(name: str) -> pl.Expr:
+    """What stands behind a field: nothing if it is empty."""
+    field = pl.col(name)
+    stop = pl.when(field.str.tail(1).is_in(list(FULL_STOPS))).then(pl.lit(" ")).otherwise(pl.lit(". "))
+    return pl.when(field != "").then(stop).otherwise(pl.lit("")).alias(name)
 
 
-def _with_full_stop(field: pa.StringArray) -> pa.StringArray:
-    ended = pc.is_in(pc.utf8_slice_codeunits(field, -1), value_set=pa.array(list(FULL_STOPS)))
-    return pc.if_else(ended, field, pc.binary_join_element_wise(field, ".", ""))
+def _may_repeat(frame: pl.DataFrame) -> list[int]:
+    """The rows in which a field might say nothing or repeat another, to judge by how they start.
+
+    :param frame: ``title`` and ``about`` of episodes, ``title_start`` and ``about_start`` of their shows.
+    """
+    # What stands around a start may also stand within the field: where starts are the same, so are these.
+    starts = frame.select(
+        pl.col("title", "about").str.strip_chars_start(AROUND).str.head(START_CHARS),
+        pl.col("title_start", "about_start"),
+        (pl.col("about") == "").alias("without"),
+    ).with_columns(pl.col(pl.String).str.strip_chars_end(AROUND))
+    nothing = pl.any_horizontal(pl.col("title", "title_start") == "") | ((pl.col("about") == "") & ~pl.col("without"))
+    own = pl.concat_str("title", "about")
+    folded = pl.concat_list(pl.col(pl.String).str.to_lowercase())  # but for ASCII, that is not the same
+    some = starts.select(
+        nothing | (own.str.len_bytes() > own.str.len_chars()) | (folded.list.n_unique() < len(COMPOSED))
+    )
+    rows, found = some.to_series().arg_true(), []
+    for row, (title, about, *show, without) in zip(rows, starts[rows].rows(), strict=True):
+        given = [start for start in (start_of(title), start_of(about), *show) if start]
+        if len(set(given)) < len(given) or not (title and show[0] and (about or without)):
+            found.append(row)
+    return found
 
 
 def _or_null(texts: pa.StringArray | pa.ChunkedArray) -> pa.StringArray | pa.ChunkedArray:

@@ -38,7 +38,7 @@ def write_part(path: Path, shard: int, episodes: Iterable[pa.Table]) -> LocalPar
     last: str | None = None
     with pq.ParquetWriter(path, EPISODES, compression="zstd") as writer:
         for group in regrouped(episodes, GROUP_ROWS):
-            table = group.cast(EPISODES).combine_chunks()
+            table = group.cast(EPISODES)
             ids = table["episode_id"]
             if ids[0].as_py() == last or pc.any(pc.equal(ids[1:], ids[:-1])).as_py():
                 raise ValueError("Two episodes share an episode_id; preparation must quarantine one of them.")
@@ -51,7 +51,7 @@ def write_part(path: Path, shard: int, episodes: Iterable[pa.Table]) -> LocalPar
 
 
 def regrouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """The same rows in tables of ``size`` rows; the last one may be smaller, none is empty."""
+    """The same rows in tables of ``size`` rows, of one chunk each; the last one may be smaller, none is empty."""
     held: list[pa.Table] = []
     count = 0
     for table in tables:
@@ -59,19 +59,20 @@ def regrouped(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
         count += len(table)
         while count >= size:
             whole = pa.concat_tables(held)
-            yield whole.slice(0, size)
-            held, count = [whole.slice(size)], count - size
+            yield whole.slice(0, size).combine_chunks()
+            count -= size
+            held = [whole.slice(size)] if count else []
     if count:
-        yield pa.concat_tables(held)
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _update(sha: hashlib._Hash, table: pa.Table) -> None:
-    """Add a table's content to a hash, column by column: which values are null, lengths, values.
+    """Add the content of a table of one chunk to a hash, column by column: which values are null, lengths, values.
 
     The same content gives the same hash however Arrow holds it (chunks, slices, padding).
     """
     for column in table.columns:
-        array = column.combine_chunks()
+        array = column.chunk(0)
         if array.null_count:
             sha.update(_values(array.is_valid().cast(pa.int64())))
         if array.type == pa.string():
