@@ -16,7 +16,7 @@ IN_VENV = @if ! command -v "$${PYTHON:-nothing}" > /dev/null; then echo "podsear
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -c 'import os, sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "podsearch needs Python 3.11 or 3.12; %s is %d.%d." % (os.environ["PYTHON"], *v))' && \
 	PYTHONDONTWRITEBYTECODE=1 "$$PYTHON" -m deploy.local.setup
 
-# A program from PyPI in an environment of its own, which does not outlive it.
+# Runs a program from PyPI in a temporary environment of its own.
 WITH = @folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$$PYTHON" -m venv "$$folder" && \
 	"$$folder/bin/pip" install --quiet --disable-pip-version-check
 
@@ -86,7 +86,7 @@ bench-gpu: ## Run the CUDA tests and measure everything that runs on a GPU
 sbom: ## Write a bill of materials of the pinned packages (CycloneDX): sbom.json
 	$(WITH) cyclonedx-bom==7.5.0 && "$$folder/bin/cyclonedx-py" requirements constraints.txt --output-file sbom.json
 
-audit: ## Look the pinned packages up among known vulnerabilities
+audit: ## Check the pinned packages for known vulnerabilities
 	$(WITH) pip-audit==2.10.1 && "$$folder/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip --strict
 
 clean: ## Stop Airflow and remove everything that was generated

@@ -163,7 +163,7 @@ def main() -> None:
         from torch.cuda import is_available
 
         if not is_available():
-            sys.exit("CUDA finds no GPU here: see that nvidia-smi lists one, or try the command with --tiny.")
+            sys.exit("CUDA finds no GPU here: check that nvidia-smi lists one, or try the command with --tiny.")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-gpu-", dir=arguments.folder) as folder:

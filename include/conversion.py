@@ -1,4 +1,4 @@
-"""Converting transformers for CTranslate2, once a machine, in a folder that forgets what is not used."""
+"""Converting transformers for CTranslate2, once per machine, in a folder that drops what is not used."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Raise it when conversion changes, so that models are converted anew."""
+"""Raise it when conversion changes, so that models are converted again."""
 UNUSED_DAYS = 60
-"""A converted model that was not opened for so long is deleted when another is made."""
+"""A converted model that has not been opened for this long is deleted when another is made."""
 
 
 def converted(name: str, identity: str, *, compute_type: str, cache: Path, convert: Callable[[Path], object]) -> Path:
-    """The folder of a converted model, which is made unless it is there.
+    """The folder of a converted model, which is created unless it exists.
 
-    Tasks that come at the same time wait for the first; one that is killed leaves nothing that looks finished.
+    Concurrent tasks wait for the first; a killed one leaves nothing that looks finished.
 
-    :param identity: tells the model's weights from all others.
-    :param compute_type: the number format, in CTranslate2's words.
-    :param convert: makes the folder, and raises if it cannot be trusted, before anybody else sees it.
+    :param identity: distinguishes the model's weights from all others.
+    :param compute_type: the number format, in CTranslate2's terms.
+    :param convert: creates the folder, and raises if it cannot be trusted, before anybody else sees it.
     """
     parts = (identity, ctranslate2.__version__, compute_type, str(FORMAT))
     target = cache / f"{name}-{compute_type}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"

@@ -1,19 +1,19 @@
-"""Failures by what mends them: a person, or time."""
+"""Failures, by what resolves them: a person, or time."""
 
 from __future__ import annotations
 
 
 class PermanentError(Exception):
-    """Something that stays as it is until a person changes data, settings or hardware: a task fails at once on it.
+    """Something that only a person can fix, by changing data, settings or hardware: a task fails at once on it.
 
     The message says what to do.
     """
 
 
 class RetryLaterError(Exception):
-    """Something that is away or busy for the moment: a task is tried again.
+    """Something that is temporarily unavailable or busy: a task is retried.
 
-    :param seconds: how long to wait before, if the other side has said so.
+    :param seconds: how long to wait first, if the other side has said so.
     """
 
     def __init__(self, message: str, *, seconds: float | None = None) -> None:
@@ -22,7 +22,7 @@ class RetryLaterError(Exception):
 
 
 class OvertakenError(Exception):
-    """What a run began with has been replaced since, by a newer run or by a person: it must change nothing any more.
+    """What a run started from has been replaced, by a newer run or by a person: the run must not change anything.
 
-    Nothing is wrong, and nothing needs to be done; the message says what has come meanwhile.
+    Nothing is wrong, and nothing needs to be done; the message says what has happened meanwhile.
     """

@@ -1,4 +1,5 @@
-"""The folder of everything generated: which it is, and that it is ours. Plain Python, for `make` asks before set-up."""
+"""The folder for everything generated: which it is, and that it is ours. Plain Python, because `make` needs it before
+set-up."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ _LINE = re.compile(
 
 
 def absolute(value: str | Path) -> Path:
-    """A path as it is meant in every process: a relative one starts at the project's folder.
+    """A path that means the same in every process: a relative one starts at the project's folder.
 
-    :raises ValueError: it can be none; the message has the path.
+    :raises ValueError: it is not a valid path; the message has it.
     """
     try:
         path = PROJECT / Path(value).expanduser()
@@ -33,22 +34,22 @@ def absolute(value: str | Path) -> Path:
 
 
 def checked(home: Path) -> Path:
-    """A home, which is a folder of our own or may become one.
+    """A valid home: a folder of our own, or one that can become one.
 
-    :raises ValueError: it is a file, or holds more than podsearch.
+    :raises ValueError: it is a file, or contains more than podsearch.
     """
     file = next((path for path in (home, *home.parents) if path.exists() and not path.is_dir()), None)
     if file:
         raise ValueError(f"{file} is a file: name a folder")
     if any(precious.is_relative_to(home.resolve()) for precious in (PROJECT, Path.home().resolve())):
-        raise ValueError(f"{home} holds more than podsearch: name a folder of its own, such as {home / 'podsearch'}")
+        raise ValueError(f"{home} contains more than podsearch: name a folder of its own, such as {home / 'podsearch'}")
     return home
 
 
 def find_home(dotenv: Path = PROJECT / ".env") -> Path:
-    """The home that the environment names, or else .env: the same that the settings have.
+    """The home that the environment or else .env names: the same as in the settings.
 
-    :raises ValueError: it cannot be one, or is written in a way that only more than plain Python understands.
+    :raises ValueError: it is not valid, or is written in a way that plain Python cannot resolve.
     """
     value = next((text for name, text in os.environ.items() if name.upper() == VARIABLE and text), "")
     if not value and dotenv.is_file():
@@ -60,9 +61,9 @@ def find_home(dotenv: Path = PROJECT / ".env") -> Path:
 
 
 def claim(home: Path) -> None:
-    """Make the folder, and mark it as ours, so that it may be removed one day.
+    """Create the folder and mark it as ours, so that it may be removed one day.
 
-    :raises ValueError: it cannot be written to, or somebody else's files are in it.
+    :raises ValueError: it is not writable, or contains somebody else's files.
     """
     if (home / MARKER).exists():
         return
@@ -70,12 +71,10 @@ def claim(home: Path) -> None:
         # The project's own tools keep their caches in the default home, set up or not.
         if home != DEFAULT and home.is_dir() and any(home.iterdir()):
             raise ValueError(
-                f"{home} has files in it that podsearch did not make: name an empty folder or a new one. "
+                f"{home} contains files that podsearch did not create: name an empty folder or a new one. "
                 f"(If they are podsearch's after all, put an empty file {MARKER} beside them.)"
             )
         home.mkdir(parents=True, exist_ok=True)
         (home / MARKER).touch()
     except OSError as error:
-        raise ValueError(
-            f"{home} cannot be written to ({error.strerror}): name a folder that can, in {VARIABLE}"
-        ) from None
+        raise ValueError(f"{home} is not writable ({error.strerror}): name a folder that is, in {VARIABLE}") from None

@@ -1,7 +1,7 @@
-"""Having a model from the Hugging Face hub: which files, of which commit, and what a failure means.
+"""Getting a model from the Hugging Face hub: which files, from which commit, and what a failure means.
 
 Files are fetched before transformers sees the model. So no pickled weights are downloaded, none are converted behind
-our back (as transformers does where ``main`` has no safetensors), and the hub's errors come as they are.
+our back (as transformers does if ``main`` has no safetensors), and the hub's errors arrive unchanged.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ FILES = ["*.json", "*.model", "*.txt", "*.safetensors", "README.md"]
 
 
 class HubModelError(PermanentError):
-    """A model cannot be had from the hub; the message says what to do."""
+    """A model is not available from the hub; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A model of the hub, and the setting that names it.
+    """A model on the hub, and the setting that names it.
 
     :param revision: branch, tag or commit (default: main).
     :param setting: name of the setting with the model.
@@ -37,7 +37,7 @@ class Wanted:
 def fetch(wanted: Wanted) -> Path:
     """A folder with the model's files, in the hub's own cache; its name is the commit.
 
-    The token is huggingface_hub's matter: it takes it from HF_TOKEN, or from where ``hf auth login`` put it.
+    huggingface_hub handles the token: it reads HF_TOKEN, or what ``hf auth login`` stored.
 
     :raises HubModelError: no such model or revision, or no access to it.
     :raises RetryLaterError: the hub cannot be reached, or failed, or the connection broke.
@@ -57,14 +57,14 @@ def fetch(wanted: Wanted) -> Path:
 
 
 def conversions() -> Path:
-    """Where models that were converted for another engine are kept if nothing else is said: beside the hub's cache."""
+    """Default folder for models that were converted for another engine: beside the hub's cache."""
     from huggingface_hub.constants import HF_HOME
 
     return Path(HF_HOME) / "podsearch"
 
 
 def _meaning(error: Exception, wanted: Wanted) -> Exception:
-    """What a failed download means to a task. The cause counts: the client wraps it when it looks into its cache."""
+    """What a failed download means for a task. The cause matters: the client wraps it when it looks into its cache."""
     import httpx2
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError
 
@@ -83,7 +83,7 @@ def _meaning(error: Exception, wanted: Wanted) -> Exception:
         if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)):
             return RetryLaterError(f"The model hub cannot be reached ({cause}). " + _advice(wanted))
         if isinstance(cause, (httpx2.TransportError, TimeoutError, ConnectionError)):
-            return RetryLaterError(f"The download of {model} broke off ({type(cause).__name__}: {cause}).")
+            return RetryLaterError(f"The download of {model} was interrupted ({type(cause).__name__}: {cause}).")
     return HubModelError(f"{model} could not be downloaded ({type(error).__name__}: {error}). " + _advice(wanted))
 
 
@@ -91,7 +91,7 @@ def _refused(status: int, wanted: Wanted) -> Exception:
     if status == 429 or status >= 500:
         return RetryLaterError(f"The model hub answered {status} when asked for {wanted.model}.")
     return HubModelError(
-        f"The model hub has no {wanted.model} for us (it answered {status}): correct {wanted.setting}, or set "
+        f"The model hub does not give us {wanted.model} (it answered {status}): correct {wanted.setting}, or set "
         "HF_TOKEN to a token that may read it."
     )
 

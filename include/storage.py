@@ -2,12 +2,11 @@
 
 Two rules make every write safe to interrupt and to repeat:
 
-* a file appears whole or not at all (local: write beside, flush, rename; object store: one put, or parts that are put
-  together at the end);
+* a file appears whole or not at all (local: write beside, flush, rename; object store: one put, or parts that are
+  combined at the end);
 * a directory is complete if and only if its manifest exists, because the manifest is written last.
 
-What must be right is asked for by name and never taken from a listing, which on some object stores shows late what was
-written.
+Whatever must be right is read by name and never found in a listing, which on some object stores lags behind writes.
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 MAX_TRIES = 20
 S3_RETRIES = {"mode": "standard", "total_max_attempts": 6}
-"""How botocore meets a store that throttles, fails or hangs up: again, after waits of up to 1, 2, 4, 8 and 16 seconds,
-drawn at random. On top of it s3fs repeats what was throttled or broken off four times."""
+"""How botocore treats a store that throttles, fails or hangs up: it retries after random waits of up to 1, 2, 4, 8 and
+16 seconds. On top of that, s3fs repeats throttled or interrupted requests four times."""
 LONGEST_WRITE = timedelta(days=1)
-"""What was begun longer ago, and is not finished, belongs to a process that was killed."""
+"""An unfinished write that started longer ago belongs to a killed process."""
 S3 = ("s3", "s3a")
 _one_at_a_time = threading.Lock()
 
 
 class ChangedError(RuntimeError):
-    """Somebody else changed a file since it was read; it is as they left it."""
+    """A file was changed since it was read; the other change stands."""
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of the store: its path relative to the root, and when it was written last."""
+    """A file in the store: its path relative to the root, and when it was last written."""
 
     path: tuple[str, ...]
     bytes: int
@@ -66,7 +65,7 @@ class ArtifactStore:
     """Files of one podsearch installation, addressed by their path relative to a root.
 
     :param root: a folder, or a URL: ``s3://bucket/podsearch``, or ``memory://x`` for tests.
-    :raises PermanentError: a store of another kind, of whose writes none fails if somebody else was first.
+    :raises PermanentError: another kind of store, in which no write fails when somebody else was first.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -106,14 +105,14 @@ class ArtifactStore:
         return target
 
     def replace_if(self, expected: bytes | None, data: bytes, *parts: str) -> None:
-        """Replace a small file if it still is what it was when it was read: compare and swap.
+        """Replace a small file if it has not changed since it was read: compare and swap.
 
-        This holds among all machines that share the store where it is a folder (by a lock beside the file) or on S3
-        (by a conditional put); in memory among the threads of the process.
+        This works between all machines that share the store, in a folder (by a lock beside the file) and on S3 (by a
+        conditional put); in memory, between the threads of the process.
 
-        :param expected: what the file held, or None when there was none.
-        :raises ChangedError: it holds something else by now. On S3 that may be ``data``, if the answer to the put was
-            lost and it was repeated; :meth:`update` decides again then, as it does when somebody else wrote.
+        :param expected: what the file contained, or None if there was none.
+        :raises ChangedError: it now contains something else. On S3 that may be ``data``, if the answer to the put was
+            lost and the put repeated; :meth:`update` then decides again, as it does after somebody else's write.
         """
         target = self.path(*parts)
         if isinstance(target, Path):
@@ -128,10 +127,10 @@ class ArtifactStore:
                 self.write_bytes(data, *parts)
 
     def update(self, change: Callable[[bytes | None], bytes | None], *parts: str) -> None:
-        """Read a small file, decide, and replace it, with no change of anybody else's lost in between.
+        """Read a small file, decide, and replace it, without losing concurrent changes.
 
-        :param change: what the file is to hold, from what it holds (None when there is none); None leaves it as it
-            is. It is called again with what was written meanwhile, and so must have no other effect.
+        :param change: computes the new content from the current one (None if there is no file); None leaves it
+            unchanged. It is called again with what was written meanwhile, so it must have no side effects.
         :raises ChangedError: others have changed it each time, :data:`MAX_TRIES` times.
         """
         for tried in range(1, MAX_TRIES + 1):
@@ -150,7 +149,7 @@ class ArtifactStore:
             raise self._changed(*parts)
 
     def _changed(self, *parts: str) -> ChangedError:
-        return ChangedError(f"{self.path(*parts)} was changed by somebody else meanwhile: read it and decide again.")
+        return ChangedError(f"{self.path(*parts)} was changed meanwhile: read it again and decide again.")
 
     def _put_if(self, expected: bytes | None, data: bytes, *parts: str) -> None:
         """:meth:`replace_if` on S3. The ETag is read before the content, so that it is never newer."""
@@ -177,7 +176,8 @@ class ArtifactStore:
         return target
 
     def move_file(self, source: Path, *parts: str) -> UPath:
-        """The same as :meth:`write_file`, for a local file that nobody needs: on one disk nothing is copied."""
+        """The same as :meth:`write_file`, for a local file that is no longer needed: on the same disk nothing is
+        copied."""
         target = self.path(*parts)
         if isinstance(target, Path):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ class ArtifactStore:
         return data
 
     def read_if_there(self, *parts: str) -> bytes | None:
-        """What a file holds, or None when there is none."""
+        """The content of a file, or None if there is none."""
         try:
             return self.read_bytes(*parts)
         except FileNotFoundError:
@@ -232,14 +232,15 @@ class ArtifactStore:
             return pq.read_table(file, columns=columns)
 
     def names(self, *parts: str) -> list[str]:
-        """Names of the entries of a folder, sorted; empty when there is none. Unfinished writes are left out."""
+        """Names of the entries of a folder, sorted; empty if there is no such folder. Unfinished writes are left
+        out."""
         folder = self.path(*parts)
         if not folder.exists():
             return []
         return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
 
     def files(self, *parts: str) -> list[StoredFile]:
-        """Every file in a folder and below, with those of unfinished writes; none when there is no such folder."""
+        """Every file in a folder and below, including unfinished writes; none if there is no such folder."""
         folder = self.path(*parts)
         if not folder.exists():
             return []
@@ -254,13 +255,13 @@ class ArtifactStore:
         ]
 
     def is_complete(self, *parts: str) -> bool:
-        """Whether a directory published with :meth:`publish_directory` is there as a whole."""
+        """Whether a directory published with :meth:`publish_directory` is complete."""
         return self.exists(*parts, MANIFEST)
 
     def publish_directory(self, source: Path, *parts: str) -> UPath:
         """Copy a finished local folder into the store; its manifest goes last and makes it visible.
 
-        Publishing the same path again is harmless: what is complete is immutable and left alone.
+        Publishing the same path again is harmless: a complete directory is immutable and left alone.
 
         :raises FileNotFoundError: the folder has no manifest.
         """
@@ -276,9 +277,10 @@ class ArtifactStore:
 
     @contextmanager
     def local_copy(self, *parts: str) -> Iterator[Path]:
-        """A local folder with the content of a stored one: itself when local, else a temporary download.
+        """A local folder with the content of a stored one: the folder itself if the store is local, otherwise a
+        temporary download.
 
-        :raises RetryLaterError: it is published, and the store does not list all of it yet, or is removed meanwhile.
+        :raises RetryLaterError: it is published, but the store does not list all of it yet, or it is being removed.
         """
         source = self.path(*parts)
         if isinstance(source, Path):
@@ -298,7 +300,7 @@ class ArtifactStore:
             yield copy
 
     def remove(self, *parts: str) -> None:
-        """Delete a file or a folder; its manifest goes first, so that it is never half there."""
+        """Delete a file or a folder; its manifest is deleted first, so that it is never half there."""
         target = self.path(*parts)
         if not target.exists():
             return
@@ -311,10 +313,10 @@ class ArtifactStore:
             target.fs.rm(target.path, recursive=True)
 
     def clear_unfinished(self, older_than: timedelta = LONGEST_WRITE) -> int:
-        """Remove what killed writers have left: files beside their target, uploads in parts. Nobody sees them, and they
-        fill the store.
+        """Remove what killed writers have left: files beside their target, parts of uploads. They are invisible but
+        take up space.
 
-        :param older_than: what was begun more recently may go on, and stays.
+        :param older_than: what was started more recently may still be in progress, and stays.
         :return: how many there were.
         """
         since = datetime.now(UTC) - older_than
@@ -350,7 +352,7 @@ def _remove_if_older(file: Path, since: datetime) -> bool:
 
 
 def _modified(info: dict[str, Any]) -> datetime:
-    """When a file was written last; now, where a file system does not say."""
+    """When a file was last written; now, if the file system does not say."""
     for name in ("mtime", "LastModified", "updated", "last_modified", "created"):
         value = info.get(name)
         if isinstance(value, datetime):
@@ -362,7 +364,7 @@ def _modified(info: dict[str, Any]) -> datetime:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file beside another, which takes its place when all was written."""
+    """A temporary file beside a target, which replaces it once everything is written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its files are for their owner alone, and components may run as different users.
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
@@ -379,7 +381,7 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Nobody else changes a file meanwhile who asks for this lock, too; it ends with its process."""
+    """Lock a file against others that use this lock, too; it is released when its process ends."""
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.with_name(f".{target.name}.lock")
     try:

@@ -1,4 +1,4 @@
-"""Text of feeds and models in the terminal."""
+"""Text from feeds and models in the terminal."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from rich.text import Text
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Text for the terminal as it is, never as markup, and without what could control it."""
+    """Text for the terminal, shown literally and never as markup, without control characters."""
     return Text("".join("\ufffd" if unicodedata.category(sign) in {"Cc", "Cs"} else sign for sign in text), style)

@@ -117,7 +117,7 @@ def test_set_up_takes_no_folder_that_has_files_of_others(tmp_path: Path) -> None
     (tmp_path / "thesis.txt").write_text("years of work")
     done = make("run", home=tmp_path)
     assert done.returncode != 0
-    assert f"PODSEARCH_HOME: {tmp_path} has files in it that podsearch did not make" in done.stderr
+    assert f"PODSEARCH_HOME: {tmp_path} contains files that podsearch did not create" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -127,7 +127,7 @@ def test_clean_removes_only_what_podsearch_made(echo: Path) -> None:
     (echo / "work").symlink_to(echo.parent)
     done = make("clean", home=echo)
     assert done.returncode == 0, done.stderr
-    assert f"Removed what podsearch made in {echo}; left: thesis.txt." in done.stdout
+    assert f"Removed what podsearch made in {echo}; kept: thesis.txt." in done.stdout
     assert [path.name for path in echo.iterdir()] == ["thesis.txt"]
 
 
@@ -147,7 +147,7 @@ def test_clean_never_touches_a_home_that_holds_more(tmp_path: Path, home: str) -
     (tmp_path / "artifacts").mkdir()
     done = make("clean", f"PODSEARCH_HOME={home}", home=tmp_path, HOME=str(tmp_path))
     assert done.returncode != 0
-    assert "holds more than podsearch" in done.stderr
+    assert "contains more than podsearch" in done.stderr
     assert (tmp_path / "artifacts").exists()
 
 
@@ -156,7 +156,7 @@ def test_clean_never_touches_a_home_that_holds_more(tmp_path: Path, home: str) -
     [
         ("~nouser/x", "there is no such user"),
         ("x" * 5_000, "File name too long"),
-        ("/sys/podsearch", "cannot be written to"),
+        ("/sys/podsearch", "is not writable"),
         (str(PROJECT / "Makefile"), "is a file: name a folder"),
     ],
 )

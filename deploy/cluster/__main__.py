@@ -95,7 +95,7 @@ def require_conditional_writes(root: str) -> None:
         client.create_bucket(Bucket=bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
-            raise SetUpError(f"The bucket {bucket} cannot be made: {error}") from None
+            raise SetUpError(f"The bucket {bucket} cannot be created: {error}") from None
     key = f"{prefix.rstrip('/')}/probe-{uuid.uuid4().hex}".lstrip("/")
     client.put_object(Bucket=bucket, Key=key, Body=b"1", IfNoneMatch="*")
     try:

@@ -74,7 +74,7 @@ def main() -> int:
     except OSError as error:
         print(f"{file} cannot be written ({error.strerror}).", file=sys.stderr)
         return 1
-    print(f"{file}: " + (f"added {', '.join(added)}." if added else "nothing is missing."))
+    print(f"{file}: " + (f"added {', '.join(added)}." if added else "nothing was missing."))
     return 0
 
 

@@ -62,9 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         choices=["run", "up", "down"],
-        help="run the pipeline once; leave Airflow and search running; stop them",
+        help="run the pipeline once; start Airflow and search and leave them running; stop them",
     )
-    parser.add_argument("--without-search", action="store_true", help="with up: leave Airflow alone running")
+    parser.add_argument("--without-search", action="store_true", help="with up: start Airflow only")
     options = parser.parse_args(arguments)
     interrupts.watch()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(Text(str(error), style="red"))
         return 1
     except KeyboardInterrupt:
-        console.print(Text("Interrupted. What was done is kept: run it again to go on.", style="yellow"))
+        console.print(Text("Interrupted. Finished work is kept: run it again to continue.", style="yellow"))
         return 130
 
 
@@ -107,7 +107,7 @@ def run(settings: Settings) -> int:
             airflow.stop()
     if failed:
         console.print(
-            Text(f"\nFailed: {', '.join(failed)}. Search goes on with what was live before.", style="bold red")
+            Text(f"\nFailed: {', '.join(failed)}. Search continues with what was live before.", style="bold red")
         )
         return 1
     from deploy.local.summary import show_summary
@@ -138,7 +138,7 @@ def up(settings: Settings, *, search: bool = True) -> int:
         airflow.start_search(settings.search.reached_at, interrupts.check)
         console.print(Text(f"Search is served at {settings.search.reached_at}", style="bold"))
     elif SEARCH in airflow.running():
-        console.print(Text(f"Search is served already: {airflow.log_file(SEARCH)}"))
+        console.print(Text(f"Search is already being served: {airflow.log_file(SEARCH)}"))
     return 0
 
 
@@ -204,7 +204,7 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
 
     if airflow.running_at() != airflow.url:
         raise ComponentError(
-            f"Airflow already runs, at {airflow.running_at()} and not at {airflow.url}: set PODSEARCH_HOST, "
+            f"Airflow is already running at {airflow.running_at()}, not at {airflow.url}: set PODSEARCH_HOST, "
             "PODSEARCH_PORT and PODSEARCH_BASE_URL as they were when it was started, or stop it with `make down`."
         )
     api = AirflowApi(settings)

@@ -91,7 +91,7 @@ class AirflowApi:
         try:
             user, password = next(iter(json.loads(file.read_text()).items()))
         except (ValueError, AttributeError, StopIteration):
-            raise ApiError(f"{file} is damaged: remove it and start Airflow anew, which makes another.") from None
+            raise ApiError(f"{file} is damaged: remove it and restart Airflow, which creates a new one.") from None
         return user, password
 
     def ensure_pool(self, name: str, slots: int, description: str) -> None:

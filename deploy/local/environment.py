@@ -131,7 +131,7 @@ def require_free_port(host: str, port: int, variable: str) -> None:
         except OSError as error:
             raise PortInUseError(
                 f"Port {port} on {host} cannot be used ({error.strerror}). "
-                f"Stop what uses it, or choose another with {variable}."
+                f"Stop whatever is using it, or choose another with {variable}."
             ) from error
 
 
@@ -167,6 +167,6 @@ def _secrets(file: Path) -> dict[str, str]:
         return {name: str(loaded[name]) for name in ("fernet_key", "api_secret_key", "jwt_secret")}
     except (ValueError, KeyError, TypeError):
         raise PermanentError(
-            f"{file} is damaged: restore it, or remove it. Without it new keys are made, and connections that were "
+            f"{file} is damaged: restore it, or remove it. Without it new keys are created, and connections that were "
             "saved in Airflow's pages must be entered again."
         ) from None

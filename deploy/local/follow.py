@@ -112,7 +112,7 @@ class Follower:
         if task.state == "awaiting_input":
             user, password = self._api.login()
             self._console.print(
-                Text("      It waits for you: approve or reject it, and the run goes on.", style="yellow"),
+                Text("      It is waiting for you: approve or reject it, and the run continues.", style="yellow"),
                 Text(f"      {self._api.question_url(task)}"),
                 Text(f"      log in as {user} with the password {password}"),
                 sep="\n",

@@ -51,7 +51,7 @@ def set_up(home: Path, environment: dict[str, str], *, dev: bool) -> None:
         newest = max(file.stat().st_mtime for file in (*files, PROJECT / "constraints.txt"))
         if stamp.exists() and stamp.stat().st_mtime >= newest:
             continue
-        print("Installing what podsearch needs (once; a few minutes) …", flush=True)
+        print("Installing dependencies (once; this takes a few minutes) …", flush=True)
         pip = [str(_python(home)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run(  # noqa: S603
             [*pip, "-r", str(files[0]), "-c", "constraints.txt"], cwd=PROJECT, env=environment, check=True
@@ -83,7 +83,7 @@ def clean(home: Path, environment: dict[str, str]) -> int:
             home.rmdir()
     except OSError as error:
         raise ValueError(f"{error.filename} cannot be removed ({error.strerror})") from None
-    print(f"Removed {home}." if not left else f"Removed what podsearch made in {home}; left: {', '.join(left)}.")
+    print(f"Removed {home}." if not left else f"Removed what podsearch made in {home}; kept: {', '.join(left)}.")
     return 0
 
 

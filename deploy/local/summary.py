@@ -74,7 +74,7 @@ def _show_trained(store: ArtifactStore, console: Console) -> None:
 
 
 def _show_metrics(report: ReportData, console: Console) -> None:
-    table = Table(title="What search finds, by meaning and words together", title_justify="left")
+    table = Table(title="Hybrid search, by meaning and words", title_justify="left")
     table.add_column("queries")
     table.add_column("model")
     for name in METRIC_NAMES.values():
@@ -85,7 +85,7 @@ def _show_metrics(report: ReportData, console: Console) -> None:
         table.add_row(f"{query_set} ({item.queries:,})", role, *figures)
     console.print(table)
     if report.decision:
-        verdict = "passed: it goes live" if report.decision.passed else "was refused: the earlier model stays"
+        verdict = "passed: it goes live" if report.decision.passed else "was refused: the live model stays"
         by = " (a person decided)" if report.decision.overruled else ""
         console.print(Text(f"Gate      the candidate {verdict}{by}"))
         for reason in report.decision.reasons:
@@ -98,7 +98,7 @@ def _show_answers(settings: Settings, console: Console) -> None:
         console.print(results_table(query, hits))
     console.print(
         Text(
-            f'Ask your own: make search Q="…", or on the page that make serve serves at {settings.search.reached_at}',
+            f'Ask your own: make search Q="…", or run make serve and open {settings.search.reached_at}',
             style="dim",
         )
     )

@@ -1,1 +1,1 @@
-"""The devices that models compute on: which there are, who has them, and what was used of them."""
+"""The devices that models run on: finding them, leasing them, and measuring their use."""

@@ -1,4 +1,4 @@
-"""Where model work runs: on GPUs that it has to itself or on the CPU, and with how many threads."""
+"""Where model work runs: on leased GPUs or on the CPU, and with how many threads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from include.errors import PermanentError
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 600
-"""How long others are waited for: tasks come one a GPU, so that only what a killed one has not yet let go is in the
-way, or somebody's own work."""
-REMEDY = "Or set PODSEARCH_DEVICE: auto takes a GPU where there is one, cpu never does."
+"""How long to wait for others: with one task per GPU, only a killed task that has not let go yet, or somebody's own
+work, is in the way."""
+REMEDY = "Or set PODSEARCH_DEVICE: auto uses a GPU if there is one, cpu never does."
 
 
 class DeviceError(PermanentError):
-    """The wanted device is not there; no retry will bring it."""
+    """The required device does not exist; retrying will not help."""
 
 
 class _NoGpuError(Exception):
-    """No GPU can be used; the message says why, and what to look at."""
+    """No GPU can be used; the message says why, and what to check."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Device:
     names: tuple[str, ...] = ()
     """Their models."""
     fallback: bool = False
-    """A GPU would have been taken, and there is none."""
+    """A GPU would have been used, but there is none."""
 
     @property
     def torch(self) -> str:
@@ -56,17 +56,17 @@ class Device:
 def borrow(
     wanted: str, *, gpus: int, threads: int, folder: Path, patience_seconds: float = PATIENCE_SECONDS
 ) -> Iterator[Device]:
-    """Have a device until the end of the block: GPUs that nobody else who borrows has, or the CPU.
+    """Borrow a device until the end of the block: leased GPUs, or the CPU.
 
-    Called once, in the task's own process and before CUDA is initialised there, for CUDA reads only then which GPUs it
-    may see.
+    Call it once, in the task's own process and before CUDA is initialised there, because CUDA reads only then which
+    GPUs it may see.
 
     :param wanted: ``auto``, ``cpu`` or ``cuda``.
     :param gpus: how many, if any.
     :param threads: threads for CPU work; 0 takes every core this process may run on, or beside GPUs their share.
     :param folder: holds the locks, see :func:`include.devices.lease.lease`.
     :param patience_seconds: how long to wait for GPUs that others hold.
-    :raises DeviceError: ``cuda`` was wanted and no GPU can be used, or there are fewer than wanted.
+    :raises DeviceError: ``cuda`` was requested and no GPU can be used, or there are too few.
     :raises include.devices.lease.DevicesBusyError: others held the GPUs for too long.
     :raises RuntimeError: CUDA is initialised already.
     """
@@ -103,14 +103,14 @@ def _leased(visible: Sequence[str], count: int, folder: Path, patience_seconds: 
     if not visible:
         raise _NoGpuError(_why_none())
     if not torch.backends.cuda.is_built():
-        raise _NoGpuError(f"PyTorch {torch.__version__} was built without CUDA: install its build for CUDA.")
+        raise _NoGpuError(f"PyTorch {torch.__version__} was built without CUDA: install its CUDA build.")
     known = installed_gpus()
     identity, named = identify(visible, known), dict[str, str]()
     for name in visible:
         named.setdefault(identity[name], name)
     if count > len(named):
         raise DeviceError(
-            f"{count} GPUs are wanted and this worker may use {len(named)} ({', '.join(named.values())}): ask for "
+            f"{count} GPUs are needed, but this worker may use {len(named)} ({', '.join(named.values())}): ask for "
             "fewer (PODSEARCH_TRAINING_GPUS), or run the task where there are more."
         )
     with lease(list(named), count=count, folder=folder, patience_seconds=patience_seconds) as taken:
@@ -119,7 +119,7 @@ def _leased(visible: Sequence[str], count: int, folder: Path, patience_seconds: 
             # A GPU that PyTorch's build or the driver cannot use is found out here and not in the middle of the work.
             if not torch.cuda.is_available() or torch.cuda.device_count() != count:
                 raise _NoGpuError(
-                    f"CUDA cannot use {', '.join(tokens)}: see that nvidia-smi lists it on this worker, that the "
+                    f"CUDA cannot use {', '.join(tokens)}: check that nvidia-smi lists it on this worker, that the "
                     f"driver is new enough for CUDA {torch.version.cuda}, and that {VISIBLE} is right, if it is set."
                 )
             models = {gpu.uuid: gpu.name for gpu in known}
@@ -129,7 +129,7 @@ def _leased(visible: Sequence[str], count: int, folder: Path, patience_seconds: 
 def _why_none() -> str:
     if VISIBLE in os.environ:
         return f"{VISIBLE}={os.environ[VISIBLE]!r} hides all GPUs from this worker: unset it, or name some."
-    return "NVIDIA's driver shows none to this worker: see that nvidia-smi lists one there, in its container too."
+    return "NVIDIA's driver shows none to this worker: check that nvidia-smi lists one there, and in its container."
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def _only_visible(tokens: Sequence[str]) -> Iterator[None]:
 
 
 def _is_cuda_initialized() -> bool:
-    """Whether anything in this process has initialised CUDA: not PyTorch alone may have done it."""
+    """Whether anything in this process has initialised CUDA: not only PyTorch may have done so."""
     if torch.cuda.is_initialized():
         return True
     try:
@@ -157,6 +157,6 @@ def _is_cuda_initialized() -> bool:
 
 
 def _share_of_cores(held: int = 0, visible: int = 0) -> int:
-    """Threads for the holder of some GPUs: as large a part of the cores as it has of the GPUs; all without any."""
+    """Threads for the holder of some GPUs: the same share of the cores as of the GPUs; all cores without GPUs."""
     cores = len(os.sched_getaffinity(0))
     return max(1, cores * held // visible) if held else cores

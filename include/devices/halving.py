@@ -1,4 +1,4 @@
-"""Going on with half the batch when a GPU's memory does not suffice."""
+"""Continuing with half the batch when a GPU runs out of memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _halvings = 0
 
 
 class HalvingBatch:
-    """A batch size that is halved each time the GPU runs out of memory, and stays so for the calls that follow.
+    """A batch size that is halved each time the GPU runs out of memory, and stays halved for later calls.
 
     .. code-block:: python
 
@@ -31,13 +31,13 @@ class HalvingBatch:
         self.size = size
 
     def run(self, function: Callable[[int], Result], *, size: int | None = None, minimum: int = 1) -> Result:
-        """Call a function with the batch size, and again with half of it as often as that is too much.
+        """Call a function with the batch size, and again with half of it for as long as that is too much.
 
-        :param function: each time it is called, starts anew or goes on from what is done.
-        :param size: at most so much, this time.
-        :param minimum: what is too much at this size is too much.
-        :raises torch.OutOfMemoryError: the GPU's memory does not suffice for ``minimum``. A CPU's :class:`MemoryError`
-            is passed on at once: where the system's memory is short, a smaller batch seldom helps.
+        :param function: each call starts over, or continues from what is done.
+        :param size: maximum for this call.
+        :param minimum: not halved below this size.
+        :raises torch.OutOfMemoryError: the GPU has too little memory for ``minimum``. A CPU's :class:`MemoryError` is
+            passed on at once: when system memory is short, a smaller batch seldom helps.
         """
         global _halvings
         tried = min(self.size, size or self.size)
@@ -53,13 +53,13 @@ class HalvingBatch:
                 torch.cuda.empty_cache()
             self.size = max(tried // 2, minimum)
             _halvings += 1
-            log.warning("The GPU's memory does not suffice for a batch of %d: %s", tried, problem)
-            log.warning("Going on with batches of %d.", self.size)
+            log.warning("The GPU has too little memory for a batch of %d: %s", tried, problem)
+            log.warning("Continuing with batches of %d.", self.size)
             tried = self.size
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a GPU's memory does not suffice: PyTorch's own, or CTranslate2's RuntimeError."""
+    """Whether an error means that a GPU is out of memory: PyTorch's own, or CTranslate2's RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
     )

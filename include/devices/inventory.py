@@ -1,4 +1,4 @@
-"""Which GPUs there are, as NVIDIA's management library (NVML) knows them.
+"""The GPUs of this machine, as NVIDIA's management library (NVML) lists them.
 
 CUDA itself is left alone here: a process that has initialised it can neither be given other GPUs nor fork.
 """
@@ -14,7 +14,7 @@ from itertools import takewhile
 log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""The variable by which CUDA is told the only devices it may see, in its order."""
+"""The variable that limits which devices CUDA sees, and sets their order."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Gpu:
 
 
 def gpus() -> list[Gpu]:
-    """The GPUs of this machine, whatever CUDA_VISIBLE_DEVICES says; none where there is no driver."""
+    """The GPUs of this machine, whatever CUDA_VISIBLE_DEVICES says; none if there is no driver."""
     import pynvml
 
     try:
@@ -48,7 +48,7 @@ def gpus() -> list[Gpu]:
             except pynvml.NVMLError as error:
                 log.warning("The GPU %d does not answer and is left out: %s.", index, error)
     except pynvml.NVMLError as error:
-        log.warning("NVIDIA's driver does not tell its GPUs: %s.", error)
+        log.warning("NVIDIA's driver does not list its GPUs: %s.", error)
     finally:
         pynvml.nvmlShutdown()
     return found
@@ -74,7 +74,7 @@ def identify(names: Iterable[str], known: Iterable[Gpu]) -> dict[str, str]:
     CUDA's numbers are NVML's where all GPUs are of one model, or with CUDA_DEVICE_ORDER=PCI_BUS_ID.
 
     :param names: as in CUDA_VISIBLE_DEVICES.
-    :returns: by name: the UUID of a known GPU, or else the name itself.
+    :returns: by name: the UUID of a known GPU, otherwise the name itself.
     """
     known = list(known)
 

@@ -1,6 +1,6 @@
-"""Having devices to oneself: at most one process holds a lease on a device, and none outlives its process.
+"""Exclusive use of devices: at most one process holds a lease on a device, and no lease outlives its process.
 
-A lease is a lock on a file, one a device (``flock``): the kernel lets go of it however the process ends. Neither a
+A lease is a lock on a file, one per device (``flock``): the kernel releases it however the process ends. Neither a
 forked child nor a program that the holder starts keeps it.
 """
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 SAY_SECONDS = 60
-"""How often somebody who waits says so."""
+"""How often a waiting process logs that it waits."""
 
 
 class DevicesBusyError(RetryLaterError):
-    """Others held the devices for longer than one was willing to wait."""
+    """Others held the devices for too long."""
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def lease(devices: Sequence[str], *, count: int, folder: Path, patience_seconds:
         waited = time.monotonic() - started
         if waited >= patience_seconds:
             raise DevicesBusyError(
-                f"{count} of the GPUs {', '.join(devices)} did not come free in {patience_seconds:.0f} s "
+                f"{count} of the GPUs {', '.join(devices)} were not free within {patience_seconds:.0f} s "
                 f"(last held by {_holders(devices, folder)})."
             )
         if said is None or waited - said >= SAY_SECONDS:

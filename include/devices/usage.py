@@ -1,4 +1,4 @@
-"""What a piece of work took of its device: seconds and memory."""
+"""What a piece of work used of its device: seconds and memory."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Usage(BaseModel):
     gpu_seconds: float = 0.0
     """Seconds times GPUs, whether they were busy or not: nobody else could use them."""
     memory_peak_bytes: int = 0
-    """The most that PyTorch had allocated on one GPU (other libraries' memory is not in it), or on a CPU the most
-    memory that the process had. Who computes in other processes notes their peak here himself."""
+    """The most that PyTorch allocated on one GPU (without other libraries' memory), or on a CPU the most memory that
+    the process used. Work in other processes must record its peak here itself."""
     fallback: bool = False
-    """A GPU was wanted, none was there, and the CPU was used."""
+    """A GPU was wanted but not available, and the CPU was used."""
     batch_halvings: int = 0
 
     def describe(self) -> str:
@@ -41,7 +41,7 @@ class Usage(BaseModel):
         what = ", ".join(dict.fromkeys(self.names)) or "CPU"
         parts = [
             f"{self.gpus} x {what}" if self.gpus > 1 else what,
-            *(["no GPU was there"] if self.fallback else []),
+            *(["no GPU available"] if self.fallback else []),
             f"{self.seconds:.1f} s",
             *([f"{self.gpu_seconds:.1f} GPU seconds"] if self.gpus else []),
             f"{self.memory_peak_bytes / 2**30:.2f} GiB of memory at the peak",

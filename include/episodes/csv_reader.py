@@ -94,7 +94,7 @@ def _blocks(stream: BinaryIO, path: Folder) -> Iterator[tuple[bytes, bool]]:
         cut = data.rfind(b"\n") + 1 if following else len(data)
         if len(data) - cut > RECORD_BYTES:
             raise DatasetError(
-                f"{path} has a line of more than {RECORD_BYTES:,} bytes, so it is no CSV file: check it."
+                f"{path} has a line of more than {RECORD_BYTES:,} bytes, so it is not a CSV file: check it."
             )
         data, rest = data[:cut], data[cut:]
         more = following
@@ -247,7 +247,7 @@ class _Records:
         self._in_remains = self._in_remains or end > first + 1 or "quote" in detail
         self._rescanned += sum(map(len, lines[first + 1 : end]))
         if self._rescanned > RESCAN_CHARS:
-            raise DatasetError(f"{self.path} has broken quotes all over, so it is no CSV file: check it.")
+            raise DatasetError(f"{self.path} has broken quotes all over, so it is not a CSV file: check it.")
 
 
 def _set_aside_escaped(batch: _Rows) -> None:

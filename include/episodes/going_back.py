@@ -1,7 +1,7 @@
 """Going back to an earlier snapshot of the catalogue, and forward again, because a person asks for it.
 
-What was gone back from is not ingested again by itself: else the next night would bring it back. A newer version of
-the source is.
+The version that was left is not ingested again by itself; otherwise the next night would bring it back. A newer version
+of the source is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from include.errors import PermanentError
 from include.storage import ArtifactStore
 
 NAMED = 5
-"""Snapshots that a message names."""
+"""How many snapshots a message names."""
 
 
 class GoingBackError(PermanentError):
-    """One cannot go back to that; the latest snapshot is what it was."""
+    """It is not possible to go back to that snapshot; the latest snapshot is unchanged."""
 
 
 def go_back(store: ArtifactStore, snapshot_id: str, *, seen: str) -> snapshot.Manifest:

@@ -47,7 +47,7 @@ def make_snapshot(
         # Without flock there would be a lock that a killed process leaves behind: rather none at all.
         lock = FileLock(work_root / f"{WORK}.lock", fallback_to_soft=False).acquire(timeout=0)
     except Timeout:  # one that Airflow took for dead, for instance
-        raise RetryLaterError(f"Another process prepares episodes in {work_root / WORK}.") from None
+        raise RetryLaterError(f"Another process is preparing episodes in {work_root / WORK}.") from None
     with (
         lock,
         prepare(

@@ -1,4 +1,4 @@
-"""The Parquet files of a snapshot, one a shard, written as a stream of sorted episodes."""
+"""The Parquet files of a snapshot, one per shard, written as a stream of sorted episodes."""
 
 from __future__ import annotations
 

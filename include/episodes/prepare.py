@@ -235,7 +235,7 @@ class _Preparation:
         self.logged = read = self.counts["episodes_read"]
         rate = read / max(time.monotonic() - self.started, 1e-9)
         log.info(
-            "Prepared %s episodes, kept %s (%.0f a second)", f"{read:,}", f"{self.counts['episodes_kept']:,}", rate
+            "Prepared %s episodes, kept %s (%.0f per second)", f"{read:,}", f"{self.counts['episodes_kept']:,}", rate
         )
 
 

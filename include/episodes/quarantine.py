@@ -1,4 +1,4 @@
-"""Rows of the dataset that cannot be used: why, and what they were."""
+"""Rows of the dataset that cannot be used: the reason, and their content."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import hashlib
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
-"""Raise it when preparation changes what it writes, so that an unchanged source is prepared anew."""
+"""Raise it when preparation changes what it writes, so that an unchanged source is prepared again."""
 
 EPISODES = pa.schema(
     [
@@ -30,7 +30,7 @@ EPISODES = pa.schema(
 MAX_TEXT_CHARS = 20_000
 """A description longer than this after cleaning is cut."""
 AROUND = " .!?…"
-"""What may stand around a field without making it say something else."""
+"""Characters around a field that do not change its meaning."""
 FULL_STOPS = ".!?…:;。！？"
 """A field that ends in one of these gets no full stop."""
 START_CHARS = 8

@@ -23,7 +23,7 @@ LATEST = "latest.json"
 QUARANTINE_FILE = "quarantine.parquet"
 NOTHING = "nothing"
 MAX_PUBLICATIONS = 1_000
-"""How many are remembered: a snapshot a night for almost three years."""
+"""How many are remembered: almost three years of nightly snapshots."""
 INDEXED = (
     "content_hash",
     "podcast_id",
@@ -157,7 +157,7 @@ def publish(
     manifest = load(store, snapshot_id)
     if source_version is not None and manifest.source_version != source_version:
         raise PermanentError(
-            f"The snapshot {snapshot_id} was made from version {manifest.source_version} of the source, and this run "
+            f"The snapshot {snapshot_id} was made from version {manifest.source_version} of the source, but this run "
             f"looked up version {source_version}: clear prepare_snapshot with the tasks after it, or trigger a new run."
         )
 
@@ -167,8 +167,8 @@ def publish(
             return None
         if seen is not None and (now := _entry(before)) != seen:
             raise OvertakenError(
-                f"The snapshot {snapshot_id} is not published: when its run began, the latest was {seen}, and by now "
-                f"it is {now}. To go back on purpose, trigger ingest_episodes with go_back_to={snapshot_id}."
+                f"The snapshot {snapshot_id} is not published: when its run started, the latest was {seen}; now it "
+                f"is {now}. To go back on purpose, trigger ingest_episodes with go_back_to={snapshot_id}."
             )
         entry = Publication(snapshot_id=snapshot_id, published_at=datetime.now(UTC), refused=sorted(refused))
         kept = [item.model_dump(mode="json") for item in [*past, entry][-MAX_PUBLICATIONS:]]

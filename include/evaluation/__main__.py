@@ -133,13 +133,13 @@ def _judge(query: str | None) -> int:
     # A terminal's bytes that are no UTF-8 arrive as lone surrogates, which no file can hold.
     queries = list(judged) if query is None else [query.encode("utf-8", "replace").decode().strip()]
     if queries in ([], [""]):
-        raise PermanentError(f"Say what is to be asked by --query, or write queries into {path}.")
+        raise PermanentError(f"Name a query with --query, or write queries into {path}.")
     judge(path, judged, _search_service(), queries=queries, answers=sys.stdin, console=Console())
     return 0
 
 
 def _search_service() -> SearchService:
-    """Search in what is live, with any number of results of one show and not re-ranked: models are measured so."""
+    """Search the live index as models are measured: any number of results per show, and no re-ranking."""
     from include.search.opening import open_search
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -1,4 +1,4 @@
-"""What differs between two model versions: what went into them, what training took, how well each finds episodes."""
+"""How two model versions differ: what went into them, what training took, how well each finds episodes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOTHING = "–"
 
 
 class UnknownModelError(PermanentError):
-    """There is no such model version; the message lists those there are."""
+    """There is no such model version; the message lists the existing ones."""
 
 
 class Row(BaseModel):
@@ -53,7 +53,7 @@ class Measured(BaseModel):
     first: dict[str, Interval]
     second: dict[str, Interval]
     differences: dict[str, Interval]
-    """How much better (above zero) the second is, query against the same query."""
+    """How much better (above zero) the second is, query by query."""
     judged: tuple[float | None, float | None] = (None, None)
     """:attr:`include.evaluation.metrics.ModelEvaluation.judged` of both."""
 
@@ -71,9 +71,9 @@ class ModelDifference(BaseModel):
 
 
 def find_model(store: ArtifactStore, name: str) -> ModelManifest:
-    """A registered version by its name; ``live``, ``previous`` and ``newest`` name the one that is just that.
+    """A registered version by its name, or by ``live``, ``previous`` or ``newest``.
 
-    :raises UnknownModelError: there is none.
+    :raises UnknownModelError: there is no such version.
     """
     versions = {manifest.version: manifest for manifest in registered(store)}
     live, newest = read_live(store), newest_trained(store)
@@ -88,15 +88,15 @@ def find_model(store: ArtifactStore, name: str) -> ModelManifest:
         there = ", ".join(versions) or "none yet: train_retriever and reindex_episodes register them"
         known = [alias for alias, version in aliases.items() if version in versions]
         also = f" (and {', '.join(known)})" if known else ""
-        raise UnknownModelError(f"There is no model {name!r}. Registered are: {there}{also}.")
+        raise UnknownModelError(f"There is no model {name!r}. Registered models: {there}{also}.")
     return found
 
 
 def compare_models(store: ArtifactStore, first: str, second: str) -> ModelDifference:
     """Set two versions side by side.
 
-    Metrics are those of the newest evaluation that measured both, for only on the same queries and catalogue can they
-    be compared.
+    Metrics are from the newest evaluation that measured both, because they can only be compared on the same queries and
+    catalogue.
 
     :raises UnknownModelError: one of them is not registered.
     """

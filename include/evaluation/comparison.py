@@ -37,7 +37,7 @@ class ModelComparison(BaseModel):
     live: str | None
     """The model that search answers with; None before the first activation."""
     candidate: str | None
-    """A trained model on which the gate has not yet decided against what is live; None if there is none."""
+    """A trained model that the gate has not yet compared with what is live; None if there is none."""
 
     @property
     def incumbent(self) -> str:
@@ -69,12 +69,13 @@ def find_candidate(
     precision: Precision = "float32",
     refused_too: bool = False,
 ) -> str | None:
-    """The newest trained model, unless it is live, or was refused against what is live at no smaller a tolerance.
+    """The newest trained model, unless it is live, or was refused against what is live at the same or a larger
+    tolerance.
 
-    Nor is it one that a person went back from: it would go live again by itself.
+    A model that a person rolled back from is never a candidate: it would go live again by itself.
 
-    :param precision: with how many bits it is to compute; another than what is live has makes it a candidate, too.
-    :param refused_too: a person decides in place of the gate: what it or a person refused before does not count.
+    :param precision: number format for encoding; if it differs from what is live, the model is a candidate, too.
+    :param refused_too: a person decides instead of the gate, so earlier refusals do not count.
     """
     newest = newest_trained(store)
     if newest is None:
@@ -107,13 +108,13 @@ def plan_comparison(
     max_queries: int = QUERIES,
     seed: int = SEED,
 ) -> ModelComparison:
-    """Fix what is compared on the latest snapshot.
+    """Decide what is compared, on the latest snapshot.
 
     :raises FileNotFoundError: no snapshot was published.
     """
     latest = snapshot.latest(store)
     if latest is None:
-        raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
+        raise FileNotFoundError("No snapshot has been published yet: run ingest_episodes first.")
     newest = newest_trained(store)
     evaluation = plan_evaluation(
         store,
@@ -143,7 +144,7 @@ def load_comparison(store: ArtifactStore, comparison_id: str) -> tuple[ModelComp
 
 
 def judge(store: ArtifactStore, comparison: ModelComparison, *, tolerance: float) -> Decision | None:
-    """What the gate says about the candidate; None where there is none. Nothing is written."""
+    """What the gate says about the candidate; None if there is none. Nothing is written."""
     if comparison.candidate is None:
         return None
     results = {
@@ -166,7 +167,7 @@ def keep_decision(
     for_later: bool = True,
     seen: str | None = None,
 ) -> str:
-    """Keep what was decided about the candidate, and name the model to index with.
+    """Record the decision about the candidate, and return the model to index with.
 
     :param for_later: a refusal holds for later runs, too; otherwise they ask again.
     :param seen: what was live when the run began (:func:`include.index.live.live_entry`), if it is a run that decides.
@@ -186,7 +187,7 @@ def keep_decision(
 
 
 def load_decision(store: ArtifactStore, comparison_id: str) -> Decision | None:
-    """What the gate decided; None where there was no candidate."""
+    """What the gate decided; None if there was no candidate."""
     path = (FOLDER, comparison_id, "decision.json")
     return Decision.model_validate(store.read_json(*path)) if store.exists(*path) else None
 

@@ -1,4 +1,4 @@
-"""Example queries for the report: a fair pick of what got better, what got worse and what stayed as it was."""
+"""Example queries for the report: a fair sample of what got better, got worse and stayed the same."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def choose(
     per_outcome: int = 2,
     seed: int = 0,
 ) -> ExampleChoice:
-    """Draw examples at random (seeded), the same number of each outcome as far as there are so many.
+    """Draw examples at random (seeded), the same number of each outcome as far as possible.
 
     :param after: per-query results (:data:`include.evaluation.metrics.RESULTS`) of the model that is reported.
     :param before: those of the model it is compared with, on the same queries; without it any examples are drawn.

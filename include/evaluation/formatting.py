@@ -6,7 +6,7 @@ import math
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure with fixed digits; a dash where there is none."""
+    """A figure with fixed digits; a dash if there is none."""
     return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else "–"
 
 
@@ -23,7 +23,7 @@ def count(value: float | None) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part of a whole in per cent, without calling a little nothing."""
+    """A part of a whole in per cent; small amounts are never shown as zero."""
     if not whole or not math.isfinite(part / whole):
         return "–"
     percent = 100 * part / whole

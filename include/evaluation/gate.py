@@ -1,8 +1,8 @@
 """The gate: a new model goes live unless it is shown to lose more than the tolerance to the one it replaces.
 
-A set of few queries has wide intervals whatever the model, so the width of an interval is no reason to refuse one. What
-a set cannot show is said, and a setting decides what follows from it. ``docs/gate.md`` has the rule and how often it is
-right.
+A small set of queries has wide intervals whatever the model, so a wide interval is no reason to refuse one. The
+decision says what a set cannot show, and a setting decides what follows from that. ``docs/gate.md`` has the rule and
+how often it is right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from include.evaluation.metrics import check_same_queries, clusters
 CHECKED = ("mrr@30", "recall@30")
 QUERY_SETS = ("test", "curated")
 OPTIONAL = ("played",)
-"""Sets that decide, too, where there are any."""
+"""Sets that also count, if they exist."""
 MIN_INDEPENDENT_QUERIES = 5
 """With fewer queries that ask for different episodes, nothing can be said about the spread of their differences."""
 FALSE_REFUSALS = 0.05
@@ -34,7 +34,7 @@ POWER = 0.95
 NAMES = {"mrr@30": "MRR@30", "recall@30": "Recall@30"}
 
 RULE = 3
-"""Of this file; a refusal by an earlier rule binds nobody."""
+"""Version of this rule; refusals by an earlier rule do not count."""
 
 CheckOutcome = Literal["passed", "failed", "too small", "missing"]
 Verdict = Literal["accept", "refuse"]
@@ -51,11 +51,11 @@ class Check(BaseModel):
     reference: float | None = None
     difference: float | None = None
     largest_allowed: float | None = None
-    """A loss up to this is within the tolerance, or within what chance gives; a larger one is shown."""
+    """A loss up to this is within the tolerance, or within what chance explains; a larger one counts as shown."""
     power: float = 0.0
     """Probability that a model which is worse by twice the tolerance is refused by this check alone."""
     queries_needed: int | None = None
-    """About so many independent queries would give the check :data:`POWER`."""
+    """About how many independent queries would give the check :data:`POWER`."""
 
     @property
     def decides(self) -> bool:
@@ -63,16 +63,16 @@ class Check(BaseModel):
 
 
 class UnexplainedError(PermanentError):
-    """A person decides in place of the gate, and does not say why."""
+    """A person decides instead of the gate, without giving a reason."""
 
 
 class Overruling(BaseModel):
-    """What a person decided in place of the gate."""
+    """What a person decided instead of the gate."""
 
     verdict: Verdict
     reason: str
     by: str | None = None
-    """Who; None where Airflow does not know."""
+    """Who decided; None if Airflow does not know."""
 
 
 class Decision(BaseModel):
@@ -104,11 +104,11 @@ def decide(
 ) -> Decision:
     """Compare a candidate with the live model, or with the base model if none is live.
 
-    For each query set, and for MRR@30 and Recall@30, a loss is shown if the mean of the per-query differences is
-    below zero by more than the tolerance and by more than chance gives: Student's one-sided paired test (of the tests
-    for retrieval the one that keeps its level best: Urbano, Lima & Hanjalic, SIGIR 2019), at
-    :data:`FALSE_REFUSALS` shared by the checks (Bonferroni), queries with the same answer taken together. One loss
-    that is shown refuses the candidate. Where none is, :attr:`Decision.power` says what that is worth.
+    For each query set, and for MRR@30 and Recall@30, a loss is shown if the mean of the per-query differences is below
+    zero by more than the tolerance and by more than chance explains: Student's one-sided paired test (of the tests for
+    retrieval the one that keeps its level best: Urbano, Lima & Hanjalic, SIGIR 2019), at :data:`FALSE_REFUSALS` shared
+    by the checks (Bonferroni), counting queries with the same answer together. A single shown loss refuses the
+    candidate. If none is shown, :attr:`Decision.power` says what that is worth.
 
     :param candidate: per-query results (:data:`include.evaluation.metrics.RESULTS`) by query set.
     :param reference: the same of the other model; None if there is no other: then the candidate passes.
@@ -146,7 +146,7 @@ def decide(
 
 
 def overrule(decision: Decision, verdict: Verdict, *, reason: str, by: str | None) -> Decision:
-    """The decision that a person takes in place of the gate; what the gate found stays with it.
+    """The decision that a person makes instead of the gate; the gate's findings stay part of it.
 
     :raises UnexplainedError: no reason is given.
     """
@@ -163,7 +163,9 @@ def explained(verdict: Verdict, reason: str) -> str:
     :raises UnexplainedError: there is none.
     """
     if not reason.strip():
-        raise UnexplainedError(f"Say why the model is to be {_DONE[verdict]}: the reason is kept with the decision.")
+        raise UnexplainedError(
+            f"Give a reason why the model should be {_DONE[verdict]}: it is recorded with the decision."
+        )
     return reason.strip()
 
 
@@ -244,16 +246,16 @@ def _sentence(check: Check, tolerance: float) -> str:
     if check.outcome == "too small" or check.largest_allowed is None:
         return (
             f"The {check.query_set} queries ask for fewer than {MIN_INDEPENDENT_QUERIES} different episodes: "
-            "too few to decide by."
+            "too few for a decision."
         )
     figures = (
         f"{NAMES[check.metric]} on {check.queries:,} {check.query_set} queries went from {number(check.reference)} to "
         f"{number(check.candidate)} ({signed(check.difference)})"
     )
     if check.outcome == "failed":
-        return f"{figures}: a loss of more than {number(check.largest_allowed)} is shown to be one."
+        return f"{figures}: a loss of more than {number(check.largest_allowed)} counts as shown."
     if check.largest_allowed > tolerance:
-        return f"{figures}; with so few queries, chance alone gives up to ±{number(check.largest_allowed)}."
+        return f"{figures}; with so few queries, chance alone explains up to ±{number(check.largest_allowed)}."
     return f"{figures}; a loss of {number(tolerance)} is allowed."
 
 
@@ -261,6 +263,6 @@ def _lack_of_power(decision: Decision) -> str:
     needed = [check.queries_needed for check in decision.checks if check.queries_needed]
     more = f"; about {min(needed):,} queries for different episodes would be enough" if needed else ""
     return (
-        f"These queries are too few to be sure: they would show a loss of {number(2 * decision.tolerance)} in "
+        f"There are too few queries to be sure: they would show a loss of {number(2 * decision.tolerance)} in "
         f"{100 * decision.power:.0f} % of cases{more}."
     )

@@ -1,7 +1,7 @@
-"""Judging what search finds: a person says of each episode whether it answers a query.
+"""Judging what search finds: a person says for each episode whether it answers a query.
 
-The first results by meaning, by words, and by both are pooled, so that no way of searching is favoured by what was
-judged, and shown in the order of their ids, so that their ranks persuade nobody.
+The first results by meaning, by words, and by both are pooled, so that judging favours no way of searching, and shown
+in the order of their ids, so that ranks influence nobody.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def judge(
     answers: TextIO,
     console: Console,
 ) -> int:
-    """Ask about what search finds of some queries, and keep each answer at once.
+    """Ask about the results of some queries, and save each answer at once.
 
-    :param path: the file of curated queries; made with the first answer.
-    :param judged: what it holds; see :func:`include.evaluation.queries.read_judged`.
-    :param answers: a line each; its end is the end of judging.
+    :param path: the file of curated queries; created with the first answer.
+    :param judged: its content; see :func:`include.evaluation.queries.read_judged`.
+    :param answers: one per line; judging ends where they end.
     :returns: how many episodes were judged.
     :raises CuratedQueriesError: the file was changed meanwhile, and cannot be used any more.
     """

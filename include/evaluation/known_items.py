@@ -1,8 +1,8 @@
-"""Known-item queries: a listener looks for one episode that he knows, and types its title as people do.
+"""Known-item queries: a listener looks for a known episode, and types its title the way people do.
 
-They are made from titles that one episode alone has: with two letters swapped, with half of the words left out, or with
-the words in another order beside the show's name. Nothing is held out, for it is these words that search must find. A
-model that gets better at paraphrases may get worse at them, which no other set would show.
+They are made from titles that only one episode has: with two letters swapped, with half of the words left out, or with
+the words in another order beside the show's name. Nothing is removed from the text, because search must find exactly
+these words. A model that gets better at paraphrases may get worse at these, which no other set would show.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Retrieval metrics: one row a query, and their means with bootstrap intervals.
+"""Retrieval metrics: one row per query, and their means with bootstrap intervals.
 
 The measures are those of ir_measures, so that the figures mean what other systems' figures mean. ``R`` and ``nDCG``
 come from its trec_eval binding (pytrec_eval), ``RR`` with a cutoff from its MS MARCO evaluator.
@@ -24,7 +24,7 @@ from include.index.fusion import Scored, together
 MEASURES = {"recall@1": R @ 1, "recall@30": R @ 30, "mrr@30": RR @ 30, "ndcg@10": nDCG @ 10}
 """Column of the results to measure. Spotify reports Recall@30 and MRR@30; the others show the top of the list."""
 DEPTH = 100
-"""How many results a query are ranked for the measures."""
+"""How many results per query are ranked for the measures."""
 SHOWN = 10
 """How many of them are kept by id, for the report's examples."""
 RANK_BUCKETS = ((1, 1), (2, 3), (4, 10), (11, 30), (31, 100), (101, None))
@@ -68,14 +68,14 @@ class ModelEvaluation(BaseModel):
     ranks: dict[str, int] = {}
     """Rank bucket (``1``, ``2–3``, … ``over 100``) to number of queries."""
     sides: dict[Side, dict[str, Interval]] = {}
-    """The metrics of each side alone; empty where words were not asked."""
+    """The metrics of each side alone; empty if words were not searched."""
     judged: float | None = None
-    """Share of the first :data:`SHOWN` results that a person has judged for the query, on average; None where nobody
-    judges, or where it was not measured yet."""
+    """Share of the first :data:`SHOWN` results that a person has judged for the query, on average; None if nobody
+    judges, or if it has not been measured yet."""
 
 
 class Evaluated(NamedTuple):
-    """What a model finds of one query set: the summary, and the per-query results in the shape of :data:`RESULTS`."""
+    """What a model finds for one query set: the summary, and the per-query results in the shape of :data:`RESULTS`."""
 
     summary: ModelEvaluation
     results: pa.Table
@@ -250,7 +250,7 @@ def resample(values: Floats, groups: npt.NDArray[np.int64], *, seed: int, altern
 
 
 def differences(candidate: pa.Table, reference: pa.Table, *, seed: int = 0) -> dict[str, Interval]:
-    """How much better (above zero) or worse the candidate is, by metric, query against the same query.
+    """How much better (above zero) or worse the candidate is, by metric, query by query.
 
     :raises ValueError: the two were measured on different queries.
     """

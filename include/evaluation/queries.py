@@ -1,4 +1,4 @@
-"""What evaluation asks: sets of queries, each with the episodes that answer it."""
+"""The queries of an evaluation: sets of queries, each with the episodes that answer it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CURATED_COLUMNS = ("query", "episode_ids")
 GRADES = "grades"
 """Column that a file of curated queries may have."""
 BEST = 2
-"""Grade of an episode that answers a query; 1 is of one that answers it in part, 0 of one that does not."""
+"""Grade of an episode that answers a query; 1 means that it answers part of it, 0 that it does not."""
 
 
 class CuratedQueriesError(ValueError):
@@ -31,7 +31,7 @@ class QuerySet:
 
     A *test* query is drawn from an episode (its title, a key phrase, a lead sentence), so the text of that episode
     contains it and would be found without any understanding. ``positives[i]`` is therefore the text of
-    ``relevant[i][0]`` with that part held out; its vector stands in for the episode's own when query ``i`` is ranked,
+    ``relevant[i][0]`` with that part removed; its vector stands in for the episode's own when query ``i`` is ranked,
     and only then. *Curated* queries are written by people and need no such text, nor do *played* ones, which listeners
     typed before they played an episode.
     """
@@ -45,7 +45,7 @@ class QuerySet:
     positives: list[str] | None = None
     judged: list[dict[str, int]] | None = None
     """All episodes that a person has judged for each query, with their grades: the relevant ones, and those of grade 0;
-    None where nobody did."""
+    None if nobody judged any."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.queries), len(self.relevant), len(self.origins)}
@@ -60,7 +60,7 @@ class QuerySet:
 
 
 class CuratedQueries(NamedTuple):
-    """The curated queries that a catalogue can answer, and how many of the file it cannot."""
+    """The curated queries that a catalogue can answer, and how many in the file it cannot."""
 
     query_set: QuerySet
     left_out: int
@@ -69,7 +69,7 @@ class CuratedQueries(NamedTuple):
 def load_curated(path: Path, episode_ids: Collection[str]) -> CuratedQueries:
     """Read the curated queries that have an answer from a CSV file (see :func:`read_judged`).
 
-    Ids outside the catalogue are dropped, and a query that is left without an answer by that is counted and left out.
+    Ids outside the catalogue are dropped; a query that is left without an answer is counted and left out.
 
     :param episode_ids: ids of the episodes that are searched; a set or a dict, for speed.
     :raises CuratedQueriesError: as :func:`read_judged`.
@@ -98,11 +98,11 @@ def read_judged(path: Path) -> dict[str, dict[str, int]]:
     """All queries of a CSV file of ``query,episode_ids,grades`` with the grade of each episode that was judged.
 
     Ids are separated by ``|``, and so are their grades, in the same order: 2 answers the query, 1 answers it in part,
-    0 does not. A grade that is missing or empty is 2, and so is each where the column is missing; further columns are
-    not read. Rows that ask the same query are one query; of several grades of an episode the highest counts.
+    0 does not. A grade that is missing or empty is 2, and so are all grades if the column is missing; other columns are
+    ignored. Rows with the same query are one query; if an episode has several grades, the highest counts.
 
     :raises CuratedQueriesError: the file is not UTF-8, lacks a column, or has a row without a query or without ids, or
-        with a grade that is none.
+        with an invalid grade.
     """
     judged: dict[str, dict[str, int]] = {}
     for line, row in _read(path, path.read_bytes()).rows:
@@ -116,7 +116,7 @@ def read_judged(path: Path) -> dict[str, dict[str, int]]:
 
 
 def add_judgement(path: Path, query: str, episode_id: str, grade: int) -> None:
-    """Append what a person thinks of one episode to a file of curated queries, which is made if it is not there.
+    """Append a person's judgement of one episode to a file of curated queries, which is created if needed.
 
     The file is replaced as a whole or not at all, and what others have written meanwhile stays. The new row has the
     query's language and whatever else its first row says of it. A file without a column of grades gets one.
@@ -173,7 +173,7 @@ def _graded(row: dict[str, str], where: str) -> list[tuple[str, int]]:
     graded = []
     for key, grade in zip_longest(map(str.strip, ids), map(str.strip, grades), fillvalue=""):
         if grade not in {"", *map(str, range(BEST + 1))}:
-            raise CuratedQueriesError(f"{where}: {grade!r} is no grade; 2, 1 and 0 are.")
+            raise CuratedQueriesError(f"{where}: {grade!r} is not a grade; use 2, 1 or 0.")
         if key:
             graded.append((key, int(grade or BEST)))
     return graded

@@ -13,9 +13,9 @@ Indices = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
 BLOCK_SCORES = 2**23
-"""Most scores held at once (32 MiB of float32), whatever the sizes of queries and catalogue."""
+"""Maximum number of scores in memory at once (32 MiB of float32), whatever the sizes of queries and catalogue."""
 DECIMALS = 9
-"""Cosines that agree to so many decimals tie, and ties go to the smaller id: the same vector never wins by rounding
+"""Cosines that agree to this many decimals tie, and ties go to the smaller id: an equal vector never wins by rounding
 noise."""
 
 

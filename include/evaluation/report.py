@@ -28,7 +28,7 @@ ROLES: tuple[Role, ...] = ("base", "live", "candidate")
 ROLE_NAMES: dict[str, str] = {"base": "Base model", "live": "Live until now", "candidate": "Candidate"}
 METRIC_NAMES = {"recall@1": "Recall@1", "recall@30": "Recall@30", "mrr@30": "MRR@30", "ndcg@10": "nDCG@10"}
 TOLD = ("recall@30", "mrr@30")
-"""What the headline may speak of, the more telling first."""
+"""What the headline may mention, the most telling first."""
 LANGUAGES_SHOWN = 8
 QUERY_SET_NAMES = {
     "test": "Test queries",
@@ -62,17 +62,17 @@ class IndexPlan(BaseModel):
 
 
 class IndexCheck(BaseModel):
-    """How much of an exact search's answer the approximate index gives."""
+    """How much of exact search's answer the approximate index returns."""
 
     kind: str
-    """Backend and index type, as people know it."""
+    """Backend and index type, as displayed."""
     vectors: int
     queries: int
     k: int
     recall: float
     """Mean share of the exact k nearest that the index returns."""
     compared: int = 0
-    """Records whose vector and metadata were read again."""
+    """Records whose vector and metadata were read back."""
     golden: int = 0
     """Of these, searched for by their own vectors, and found."""
 
@@ -100,7 +100,7 @@ class Versions(BaseModel):
 
 
 class ReportData(BaseModel):
-    """All that a report shows. What a run does not have stays empty, and the page says so."""
+    """Everything that a report shows. What a run does not have stays empty, and the page says so."""
 
     run_id: str
     created_at: datetime
@@ -113,7 +113,7 @@ class ReportData(BaseModel):
     corpus: Corpus | None = None
     examples: ExampleChoice | None = None
     slices: dict[str, list[Slices]] = {}
-    """How the newest model does on parts of each query set."""
+    """How the newest model does on slices of each query set."""
     worst: WorstQueries | None = None
     """The newest model's."""
     curated_left_out: int = 0
@@ -149,7 +149,7 @@ def render(data: ReportData) -> str:
 
 
 def before_and_after(data: ReportData) -> tuple[Role | None, Role | None]:
-    """The two models that the report sets side by side: what would be replaced, and what is offered or in use.
+    """The two models that the report compares: what would be replaced, and what is proposed or in use.
 
     Only a candidate has something before it: the live model or, when none is live, the base model.
     """
@@ -163,7 +163,7 @@ def headline(data: ReportData) -> str:
     """One plain sentence: did search get better?"""
     before, after = before_and_after(data)
     if after is None:
-        return "Nothing was measured in this run."
+        return "This run measured nothing."
     name, metric = _telling(data, before, after)
     new, old = _find(data, after, name), _find(data, before, name)
     assert new is not None
@@ -176,13 +176,13 @@ def headline(data: ReportData) -> str:
         return f"{verdict}: {asked}; {earlier}, {_percent(old)}."
     was, now = old.metrics[metric].mean, new.metrics[metric].mean
     return (
-        f"{verdict}: right episodes stand {'higher' if now > was else 'lower'} in the results of {name} queries "
+        f"{verdict}: right episodes rank {'higher' if now > was else 'lower'} in the results of {name} queries "
         f"({METRIC_NAMES[metric]} {number(now, 2)}; {earlier}, {number(was, 2)})."
     )
 
 
 def cause(data: ReportData) -> str:
-    """Which side brought what the headline tells; empty where nothing is compared, or sides were not."""
+    """Which side brought the change in the headline; empty if nothing is compared, or the sides were not measured."""
     before, after = before_and_after(data)
     if before is None or after is None:
         return ""
@@ -200,7 +200,7 @@ def cause(data: ReportData) -> str:
 
 
 def _telling(data: ReportData, before: Role | None, after: Role) -> tuple[str, str]:
-    """Query set and metric that the headline speaks of: curated queries and Recall@30, unless only others changed."""
+    """Query set and metric of the headline: curated queries and Recall@30, unless only others changed."""
     names = [name for name in reversed(_query_set_names(data)) if _find(data, after, name)]
     found = {item.query_set: item.differences for item in data.comparisons if item.reference == before}
     for name in names:
@@ -214,7 +214,7 @@ def _verdict(comparisons: list[Comparison]) -> str:
     """Better or worse only where an interval excludes zero."""
     changes = [item.differences[metric] for item in comparisons for metric in CHECKED if metric in item.differences]
     if not changes:
-        return "Search was measured anew"
+        return "Search was measured again"
     directions = {direction(change) for change in changes}
     if {1, -1} <= directions:
         return "Search got better in one way and worse in another"

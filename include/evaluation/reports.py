@@ -1,4 +1,4 @@
-"""All reports: what each says in a line, and how the figures moved over them. Light enough for the web server."""
+"""All reports: one line each, and the trend of the figures. Light enough for the web server."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def reports_page(store: ArtifactStore) -> str:
 
 
 def newest(store: ArtifactStore) -> list[Told]:
-    """The newest reports, in order; what cannot be read is left out."""
+    """The newest reports, in order; unreadable ones are left out."""
     files = [file for file in store.files(FOLDER) if file.path[2:] == (DATA,)]
     told = []
     for file in sorted(files, key=lambda file: file.modified)[-SHOWN:]:

@@ -1,4 +1,4 @@
-"""Evaluating models on one fixed set of queries and one fixed catalogue, each text encoded once a model."""
+"""Evaluating models on one fixed set of queries and one fixed catalogue, encoding each text once per model."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def plan_evaluation(
     seed: int,
     hybrid_weight: float,
 ) -> EvaluationPlan:
-    """Fix the queries and the catalogue, and find what words alone find in it.
+    """Choose the queries and the catalogue, and search it by words alone.
 
     The catalogue holds every episode that answers a query, filled up with a seeded sample of the others.
 
@@ -175,7 +175,7 @@ def evaluate_model(
 
 
 def load_evaluations(store: ArtifactStore, evaluation_id: str, model_version: str) -> list[ModelEvaluation]:
-    """The summaries of a model, one a query set."""
+    """The summaries of a model, one per query set."""
     stored = store.read_json(FOLDER, evaluation_id, model_version, MANIFEST)["evaluations"]
     return [ModelEvaluation.model_validate(item) for item in stored]
 
@@ -200,7 +200,7 @@ def _load_results(store: ArtifactStore, evaluation_id: str, model_version: str, 
 def load_sides(
     store: ArtifactStore, evaluation_id: str, model_version: str, query_set: QuerySet
 ) -> tuple[pa.Table, list[Scored]]:
-    """What each side alone finds of a query set: the vectors' results of each query, and the words' answers."""
+    """What each side alone finds for a query set: the vectors' results for each query, and the words' answers."""
     dense = store.read_table(FOLDER, evaluation_id, model_version, f"{query_set.name}{DENSE}.parquet")
     return dense, read_ranked(store.read_table(FOLDER, evaluation_id, WORDS_FILE), query_set)
 
@@ -283,7 +283,7 @@ def _queries_table(sets: Sequence[QuerySet]) -> pa.Table:
 def _encode_catalogue(
     store: ArtifactStore, plan: EvaluationPlan, encoder: Encoder, version: str, batch_size: int
 ) -> tuple[list[str], Vectors]:
-    """Ids and vectors of the catalogue, through the cache that indexing uses too, shard by shard."""
+    """Ids and vectors of the catalogue, shard by shard, through the cache that indexing also uses."""
     import numpy as np
 
     wanted = store.read_table(FOLDER, plan.evaluation_id, "catalogue.parquet")["episode_id"]

@@ -1,7 +1,7 @@
-"""Which side brought a change of what both find together: the vectors, or only their coming together with the words.
+"""Which side brought a change in hybrid search: the vectors, or only their fusion with the words.
 
-Words are asked once an evaluation and are the same for every model of it. So there is no third cause; but a change of
-the vectors may vanish beside the words, and one that vectors alone do not show may appear there.
+Words are searched once per evaluation and are the same for all of its models. So there is no third cause; but a change
+of the vectors may vanish in the fusion, and one that vectors alone do not show may appear there.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ class Change(NamedTuple):
 
 
 def direction(change: Interval) -> int:
-    """1 or -1 if the interval of a change excludes zero, else 0."""
+    """1 or -1 if the interval of a change excludes zero, otherwise 0."""
     if change.low is not None and change.low > 0:
         return 1
     return -1 if change.high is not None and change.high < 0 else 0
 
 
 def brought(changes: list[Change]) -> str:
-    """Which side brought what changed, in words; of each direction the first change that is shown is told.
+    """Which side brought the changes, in words; for each direction, the first change that is shown.
 
-    :param changes: in the order in which they are worth telling; empty where sides were not measured: then so is the
-        answer.
+    :param changes: the most important first; if empty, because sides were not measured, so is the answer.
     """
     if not changes:
         return ""
@@ -50,14 +49,14 @@ def _cause(change: Change) -> str:
         return f"Vectors brought {_it(way)}: {figures}; {WORDS}."
     if direction(change.dense) == -way:
         return f"Fusion brought {_it(way)}, against the vectors: {figures}; {WORDS}."
-    return f"Fusion brought {_it(way)}, and no change of vectors alone is shown: {figures}; {WORDS}."
+    return f"Fusion brought {_it(way)}; vectors alone show no change: {figures}; {WORDS}."
 
 
 def _unseen(changes: list[Change]) -> str:
     """Together nothing is shown."""
     moved = next((one for one in changes if direction(one.dense)), None)
     if moved is None:
-        return f"No side is shown to have brought a change: vectors alone show none either, and {WORDS}."
+        return f"Neither side is shown to have changed anything: vectors alone show no change either, and {WORDS}."
     better = "better" if direction(moved.dense) > 0 else "worse"
     return (
         f"Vectors alone are shown to be {better}, but not together with words: {moved.what} {_figures(moved.dense)} by "

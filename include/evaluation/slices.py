@@ -13,7 +13,7 @@ from include.evaluation.metrics import MEASURES
 from include.queries.titles import count_words
 
 FEWEST = 10
-"""Queries of a slice that is shown: the mean of fewer says little."""
+"""The fewest queries of a slice that is shown: a mean of fewer says little."""
 
 
 class Wanted(NamedTuple):
@@ -44,7 +44,7 @@ class Slices(BaseModel):
 
 
 def slice_results(results: pa.Table, episodes: Mapping[str, Wanted]) -> list[Slices]:
-    """The results of one query set, divided by each property that divides them at all.
+    """The results of one query set, divided by each property that has more than one value.
 
     A query that several episodes answer is in the slice of the first of them.
 

@@ -35,13 +35,13 @@ class TrainingRun(BaseModel):
 
     @property
     def device_facts(self) -> list[tuple[str, str]]:
-        """What the training took of its device, as names and values."""
+        """What the training used of its device, as names and values."""
         if self.device is None:
             return []
         used = self.device
         names = ", ".join(dict.fromkeys(used.names)) or ("GPU" if used.device == "cuda" else "CPU")
         trained_on = f"{used.gpus} × {names}" if used.gpus > 1 else names
-        facts = [("Trained on", f"{trained_on} (CPU fallback: no GPU was there)" if used.fallback else trained_on)]
+        facts = [("Trained on", f"{trained_on} (CPU fallback: no GPU available)" if used.fallback else trained_on)]
         if used.gpus:
             facts.append(("GPU time", seconds(used.gpu_seconds)))
         elif used.seconds:
@@ -73,7 +73,7 @@ def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | No
 
 
 def _queries(store: ArtifactStore, model: ModelManifest) -> dict[str, Any]:
-    """What became of the queries of a training, as it was noted then: an older one has noted less."""
+    """What became of the queries of a training, as recorded then: older trainings recorded less."""
     path = (FOLDER, model.training_id or "", SUMMARY_FILE)
     found: dict[str, Any] = store.read_json(*path) if model.training_id and store.exists(*path) else {}
     return found

@@ -1,7 +1,7 @@
 """The lexical side of an evaluation: what the words of each query find, whatever the model.
 
-The catalogue is searched by the embedded index itself, in a folder that lives as long as it takes: the words are cut
-and weighed as search does it.
+The catalogue is searched by the embedded index itself, in a temporary folder, so that words are split and weighted as
+in search.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from include.storage import ArtifactStore
 NAMESPACE = "words"
 BATCH = 5_000
 HELD_OUT = "held-out/"
-"""Begins the ids of stand-ins: an episode's words without those that a query was taken from."""
+"""Prefix for the ids of stand-ins: an episode's words without those that a query was taken from."""
 COLUMNS = ["episode_id", "title", "show_title", "description", "categories", "show_description"]
 
 RANKED = pa.schema(
@@ -37,7 +37,7 @@ RANKED = pa.schema(
 
 
 def rank_words(store: ArtifactStore, snapshot_id: str, catalogue: Sequence[str], sets: Sequence[QuerySet]) -> pa.Table:
-    """What the words of some queries find in a part of a snapshot, in the shape of :data:`RANKED`.
+    """What the words of some queries find in part of a snapshot, in the shape of :data:`RANKED`.
 
     A query that was taken from an episode finds its stand-in, and not the episode: see
     :class:`include.evaluation.queries.QuerySet`.

@@ -1,4 +1,4 @@
-"""The worst queries of a model: where to look first when search is to get better."""
+"""The worst queries of a model: where to look first to improve search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 10
 
 
 class WorstQuery(BaseModel):
-    """A query whose right episode stands deep in the results, and which side is to blame."""
+    """A query whose right episode ranks low, and which side is to blame."""
 
     query: str
     wanted: EpisodeLabel
@@ -22,7 +22,7 @@ class WorstQuery(BaseModel):
     others: int
     """Further known answers."""
     first: EpisodeLabel | None
-    """What came first in its place; None where nothing was found."""
+    """What came first instead; None if nothing was found."""
     dense: int
     """Rank of the best right episode by meaning alone."""
     lexical: int | None
@@ -32,7 +32,7 @@ class WorstQuery(BaseModel):
 
 
 class WorstQueries(BaseModel):
-    """The queries of one set with the deepest ranks, the deepest first; none that was answered at once."""
+    """The queries of one set with the lowest ranks, the lowest first; none whose first result is right."""
 
     query_set: str
     queries: list[WorstQuery]

@@ -1,1 +1,1 @@
-"""What listeners search, open and play: recording it, learning from it, and how good search was each day."""
+"""What listeners search for, open and play: recording it, learning from it, and daily search quality."""

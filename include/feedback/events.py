@@ -1,4 +1,4 @@
-"""What is recorded: searches with what was shown, and what of it was opened or played."""
+"""Recorded events: searches with the episodes shown, and which of those were opened or played."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SCHEMA = pa.schema(
     ]
 )
 SESSION = r"[A-Za-z0-9_-]{16,64}"
-"""What the id of a session looks like: random, and nobody's name."""
+"""The format of a session id: random, and not anybody's name."""
 SEARCH = r"([0-9]{8})-[A-Za-z0-9_-]{22}"
-"""What the id of a search looks like: its day, and what nobody can guess to whom its results were not shown."""
+"""The format of a search id: its day, and a part that nobody can guess who was not shown its results."""
 MAX_SECONDS = 86_400
 READS = 3
-"""Tries to read a day whose files are put together meanwhile."""
+"""Tries to read a day whose files are being merged at the same time."""
 _DAY = "day="
 
 EventKind = Literal["search", "opened", "played"]
@@ -45,15 +45,15 @@ EventKind = Literal["search", "opened", "played"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a listener did. What belongs to searches alone is empty in others, and the other way round.
+    """Something that a listener did. Fields that only searches have are empty in other events, and vice versa.
 
     :param session: see :func:`stored_session`.
-    :param search: the search's id; of what was opened or played, the search that had shown it.
+    :param search: the search's id; for episodes opened or played, the search that showed it.
     :param shown: ids of the episodes that were shown, best first.
     :param first: rank of the first of them, from 1.
     :param found: how many there were to page through.
     :param model: the version that answered.
-    :param seconds: how long was listened so far.
+    :param seconds: how long it has been played so far.
     """
 
     kind: EventKind
@@ -69,7 +69,7 @@ class Event:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """What is no text (half of a sign) would keep all others from being written, too."""
+        """Invalid text (half a character) would keep all other events from being written, too."""
         for name in ("query", "episode"):
             if (text := getattr(self, name)) is not None:
                 object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
@@ -93,7 +93,7 @@ def new_search(at: datetime) -> str:
 
 
 def day_of_search(search: str) -> date | None:
-    """The day of a search, by its id; None if it is no such id."""
+    """The day of a search, by its id; None if that is not a valid id."""
     match = re.fullmatch(SEARCH, search, re.ASCII)
     try:
         return datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date() if match else None
@@ -102,7 +102,7 @@ def day_of_search(search: str) -> date | None:
 
 
 def stored_session(session: str, search: str) -> str:
-    """What is kept of a session: a name that leads back to nobody, and is another one each day."""
+    """The stored id of a session: it cannot be traced to anybody, and changes every day."""
     return digest("session", session, search[:8], length=16)
 
 
@@ -112,7 +112,7 @@ def table(events: Sequence[Event]) -> pa.Table:
 
 
 def days(store: ArtifactStore) -> list[date]:
-    """The days of which something is kept, the oldest first."""
+    """The days with stored events, oldest first."""
     names = (name.removeprefix(_DAY) for name in store.names(*FOLDER) if name.startswith(_DAY))
     return sorted(datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=UTC).date() for name in names)
 
@@ -125,7 +125,7 @@ def folder(day: date) -> tuple[str, ...]:
 def read_day(store: ArtifactStore, day: date) -> pa.Table:
     """All events of a day, in the shape of :data:`SCHEMA`, in the order in which they happened.
 
-    After a :func:`compact` that was killed an event may be there twice.
+    After a killed :func:`compact`, an event may occur twice.
     """
     for last in [*[False] * (READS - 1), True]:
         try:
@@ -137,9 +137,9 @@ def read_day(store: ArtifactStore, day: date) -> pa.Table:
 
 
 def compact(store: ArtifactStore, day: date, *, more_than: int) -> None:
-    """Put the files of a day together, if there are more than so many: each process writes one a minute.
+    """Merge the files of a day, if there are many: each process writes one per minute.
 
-    What is written meanwhile stays as it is. Nobody else may do the same at the time.
+    Files written meanwhile stay as they are. Only one process may do this at a time.
     """
     names = store.names(*folder(day))
     if len(names) > more_than:

@@ -1,4 +1,4 @@
-"""How good search was each day, by what listeners did: figures that hold no query, and whether they fell."""
+"""Daily search quality, judged by what listeners did: figures that contain no query, and whether they fell."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from include.feedback.sessions import reformulated, sessions
 from include.storage import ArtifactStore
 
 FOLDER = ("feedback", "days")
-"""Holds a file of figures for each day. They are kept when the day's events are removed."""
+"""Has one file of figures per day. They are kept when the day's events are removed."""
 OPEN_DAYS = 2
-"""What is played may belong to a search of the day before, so that a day's figures change until two days later."""
+"""A play may belong to a search of the day before, so a day's figures can change until two days later."""
 MOST_FILES = 20
-"""Files of such a day, until they are put together; of older days it is one."""
+"""How many files such a day may have before they are merged; older days have one."""
 BEFORE = timedelta(days=28)
-"""A day is compared with so many before it."""
+"""How many earlier days a day is compared with."""
 ENOUGH_DAYS = 7
 ENOUGH = 100
-"""Searches (or plays, for their ranks) of a day that is compared; with fewer nothing is said of it."""
+"""Searches (for ranks, plays) that a day needs to be compared; with fewer, nothing is said about it."""
 FALSE_ALARMS = 0.005
-"""How often, at most, a day that is like the others is reported; the measures share it."""
+"""How often, at most, an ordinary day is reported; the measures share this probability."""
 
 
 class Day(BaseModel, frozen=True):
-    """What became of the searches of a day. The last four of them and the successful ones are all there are."""
+    """What became of a day's searches."""
 
     day: date
     searches: int = 0
     """Pages and filters of one query are one search."""
     played: int = 0
-    """Searches of which something was played, for however long."""
+    """Searches with a play, however long."""
     reciprocal_ranks: float = 0.0
     """Sum over those: one divided by the rank of the first result that was played."""
     successful: int = 0
@@ -73,14 +73,14 @@ class Measure(NamedTuple):
 
 
 class Fall(NamedTuple):
-    """A figure that was lower on a day than chance and the days before give."""
+    """A figure that was lower on a day than chance and the days before explain."""
 
     measure: str
     day: date
     value: float
     usual: float
     limit: float
-    """What it would have been at least."""
+    """The lowest value that was to be expected."""
     counted: int
 
 
@@ -113,9 +113,9 @@ def figures(day: date, recorded: pa.Table) -> Day:
 
 
 def update(store: ArtifactStore, *, now: datetime) -> list[Day]:
-    """Bring the figures of all recorded days up to date; those of all days there ever were, the oldest first.
+    """Bring the figures of all recorded days up to date. Returns those of all days ever recorded, oldest first.
 
-    The files of the days are put together on the way. Nobody else may do the same at the time.
+    The files of each day are merged on the way. Only one process may do this at a time.
     """
     known = {name.removesuffix(".json") for name in store.names(*FOLDER)}
     for day in events.days(store):
@@ -127,19 +127,19 @@ def update(store: ArtifactStore, *, now: datetime) -> list[Day]:
 
 
 def load(store: ArtifactStore, most: int | None = None) -> list[Day]:
-    """The figures of the last days of which there are any, the oldest first.
+    """The figures of the last days that have any, oldest first.
 
-    :param most: so many days; None: all.
+    :param most: at most this many days; None: all.
     """
     names = store.names(*FOLDER)[-(most or 0) :]
     return [Day.model_validate(store.read_json(*FOLDER, name)) for name in names]
 
 
 def falls(days: Sequence[Day], *, today: date) -> list[Fall] | None:
-    """What fell on the last whole day; None where there is too little to say.
+    """What fell on the last complete day; None if there is too little data to say.
 
     A value is low if it lies below what another day like those before would have (a prediction interval by Student's
-    t). The deviation is that between days, or what chance gives within one if that is more.
+    t). The deviation is that between days, or the chance variation within one day if that is larger.
     """
     yesterday = today - timedelta(days=1)
     last = next((day for day in days if day.day == yesterday), None)

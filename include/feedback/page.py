@@ -1,4 +1,4 @@
-"""The page of how good search was each day, by what listeners did. It quotes no query."""
+"""The page of daily search quality, judged by what listeners did. It quotes no query."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Pairs to learn from, of what was recorded: a query, and the episode that its listener was glad of in the end.
+"""Training pairs from recorded events: a query, and the episode that its listener ended up playing or opening.
 
-As Spotify does it: the queries of searches that ended with a played episode, and the query before a reformulation that
-did. The newest are kept apart, to measure with.
+As at Spotify, these are queries of searches that ended with a played episode, and queries whose reformulation did. The
+newest are held out for measuring.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from include.queries.logs import COLUMNS
 from include.storage import ArtifactStore
 
 SEARCHED, REFORMULATED = "searched", "reformulated"
-"""Sources of pairs: the query of a search that was a success, and the one before it that was none."""
+"""Sources of pairs: the query of a successful search, and the unsuccessful one before it."""
 MOST_A_SESSION = 5
 MOST_AN_EPISODE = 50
-"""Different queries of one episode: those that were asked in the most sessions."""
+"""Maximum number of queries per episode: those asked in the most sessions."""
 HELD_OUT_SHARE = 0.2
-"""Of the pairs; the newest days that have so many are measured with, and not trained on."""
+"""Share of the pairs: the newest days that make it up are used for measuring and not for training."""
 
 
 class Pair(NamedTuple):
-    """A query and an episode, and in how many sessions they came together."""
+    """A query and an episode, and in how many sessions they occurred together."""
 
     query: str
     episode_id: str
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
 
 class RecordedPairs(NamedTuple):
-    """What may be trained on, and what is kept to measure with; no query is in both."""
+    """Pairs to train on, and pairs to measure with; no query is in both."""
 
     training: list[Pair]
     held_out: list[Pair]
@@ -63,7 +63,7 @@ def as_csv(pairs: Iterable[Pair]) -> bytes:
 
 
 def _of_session(searches: list[Search]) -> set[tuple[str, str, str]]:
-    """Query, episode and source of what a session has taught; each once, and not more than it may."""
+    """Query, episode and source of each pair from a session; each once, up to the limit."""
     found: dict[tuple[str, str], tuple[str, str, str]] = {}
     for place, search in enumerate(searches):
         before = searches[place - 1] if place and reformulated(searches, place - 1) else None
@@ -75,7 +75,7 @@ def _of_session(searches: list[Search]) -> set[tuple[str, str, str]]:
 
 
 def _newest(pairs: dict[date, int]) -> set[date]:
-    """The newest days that have their share of all pairs; never all days that have any."""
+    """The newest days that make up the held-out share of all pairs; never all days that have any."""
     dated = sorted(day for day, count in pairs.items() if count)
     wanted = HELD_OUT_SHARE * sum(pairs.values())
     chosen: set[date] = set()
@@ -87,7 +87,7 @@ def _newest(pairs: dict[date, int]) -> set[date]:
 
 
 def _counted(of_sessions: Iterable[set[tuple[str, str, str]]]) -> list[Pair]:
-    """Pairs with the number of their sessions; of each episode not more than it may have."""
+    """Pairs with the number of their sessions; per episode, up to the limit."""
     texts: dict[tuple[str, str, str], str] = {}
     counts: Counter[tuple[str, str, str]] = Counter()
     for pairs in of_sessions:

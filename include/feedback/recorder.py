@@ -1,4 +1,4 @@
-"""Recording what listeners do: beside search, never in its way."""
+"""Recording what listeners do, without ever holding up search."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from include.storage import ArtifactStore
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 60.0
-"""What waits is written so often: a process that is killed loses as much."""
+"""Seconds between writes: a killed process loses this much."""
 ROWS = 1_000
-"""So much of it is written at once."""
+"""How many events are written at once."""
 MOST_WAITING = 10_000
-"""While the store cannot be written to, so much is kept; what comes beyond that is lost."""
+"""How many events are kept while the store cannot be written to; more are lost."""
 CLOSING_SECONDS = 10.0
 SAID_EVERY_SECONDS = 600.0
 
 
 class Recorder:
-    """Keeps what listeners do in memory and writes it now and then, each time as new files that nobody else writes.
+    """Collects events in memory and writes them from time to time, always as new files of its own.
 
-    Nothing here raises or waits for the store. What cannot be written is tried again, and counted when it is lost.
+    Nothing here raises or waits for the store. What cannot be written is retried, and counted when it is lost.
 
-    :param days: for so long it is kept, which whoever searches is told.
+    :param days: how long events are kept, as listeners are told.
     :param every: seconds between two writes.
     :param now: what time it is, in UTC.
     """
@@ -56,7 +56,7 @@ class Recorder:
     ) -> None:
         self.days = days
         self.lost = 0
-        """Events that were not written, and never will be."""
+        """Events that could not be written and are lost."""
         self._store = store
         self._every, self._rows, self._most = every, rows, most
         self._now = now
@@ -83,7 +83,7 @@ class Recorder:
     def searched(
         self, session: str, query: str, shown: Sequence[str], *, first: int = 1, found: int, model: str
     ) -> str | None:
-        """Record a search; its id, or None if its query had better not be kept.
+        """Record a search. Returns its id, or None if its query should not be stored.
 
         :param first: rank of the first that is shown.
         :param found: results that can be paged through.
@@ -108,11 +108,11 @@ class Recorder:
         return search
 
     def opened(self, session: str, search: str, episode: str) -> bool:
-        """Record that an episode's page was opened; whether the search may be one of ours."""
+        """Record that an episode's page was opened. Returns whether the search id is valid."""
         return self._happened("opened", session, search, episode)
 
     def played(self, session: str, search: str, episode: str, seconds: float) -> bool:
-        """Record for how long an episode was played so far; whether the search may be one of ours."""
+        """Record how long an episode has been played so far. Returns whether the search id is valid."""
         return self._happened("played", session, search, episode, min(max(seconds, 0.0), MAX_SECONDS))
 
     def flush(self) -> None:
@@ -130,7 +130,7 @@ class Recorder:
                 self._not_written(own, error)
 
     def _happened(self, kind: EventKind, session: str, search: str, episode: str, seconds: float | None = None) -> bool:
-        """Whether it was kept. Who was shown what is not known to each process: whoever reads looks whether it fits."""
+        """Whether it was kept. A process does not know who was shown what: that is checked when the events are read."""
         day, at = day_of_search(search), self._now()
         if day is None or not at.date() - timedelta(days=1) <= day <= at.date():
             return False
@@ -161,7 +161,7 @@ class Recorder:
         if time.monotonic() - self._said >= SAID_EVERY_SECONDS:
             self._said = time.monotonic()
             log.warning(
-                "What was searched and played cannot be written (%s: %s): %d records wait, %d are lost.",
+                "Records of searches and plays cannot be written (%s: %s): %d are waiting, %d are lost.",
                 type(error).__name__,
                 error,
                 len(self._waiting),

@@ -1,4 +1,4 @@
-"""Recorded events as sessions: what somebody searched, one query after the other, and what became of each."""
+"""Recorded events as sessions: what somebody searched for, query by query, and what became of each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import pyarrow as pa
 from include.queries.filtering import query_key
 
 ENOUGH_SECONDS = 30.0
-"""Whoever listened for so long meant to."""
+"""Whoever listened for this long meant to."""
 SOON = timedelta(minutes=5)
-"""Another query within so long says the same in other words; later it is another wish."""
+"""Another query within this time is a reformulation; after that, it is a new need."""
 MOST_SEARCHES = 100
-"""A session with more of them in a day is a program's."""
+"""A session with more searches in a day is a program's."""
 
 
 @dataclass(slots=True)
 class Search:
-    """A query with all the pages and filters that were looked at in a row, and what was opened and played of it.
+    """A query with all its pages and filters viewed in a row, and which results were opened and played.
 
     :param ids: of the searches that were recorded.
     :param ranks: the best rank at which each episode was shown.
@@ -40,10 +40,10 @@ class Search:
 
     @property
     def answers(self) -> list[str]:
-        """The episodes that it was a success with, none if it was none.
+        """The episodes that made it a success; none if it was not successful.
 
-        Those that were played for :data:`ENOUGH_SECONDS`. Where nothing was played, the last that was opened, but not
-        the first result: that is opened because it stands there.
+        These are the ones played for :data:`ENOUGH_SECONDS`. If nothing was played, it is the last one opened, unless
+        that was the first result, which is opened because it comes first.
         """
         if self.played:
             return [episode for episode, seconds in self.played.items() if seconds >= ENOUGH_SECONDS]
@@ -53,8 +53,8 @@ class Search:
 def sessions(events: pa.Table) -> Iterator[list[Search]]:
     """The sessions of a day, each with its searches in order. Programs' are left out.
 
-    :param events: in the shape of :data:`include.feedback.events.SCHEMA`, in order. What was opened or played counts
-        only if that search, of that session, has shown it.
+    :param events: in the shape of :data:`include.feedback.events.SCHEMA`, in order. Episodes opened or played count
+        only if that search, in that session, showed them.
     """
     rows = events.sort_by([("session", "ascending"), ("at", "ascending")]).to_pylist()
     for _, own in groupby(rows, key=lambda row: row["session"]):

@@ -1,1 +1,1 @@
-"""Removing what nobody needs any more, so that nothing grows for ever."""
+"""Removing what is no longer needed, so that nothing grows for ever."""

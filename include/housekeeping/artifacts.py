@@ -1,12 +1,12 @@
-"""What of the artifact store nobody needs any more, by kind, and its removal.
+"""Artifacts that are no longer needed, by kind, and their removal.
 
-An artifact goes if it is older than its kind is kept (its newest file counts) and nothing needs it (:mod:`.needs`).
-Models, their vectors and namespaces are not here: whoever changes what is live retires them
-(:mod:`include.index.retire`, :mod:`include.index.retire_models`); what they leave behind is.
+An artifact is removed if it is older than the retention of its kind (its newest file counts) and nothing needs it
+(:mod:`.needs`). Models, their vectors and namespaces are retired elsewhere, when what is live changes
+(:mod:`include.index.retire`, :mod:`include.index.retire_models`); what they leave behind is removed here.
 
-Nobody else may be at work meanwhile on more than what is live: whoever calls this sees to it. What was written to
-after it was looked at stays all the same. Killed at any moment and repeated, it ends in the same state: a manifest goes
-first, and what is left of an artifact is as old as it was.
+The caller must make sure that nobody else is working on more than what is live. Artifacts that are written to after
+they were examined stay all the same. If it is killed at any moment and repeated, it ends in the same state: a manifest
+is removed first, and what is left of an artifact keeps its age.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Days:
-    """For how many days something is kept that nothing needs."""
+    """How many days to keep what is no longer needed."""
 
     work: int
     """What runs leave behind: snapshots, downloads, evaluations, comparisons, plans, trainings without a model."""
     reports: int
-    """What people read: reports, Data Docs, what was live when."""
+    """What people read: reports, Data Docs, the history of what was live."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Artifact:
 
 
 def prune(store: ArtifactStore, days: Days, *, dry_run: bool, now: datetime | None = None) -> Summary:
-    """Remove what nobody needs any more. Nothing is removed before something is live.
+    """Remove what is no longer needed. Nothing is removed before something is live.
 
-    :param dry_run: only say what would be removed.
-    :raises PermanentError: nobody knows what is live.
+    :param dry_run: only report what would be removed.
+    :raises PermanentError: what is live is unknown.
     """
     now = now or datetime.now(UTC)
     summary = Summary(dry_run=dry_run)
@@ -87,12 +87,12 @@ def prune(store: ArtifactStore, days: Days, *, dry_run: bool, now: datetime | No
         if dry_run or _remove(store, artifact):
             summary.add(artifact.kind, artifact.bytes)
     if not dry_run and (cleared := store.clear_unfinished()):
-        log.info("Cleared %d unfinished writes.", cleared)
+        log.info("Removed %d unfinished writes.", cleared)
     return summary
 
 
 def expired(store: ArtifactStore, days: Days, *, now: datetime) -> Iterator[Artifact]:
-    """What :func:`prune` removes, a kind after the other."""
+    """What :func:`prune` removes, kind by kind."""
     needs = Needs(store)
     if not needs.anything_live:
         return
@@ -145,7 +145,7 @@ def _artifacts(kind: ArtifactKind, files: list[StoredFile]) -> Iterator[Artifact
 
 
 def _remove(store: ArtifactStore, artifact: Artifact) -> bool:
-    """Remove an artifact, unless it was written to since it was looked at; whether it is gone."""
+    """Remove an artifact, unless it was written to since it was examined. Returns whether it is gone."""
     now_there = store.files(*artifact.path)
     if any(file.modified > artifact.modified for file in now_there):
         return False

@@ -1,4 +1,4 @@
-"""What lies on one machine and nobody needs any more: work that was never finished, and logs of tasks."""
+"""Clean-up of one machine: unfinished work and task logs that are no longer needed."""
 
 from __future__ import annotations
 

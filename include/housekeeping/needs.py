@@ -46,7 +46,7 @@ class Needs:
         }
 
     def profiles(self, window: int) -> set[str]:
-        """Snapshots whose profile drift is held against, or the trend is drawn of."""
+        """Snapshots whose profiles drift is measured against, or the trend is drawn from."""
         return {item.snapshot_id for item in snapshot.publications(self.store)[-window:]}
 
     @cached_property
@@ -66,12 +66,12 @@ class Needs:
 
     @cached_property
     def reports(self) -> set[str]:
-        """Reports that the page of what is live leads to."""
+        """Reports that the page of what is live links to."""
         pointers = [*self.pointers, *history(self.store, most=SHOWN)]
         return {pointer.report.split("/")[1] for pointer in pointers if pointer.report and "/" in pointer.report}
 
     def evaluations(self, files: Iterable[StoredFile]) -> set[str]:
-        """The newest evaluation of each two registered models, which tells them apart.
+        """The newest evaluation of any two registered models, for comparing them.
 
         :param files: of all evaluations.
         """
@@ -85,5 +85,5 @@ class Needs:
         return set(newest.values())
 
     def decides(self, name: str) -> bool:
-        """Whether a decision of the gate, named after two models, is on models that are there."""
+        """Whether a decision of the gate, named after two models, is about models that still exist."""
         return set(name.removesuffix(".json").split("--")) <= self.versions

@@ -1,1 +1,1 @@
-"""The search index: the EpisodeIndex contract, one file a backend, planning a re-index, and the live pointer."""
+"""The search index: the EpisodeIndex contract, its backends, planning a re-index, and the live pointer."""

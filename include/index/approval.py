@@ -1,7 +1,7 @@
-"""What search would lose by a plan, and the question to a person where that is much.
+"""What search would lose by a plan, and the question to a person if that is a lot.
 
-Titles are the publishers' text, and the question is shown as Markdown: they are quoted as code, which nothing in them
-can end or turn into a link.
+Titles are publishers' text, and the question is shown as Markdown: they are quoted as code, so that nothing in them can
+end the quote or become a link.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ APPROVAL = "approval.json"
 
 
 class Withdrawal(BaseModel):
-    """Episodes that a plan takes away, of those that are there now."""
+    """Episodes that a plan removes, out of those that exist now."""
 
     episodes: int = 0
     of: int = 0
@@ -41,9 +41,9 @@ class Withdrawal(BaseModel):
 
 
 def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Withdrawal:
-    """What a plan takes away: from the namespace that it writes to, or from search, whichever is the larger share.
+    """What a plan removes: from the namespace that it writes to, or from search, whichever is the larger share.
 
-    A model's first build deletes nothing, and yet search loses with it what its snapshot does not have.
+    A model's first build deletes nothing, and yet search loses whatever its snapshot does not have.
     """
     taken: list[tuple[str, pl.Series]] = []
     if plan.action == "difference" and plan.previous_snapshot_id:
@@ -71,30 +71,30 @@ def approver(store: ArtifactStore, plan_id: str) -> str | None:
 
 def subject(loss: Withdrawal) -> str:
     """The question in a line."""
-    return f"Withdraw {loss} from search?"
+    return f"Delete {loss} from search?"
 
 
 def body(plan: Plan, cost: Cost, loss: Withdrawal, *, allowed: float) -> str:
-    """What there is to know before one answers, as Markdown.
+    """What a person should know before answering, as Markdown.
 
-    :param allowed: share of the episodes that may be withdrawn without asking.
+    :param allowed: share of the episodes that may be deleted without asking.
     """
     more = loss.episodes - len(loss.examples)
     return "\n".join(
         [
-            f"Search would lose **{loss}**; up to {percent(allowed)} are withdrawn without asking "
+            f"Search would lose **{loss}**; up to {percent(allowed)} are deleted without asking "
             "(`PODSEARCH_MAX_DELETED_SHARE`).",
             "",
             f"- Plan: {plan.summary}",
             f"- Estimated cost: {cost}",
             "",
-            "Withdrawn would be, for example:",
+            "These would be deleted, for example:",
             "",
-            *(f"- {quoted(title)}, of the show {quoted(show)}" for title, show in loss.examples),
+            *(f"- {quoted(title)}, from the show {quoted(show)}" for title, show in loss.examples),
             *([f"- … and {more:,} more"] if more else []),
             "",
             "**Approve**: the plan is carried out, and goes live once it is verified. **Reject**: nothing is written, "
-            "search goes on with what is live, and the next run asks again.",
+            "search continues with what is live, and the next run asks again.",
         ]
     )
 
@@ -104,7 +104,7 @@ def percent(share: float) -> str:
 
 
 def quoted(text: str) -> str:
-    """Foreign text as Markdown shows it, letter for letter, in one line of bounded length."""
+    """Foreign text for Markdown, shown literally, on one line of limited length."""
     return f"`{shorten(clean(text).replace('`', 'ˋ'), MAX_TITLE_CHARS) or '–'}`"
 
 

@@ -1,4 +1,4 @@
-"""The EpisodeIndex contract, which every backend keeps: episodes by their vectors and by their words."""
+"""The EpisodeIndex contract that every backend implements: finding episodes by their vectors and by their words."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from include.errors import PermanentError
 Vectors = npt.NDArray[np.float32]
 
 FORMAT = 2
-"""Of a record. Raise it when records hold something else, or other vectors: every model then gets a new namespace,
+"""Version of a record's format. Raise it when records or their vectors change: every model then gets a new namespace,
 which is built in full."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is kept beside a vector: what is shown of a hit, what to filter by, what its words are searched in, and what
-    it was made from.
+    """What is stored beside a vector: what a hit shows, what to filter by, what words are searched in, and what it was
+    made from.
 
-    A namespace of an earlier format has the first six alone.
+    A namespace of an earlier format has only the first six.
     """
 
     title: str
@@ -43,12 +43,12 @@ class Metadata:
 SEARCHED = ("title", "show_title", "description", "categories")
 """The metadata whose words are searched."""
 TEXT_FILTERS = ("title", "show_title", "language", "podcast_id", "content_hash", "model_version")
-"""The metadata that a filter may name with a text."""
+"""The metadata that can be filtered by a text."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """A batch of vectors, in one order.
+    """A batch of ids, vectors and metadata in the same order.
 
     :param ids: each once.
     :param values: L2-normalised, shape (n, dimension).
@@ -64,7 +64,7 @@ class Records:
                 f"{len(self.ids)} ids, {len(self.values)} vectors and {len(self.metadata)} metadata are no batch."
             )
         if len(set(self.ids)) < len(self.ids):
-            raise ValueError("An id is there twice in one batch; which of its vectors to keep cannot be told.")
+            raise ValueError("An id occurs twice in one batch; which of its vectors to keep is unknown.")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Stored:
 class Period:
     """When an episode was published: from ``since`` on, and before ``until``; one of them may be open.
 
-    Both are with a time zone. An episode without a date is in no period.
+    Both need a time zone. An episode without a date is in no period.
     """
 
     since: datetime | None = None
@@ -110,12 +110,12 @@ class Length:
 
 
 Filter = Mapping[str, str | Period | Length]
-"""What a hit must be: equal in one of :data:`TEXT_FILTERS`, ``published_at`` in a :class:`Period`, and
+"""What a hit must match: equality in one of :data:`TEXT_FILTERS`, ``published_at`` in a :class:`Period`, and
 ``duration_seconds`` within a :class:`Length`."""
 
 
 def no_filter(name: str, wanted: str | Period | Length) -> ValueError:
-    """The error of a filter that there is not."""
+    """The error for a filter that does not exist."""
     return ValueError(
         f"There is no filter by {name!r} and {wanted!r}: {', '.join(TEXT_FILTERS)} take a text, published_at a Period, "
         "duration_seconds a Length."
@@ -134,26 +134,25 @@ class Hit:
 class EpisodeIndex(Protocol):
     """Episodes by id in namespaces; a namespace holds the vectors of exactly one model version.
 
-    Two questions can be asked of it: :meth:`search_vectors` and :meth:`search_words`. Bringing their answers together
-    is not its business (see :mod:`include.index.fusion`).
+    Two questions can be asked of it: :meth:`search_vectors` and :meth:`search_words`. Combining their answers
+    is up to others (see :mod:`include.index.fusion`).
 
-    Every write can be repeated with the same end: upserts replace by id, deletes ignore ids that are not there.
-    Every method that is given a namespace, but ``create`` and ``drop``, raises :class:`NamespaceNotFoundError` when it
-    is not there.
+    Every write is idempotent: upserts replace by id, deletes ignore ids that do not exist. Every method that takes a
+    namespace, except ``create`` and ``drop``, raises :class:`NamespaceNotFoundError` if it does not exist.
     """
 
     backend: str
     name: str
 
     def create(self, namespace: str, dimension: int) -> None:
-        """Make a namespace; keep it as it is when it is there.
+        """Create a namespace; leave it as it is if it exists.
 
-        :raises IndexMismatchError: it is there with another dimension.
+        :raises IndexMismatchError: it exists with another dimension.
         """
         ...
 
     def upsert(self, namespace: str, batches: Iterable[Records]) -> int:
-        """Write vectors, replacing those with the same id; the number written.
+        """Write vectors, replacing those with the same id. Returns the number written.
 
         :raises IndexMismatchError: a batch is of another dimension.
         """
@@ -174,19 +173,19 @@ class EpisodeIndex(Protocol):
     ) -> list[list[Hit]]:
         """The ``k`` (at least 1) episodes whose words (:data:`SEARCHED`) fit each query best by BM25, best first.
 
-        An episode needs one of the words. Equal scores come by id. A query is plain text; no sign in it means anything.
-        A namespace of an earlier format has no words and answers nothing.
+        An episode needs at least one of the words. Equal scores are ordered by id. A query is plain text without
+        syntax. A namespace of an earlier format has no words and answers nothing.
 
         :raises ValueError: there is no such filter, or ``k`` is less than 1.
         """
         ...
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Stored]:
-        """What is stored under some ids; ids that are not there are left out."""
+        """What is stored under some ids; ids that do not exist are left out."""
         ...
 
     def kept(self, metadata: Metadata) -> Metadata:
-        """What metadata is after it was written: a backend may cut long texts, and keeps dates in seconds."""
+        """Metadata as it is stored: a backend may cut long texts, and keeps dates in seconds."""
         ...
 
     def count(self, namespace: str) -> int: ...
@@ -196,19 +195,19 @@ class EpisodeIndex(Protocol):
     def namespaces(self) -> list[str]: ...
 
     def finish(self, namespace: str) -> str:
-        """Bring a namespace into the state it is searched in, after writing: compact it, build what makes it fast.
+        """Prepare a namespace for searching after a write: compact it, and build its indexes.
 
         :returns: how it is searched: ``exact``, or the name of the approximate index.
         """
         ...
 
     def drop(self, namespace: str) -> None:
-        """Remove a namespace with all it holds; harmless when there is none."""
+        """Remove a namespace and everything in it; harmless if it does not exist."""
         ...
 
 
 class IndexMismatchError(PermanentError):
-    """An index is there, but not of the shape that is needed."""
+    """An index exists, but not with the shape that is needed."""
 
 
 class NamespaceNotFoundError(RuntimeError):

@@ -1,4 +1,4 @@
-"""What a plan will cost: vectors to embed, to write and to delete, and the time for it, as earlier plans took it."""
+"""What a plan will cost: vectors to embed, write and delete, and the time, judging by earlier plans."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from include.storage import ArtifactStore
 
 FILE = "timings.json"
 ENCODING, WRITING = "encode_shard", "upsert_shard"
-"""The steps that take their time by the vector: names of tasks."""
+"""The steps whose time depends on the number of vectors: names of tasks."""
 KEPT = 400
-"""Plans whose timings are kept: a nightly one for more than a year, so that the last full build is among them."""
+"""How many plans' timings are kept: more than a year of nightly ones, so that the last full build is among them."""
 
 
 class Timing(BaseModel):
@@ -35,7 +35,7 @@ class Cost(BaseModel):
     write: int
     delete: int
     seconds: float | None
-    """Of embedding and writing; None where nothing like it was measured yet."""
+    """Time for embedding and writing; None if nothing similar has been measured yet."""
 
     def __str__(self) -> str:
         vectors = f"{self.embed:,} vectors to embed, {self.write:,} to write, {self.delete:,} to delete"
@@ -45,8 +45,8 @@ class Cost(BaseModel):
 def estimate(store: ArtifactStore, plan: Plan) -> Cost:
     """What a plan will cost.
 
-    For each step, the earlier plan is taken that is nearest in size, in proportion: a large build is not judged by a
-    small one, whose time is that of opening the model.
+    Each step is scaled from the earlier plan that is nearest in size: a large build is not judged by a small one, whose
+    time is mostly spent opening the model.
     """
     embed, write = _to_embed(store, plan), plan.added + plan.changed
     timings = read_timings(store)
@@ -57,7 +57,7 @@ def estimate(store: ArtifactStore, plan: Plan) -> Cost:
 
 
 def keep_timing(store: ArtifactStore, plan: Plan) -> None:
-    """Keep what a plan has taken, for the estimates of later ones."""
+    """Record what a plan took, for later estimates."""
     timing = Timing(
         plan_id=plan.plan_id, seconds=read_seconds(store, plan.plan_id), vectors=read_vectors(store, plan.plan_id)
     )
@@ -73,13 +73,13 @@ def read_timings(store: ArtifactStore) -> list[Timing]:
 def in_minutes(seconds: float | None) -> str:
     """A rough time for people: ``less than a minute``, ``about 12 minutes``, ``unknown``."""
     if seconds is None:
-        return "unknown, for no plan was measured yet"
+        return "unknown, because no plan has been measured yet"
     minutes = round(seconds / 60)
     return f"about {minutes:,} minute{'s' if minutes > 1 else ''}" if minutes else "less than a minute"
 
 
 def _seconds(timings: list[Timing], step: str, vectors: int) -> float | None:
-    """How long a step takes for so many vectors; None if it never was measured."""
+    """How long a step takes for this many vectors; None if it has never been measured."""
     measured = [(item.vectors[step], item.seconds[step]) for item in timings if item.vectors.get(step)]
     if not vectors:
         return 0.0

@@ -1,12 +1,12 @@
-"""Bringing the two answers of an index together: the nearest vectors, and the best words.
+"""Combining the two answers of an index: the nearest vectors, and the best word matches.
 
-Cosines and BM25 scores cannot be compared. Each side's first :data:`DEPTH` are therefore brought to the range from 0
-to 1, the last to 0 and the first to 1, and added with a weight; an episode that one side does not have gets 0 there.
+Cosines and BM25 scores cannot be compared. Each side's first :data:`DEPTH` are therefore scaled to the range from 0 to
+1, the last to 0 and the first to 1, and added with a weight; an episode that one side does not have gets 0 there.
 Bruch, Gai & Ingber (An Analysis of Fusion Functions for Hybrid Retrieval, 2023) find such convex combinations better
 than reciprocal ranks, and so did we (benchmarks/RESULTS.md).
 
-But the best of the words is 1 then, even if it shares no more than “the” with the query. So the words' say depends on
-how well they fit at all: on :func:`confidence`. Names and titles are found by their words, needs by their meaning.
+But then the best word match scores 1, even if it shares no more than “the” with the query. So the weight of words
+depends on how well they fit at all: on :func:`confidence`. Names and titles are found by words, needs by meaning.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from include.queries.titles import count_words
 
 DEPTH = 100
-"""Answers of each side that are brought together."""
+"""How many answers of each side are combined."""
 
 RARE = 0.5
-"""Of what a word scores that only one episode has: words that score so much on average have their whole say."""
+"""Share of the score of a word that only one episode has: words that score this much on average get their full
+weight."""
 
 Scored = Sequence[tuple[str, float]]
 """Episode ids with their scores, best first."""
@@ -29,7 +30,7 @@ Scored = Sequence[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one side has an episode: its rank from 1, and that side's own score."""
+    """An episode's place on one side: its rank from 1, and that side's own score."""
 
     rank: int
     score: float
@@ -37,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """An episode in the answer of both sides together, and where each has it, if it has."""
+    """An episode in the combined answer, and its place on each side that has it."""
 
     episode_id: str
     score: float
@@ -46,9 +47,9 @@ class Fused:
 
 
 def fuse(dense: Scored, lexical: Scored, *, weight: float, trust: float = 1.0) -> list[Fused]:
-    """One answer of two, best first, equal scores by id.
+    """Combine two answers into one, best first, equal scores by id.
 
-    :param weight: of the dense side; what is left to 1 is that of the lexical side.
+    :param weight: of the dense side; the lexical side gets the rest up to 1.
     :param trust: in the lexical side for this query (:func:`confidence`).
     """
     dense, lexical = dense[:DEPTH], lexical[:DEPTH]
@@ -68,7 +69,7 @@ def fuse(dense: Scored, lexical: Scored, *, weight: float, trust: float = 1.0) -
 
 
 def together(query: str, dense: Scored, lexical: Scored, *, weight: float, episodes: int) -> list[Fused]:
-    """One answer to a query, as search gives it and evaluation measures it: words have the say that they deserve.
+    """One answer to a query, as search gives it and evaluation measures it, with words weighted by how well they fit.
 
     :param weight: as in :func:`fuse`.
     :param episodes: as in :func:`confidence`.
@@ -79,8 +80,8 @@ def together(query: str, dense: Scored, lexical: Scored, *, weight: float, episo
 def confidence(query: str, lexical: Scored, *, episodes: int) -> float:
     """How far the words of a query can be trusted to name what is meant, from 0 to 1.
 
-    It is the square of what each word of the query scores on average in the best episode, as a share of :data:`RARE` of
-    the logarithm of the catalogue's size, about which BM25 gives for a word that a single episode has.
+    It is the square of the average score per query word in the best episode, as a share of :data:`RARE` of the
+    logarithm of the catalogue's size, which is roughly what BM25 gives for a word that only one episode has.
 
     :param episodes: in the catalogue.
     """

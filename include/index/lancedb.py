@@ -1,4 +1,4 @@
-"""The embedded backend: LanceDB, one table a namespace.
+"""The embedded backend: LanceDB, one table per namespace.
 
 Vectors are searched exactly up to :data:`EXACT_ROWS` rows, where a scan is fast enough, by IVF_HNSW_SQ up to
 :data:`HNSW_ROWS`, and by IVF_SQ above, which is built in a fraction of the time and memory. Words are searched by BM25
@@ -40,17 +40,17 @@ log = logging.getLogger(__name__)
 
 EXACT_ROWS = 20_000
 HNSW_ROWS = 200_000
-"""Building the graph takes some 5 KB of memory a row: a gigabyte here."""
+"""Building the graph takes some 5 KB of memory per row: a gigabyte at this size."""
 PARTITION_ROWS = 1_000
 LEAST_PROBES = 20
 PROBED_SHARE = 1 / 16
-"""Of the partitions, that a search looks into."""
+"""Share of the partitions that a search probes."""
 EF = 256
 """Candidates of an approximate search: measured Recall@30 of 0.99 against exact search at 100k vectors."""
 REFINE = 2
 KEY = {b"lance-schema:unenforced-primary-key": b"true"}
-"""Marks the column that LanceDB compares writes by that were made at the same time; else both would add their rows for
-one id, and nothing could take one of them away."""
+"""Marks the column by which LanceDB detects conflicting concurrent writes; otherwise both would add their rows for one
+id, and one of them could never be removed."""
 EXACT, HNSW, IVF = "exact", "IVF_HNSW_SQ", "IVF_SQ"
 METADATA = [field.name for field in fields(Metadata)]
 WORDS = "words"
@@ -257,8 +257,8 @@ def _rows(batch: Records, dimension: int) -> pa.Table:
 
 
 def folded(text: str) -> str:
-    """A text whose words are compared: composed, and with plain letters for those of full width. The index itself folds
-    case and accents, of records and queries alike."""
+    """A text prepared for word search: composed, with full-width letters made plain. The index itself folds case and
+    accents, in records and queries alike."""
     return unicodedata.normalize("NFKC", text)
 
 
@@ -278,7 +278,7 @@ def _best_first(hits: list[Hit]) -> list[Hit]:
 
 
 def _has(table: Any, wanted: Filter | None) -> bool:
-    """Whether a namespace has what a filter names; in one of an earlier format, nothing may be known of it."""
+    """Whether a namespace has the fields of a filter; one of an earlier format may not."""
     return not set(wanted or ()).difference(table.schema.names)
 
 

@@ -1,4 +1,4 @@
-"""The live pointer: one small file that says what search answers from. Nothing else says it."""
+"""The live pointer: one small file that says what search answers from. Nothing else does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTHING = "nothing"
 class LivePointer(BaseModel):
     """What is live, and what was before it.
 
-    ``previous`` is of another namespace, and so can be gone back to: a namespace holds one snapshot only.
+    ``previous`` is in another namespace and so can be restored: a namespace holds only one snapshot.
     """
 
     backend: str
@@ -35,10 +35,10 @@ class LivePointer(BaseModel):
     activated_at: datetime
     previous: LivePointer | None = None
     approved_by: str | None = None
-    """Who went back to it, or let it go live where its run asked or the gate would not; None if no person had a say."""
+    """Who rolled back to it, or let it go live when its run asked or against the gate; None if no person was involved."""
     refused: list[str] = []
-    """Models that a person went back from, and namespaces where the model stayed the same: they go live again by a
-    person's hand only."""
+    """Models that a person rolled back from, and namespaces if the model stayed the same: only a person can make them
+    live again."""
 
     @property
     def entry(self) -> str:
@@ -58,7 +58,7 @@ class NothingLiveError(RuntimeError):
 
 
 class RefusedModelError(OvertakenError):
-    """A person went back from the model, or from its namespace."""
+    """A person has rolled back from the model, or from its namespace."""
 
 
 def read_live(store: ArtifactStore) -> LivePointer | None:
@@ -75,8 +75,8 @@ def _parsed(store: ArtifactStore, data: bytes) -> LivePointer:
         return LivePointer.model_validate_json(data)
     except ValueError as error:
         raise PermanentError(
-            f"{store.path(FILE)} is damaged ({' '.join(str(error).split())[:200]}), so nobody knows what is live. "
-            "Restore it from a backup, or remove it and trigger reindex_episodes, which goes live anew."
+            f"{store.path(FILE)} is damaged ({' '.join(str(error).split())[:200]}), so what is live is unknown. "
+            "Restore it from a backup, or remove it and trigger reindex_episodes, which goes live again."
         ) from error
 
 
@@ -92,12 +92,12 @@ def require_live(store: ArtifactStore) -> LivePointer:
 
 
 def live_entry(live: LivePointer | None) -> str:
-    """Names what is live, so that one can tell later whether anything went live since."""
+    """Identifies what is live, so that a later change can be detected."""
     return live.entry if live else NOTHING
 
 
 def require_seen(live: LivePointer | None, seen: str, *, own: tuple[str, str] | None = None) -> None:
-    """Do nothing if what is live is what it was when a run began.
+    """Do nothing if what is live has not changed since a run started.
 
     :param seen: what :func:`live_entry` was then.
     :param own: namespace and snapshot that the run itself makes live, if it is past choosing them: they may be.
@@ -106,24 +106,25 @@ def require_seen(live: LivePointer | None, seen: str, *, own: tuple[str, str] | 
     if own and live and (live.namespace, live.snapshot_id) == own:
         return
     if (now := live_entry(live)) != seen:
-        raise OvertakenError(f"When its run began, live was {seen}; by now it is {now}. Search goes on with that.")
+        raise OvertakenError(f"When its run started, {seen} was live; now {now} is. Search continues with that.")
 
 
 def require_not_refused(live: LivePointer | None, model_version: str, namespace: str) -> None:
     """Do nothing if a run may make a model live, in that namespace.
 
-    :raises RefusedModelError: a person went back from it.
+    :raises RefusedModelError: a person has rolled back from it.
     """
     if live and model_version in live.refused:
         raise RefusedModelError(
-            f"A person went back from {model_version} to {live.model_version}, which stays live. Run "
-            f"reindex_episodes again to bring {live.model_version} up to date, or rollback_index to go forward to "
+            f"A person rolled back from {model_version} to {live.model_version}, which stays live. Run "
+            f"reindex_episodes again to bring {live.model_version} up to date, or rollback_index to return to "
             f"{model_version}."
         )
     if live and namespace in live.refused:
         raise RefusedModelError(
-            f"A person went back from {namespace} to {live.namespace}, of the same model. It stays live as it is, for "
-            "this release does not write to namespaces of an earlier format: run rollback_index to go forward again."
+            f"A person rolled back from {namespace} to {live.namespace}, of the same model. It stays live as it is, "
+            "because this release does not write to namespaces of an earlier format: run rollback_index to undo the "
+            "rollback."
         )
 
 
@@ -147,7 +148,7 @@ def activate(
 
     :param seen: what :func:`live_entry` was when the run began, if it is a run that activates.
     :raises OvertakenError: something else went live since, which is not this snapshot in this namespace.
-    :raises RefusedModelError: a person went back from it, maybe while a run that indexes with it was going.
+    :raises RefusedModelError: a person went back from it, possibly while a run that indexes with it was in progress.
     """
 
     def decide(live: LivePointer | None) -> LivePointer:
@@ -179,10 +180,10 @@ def activate(
 
 
 def change_live(store: ArtifactStore, decide: Callable[[LivePointer | None], LivePointer]) -> LivePointer:
-    """Switch search to what follows from what is live, with no change of anybody else's lost in between.
+    """Switch search to something derived from what is live, without losing concurrent changes.
 
-    :param decide: the new pointer, from the one that is live, or that one to leave it. It is called again if somebody
-        else changes the pointer meanwhile, and may raise to leave it as it is.
+    :param decide: computes the new pointer from the live one, or returns that to leave it. It is called again if the
+        pointer changes meanwhile, and may raise to leave it as it is.
     """
     decided: list[LivePointer] = []
 
@@ -197,7 +198,7 @@ def change_live(store: ArtifactStore, decide: Callable[[LivePointer | None], Liv
 
 
 def history(store: ArtifactStore, *, most: int) -> list[LivePointer]:
-    """What went live last, the newest first, for people to read; what cannot be read is left out."""
+    """What went live recently, newest first, for people to read; unreadable entries are left out."""
     found = []
     for name in sorted(store.names(HISTORY), reverse=True)[:most]:
         try:
@@ -208,7 +209,7 @@ def history(store: ArtifactStore, *, most: int) -> list[LivePointer]:
 
 
 def _note(store: ArtifactStore, pointer: LivePointer) -> None:
-    """Keep what went live; again, with other metrics or another report, in place of what was kept."""
+    """Record what went live; if it is recorded again with other metrics or another report, replace the entry."""
     moment = pointer.activated_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%f")
     store.write_bytes(_written(pointer), HISTORY, f"{moment}-{digest(pointer.entry)}.json")
 

@@ -1,4 +1,5 @@
-"""The page of what is live: since when, what was before, how each was measured, how search does, and how to go back."""
+"""The page of what is live: since when, what was before, the metrics of each, how search is doing, and how to go
+back."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def open_index(
     settings: Settings, *, live: LivePointer | None = None, credentials: Credentials | None = None
 ) -> EpisodeIndex:
-    """An index. Call it inside a task: backends hold threads, which do not survive a fork.
+    """Open an index. Call it inside a task: backends have threads, which do not survive a fork.
 
-    :param live: opens what it names, for what is live may still be in another than the settings name by now
-        (default: what the settings name).
-    :param credentials: of Pinecone (default: the settings').
-    :raises PermanentError: Pinecone's key is needed, and nobody gave it.
+    :param live: opens the index it names, because what is live may still be in another index than the settings now name
+        (default: the index in the settings).
+    :param credentials: for Pinecone (default: the settings').
+    :raises PermanentError: Pinecone's key is needed but missing.
     """
     if (live.backend if live else settings.index.backend) == "pinecone":
         from include.index.pinecone.credentials import Credentials

@@ -57,7 +57,7 @@ class Plan(BaseModel):
         """What is done, in a line."""
         return (
             f"{self.action} of {self.namespace}: {self.added:,} added, {self.changed:,} changed "
-            f"({self.reembedded:,} to embed anew), {self.removed:,} removed, {self.unchanged:,} unchanged"
+            f"({self.reembedded:,} to embed again), {self.removed:,} removed, {self.unchanged:,} unchanged"
         )
 
 
@@ -77,7 +77,7 @@ class OutdatedPlanError(PermanentError):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(
-            f"{plan.namespace} has been planned anew since the plan {plan.plan_id}: "
+            f"{plan.namespace} has been planned again since the plan {plan.plan_id}: "
             "run reindex_episodes again from its planning task."
         )
 
@@ -91,7 +91,7 @@ class UnverifiedPlanError(PermanentError):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(
-            f"{plan.namespace} was not verified to hold the snapshot {plan.snapshot_id}, and so does not go live: "
+            f"{plan.namespace} was not verified to hold the snapshot {plan.snapshot_id}, so it does not go live: "
             "clear verify_index, with the tasks after it."
         )
 
@@ -113,7 +113,7 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
     """
     latest = snapshot.latest(store)
     if latest is None:
-        raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
+        raise FileNotFoundError("No snapshot has been published yet: run ingest_episodes first.")
     namespace = namespace_of(model_version)
     states = _states(store, namespace)
     steps = [snapshot.difference(store, state, latest.snapshot_id) for state in states]

@@ -66,8 +66,8 @@ def plan_rollback(store: ArtifactStore, open_index: OpenIndex) -> Rollback:
         raise RollbackError("Nothing is live yet, and so there is nothing to go back to.")
     if live.previous is None:
         raise RollbackError(
-            f"There is nothing to go back to: {live.model_version} is the first model that went live. "
-            "An earlier snapshot comes back when its episodes do: ingest them again."
+            f"There is nothing to go back to: {live.model_version} is the first model to go live. "
+            "To get an earlier snapshot back, ingest its episodes again."
         )
     target = live.previous.model_copy(update={"snapshot_id": _held_snapshot(store, live.previous)})
     rows = _check(store, open_index(target), target)
@@ -130,10 +130,10 @@ def question(rollback: Rollback) -> str:
             *(f"| {name} | {' | '.join(values)} |" for name, values in facts.items()),
             "",
             f"The namespace of {rollback.target.model_version} was counted: its {rollback.rows:,} episodes are all "
-            "there. Each model was measured when it went live, maybe not on the same queries.",
+            "there. Each model was measured when it went live, possibly on different queries.",
             "",
             f"**Approve**: search answers from it at once, and {rollback.left} does not go live again by itself; "
-            f"trigger rollback_index again to go forward to it.{stays} **Reject**: nothing changes.",
+            f"trigger rollback_index again to return to it.{stays} **Reject**: nothing changes.",
         ]
     )
 
@@ -147,18 +147,18 @@ def _held_snapshot(store: ArtifactStore, pointer: LivePointer) -> str:
 def _check(store: ArtifactStore, index: EpisodeIndex, target: LivePointer) -> int:
     """How many records the target's namespace holds, if they are as many as its snapshot has episodes."""
     if not store.is_complete(MODELS, target.model_version):
-        raise RollbackError(f"{_name(target)} cannot be gone back to: its model is not in the registry any more.")
+        raise RollbackError(f"{_name(target)} cannot be restored: its model is no longer in the registry.")
     if target.namespace not in index.namespaces():
         raise RollbackError(
-            f"{_name(target)} cannot be gone back to: the index {index.name} does not have its namespace any more. "
+            f"{_name(target)} cannot be restored: the index {index.name} no longer has its namespace. "
             f"(It went live in {target.index}.)"
         )
     if not snapshot.exists(store, target.snapshot_id):
-        raise RollbackError(f"{_name(target)} cannot be gone back to: its snapshot is gone, and so cannot be compared.")
+        raise RollbackError(f"{_name(target)} cannot be restored: its snapshot is gone, so it cannot be checked.")
     rows, episodes = index.count(target.namespace), snapshot.load(store, target.snapshot_id).episodes
     if rows != episodes:
         raise RollbackError(
-            f"{_name(target)} cannot be gone back to: its namespace holds {rows:,} records, and its snapshot has "
+            f"{_name(target)} cannot be restored: its namespace has {rows:,} records, but its snapshot has "
             f"{episodes:,} episodes. Something has written to it since."
         )
     return rows

@@ -1,7 +1,7 @@
-"""What ``watch_search`` sees of live search hour by hour, kept by day; and what left what recent days show.
+"""What ``watch_search`` observes of live search every hour, stored by day; and what has left the range of recent days.
 
-What is seen is compared within one namespace of one index only: another model has other vectors, whose cosines mean
-something else, and another index takes its own time.
+Observations are compared within one namespace of one index only: another model's cosines mean something else, and
+another index takes its own time.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from include.storage import ArtifactStore
 log = logging.getLogger(__name__)
 
 FOLDER = ("search", "watched")
-"""Holds a file of looks for each day."""
+"""Has one file of observations per day."""
 SHARPLY = 0.1
 """An index that has lost more than this share of its records has fallen."""
 WEEK = timedelta(days=7)
-"""It is held against the median of so long before."""
+"""It is compared with the median of this period before."""
 BEFORE = timedelta(days=28)
-"""A day is compared with so many before it."""
+"""How many earlier days a day is compared with."""
 COMPARED = BEFORE.days + 2
-"""Days of looks that are needed for it: today's, too."""
+"""How many days of observations that takes, including today's."""
 ENOUGH_DAYS = 7
 ENOUGH_LOOKS = 6
-"""Looks that a day must have to be compared, and looks before that a size is compared with."""
+"""The fewest observations of a day that is compared, and the fewest that a size is compared with."""
 FALSE_ALARMS = 0.005
-"""How often, at most, a day that is like the others is reported; the measures share it."""
+"""How often, at most, an ordinary day is reported; the measures share this probability."""
 LESS_ALIKE = 0.02
-"""A cosine that falls by less is not worth a word, however steady it was before."""
+"""A cosine that falls by less is not reported, however steady it was before."""
 SLOWER = 1.5
-"""Nor is a query that does not take so many times as long."""
+"""Nor is a latency that grows by less than this factor."""
 
 
 class Look(BaseModel, frozen=True):
-    """What was seen at one moment."""
+    """One observation."""
 
     at: datetime
     index: str
@@ -57,7 +57,7 @@ class Look(BaseModel, frozen=True):
 
 
 class Day(BaseModel, frozen=True):
-    """What was seen on one day: medians of its looks, and how many there were."""
+    """The observations of one day: their medians, and how many there were."""
 
     day: date
     looks: int
@@ -68,10 +68,10 @@ class Day(BaseModel, frozen=True):
 
 
 class Change(NamedTuple):
-    """What left what recent days show.
+    """A figure that has left the range of recent days.
 
     :param day: on which; None: now.
-    :param limit: down to which, or up to which, it was to be expected.
+    :param limit: the bound of what was to be expected.
     """
 
     measure: str
@@ -82,9 +82,9 @@ class Change(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """A figure of a day that may leave what the days before show.
+    """A figure of a day that may leave the range of the days before.
 
-    :param scale: on which days are compared, the worse the larger; ``back`` leads back from it.
+    :param scale: on which days are compared, larger being worse; ``back`` is its inverse.
     :param trifle: by how much on that scale a figure may always be worse.
     """
 
@@ -103,16 +103,16 @@ MEASURES = (
 
 
 def note(store: ArtifactStore, look: Look) -> None:
-    """Add a look to its day. Nobody else may do the same at the time."""
+    """Add an observation to its day. Only one process may do this at a time."""
     name = f"{look.at.date()}.json"
     looks = [*_read(store, name), look]
     store.write_json({"looks": [one.model_dump(mode="json") for one in looks]}, *FOLDER, name)
 
 
 def load(store: ArtifactStore, *, most: int) -> list[Look]:
-    """The looks of the last days of which there are any, the oldest first.
+    """The observations of the last days that have any, oldest first.
 
-    :param most: so many days.
+    :param most: at most this many days.
     """
     return [look for name in store.names(*FOLDER)[-most:] for look in _read(store, name)]
 
@@ -136,13 +136,14 @@ def by_day(looks: Sequence[Look]) -> list[Day]:
 
 
 def changes(looks: Sequence[Look]) -> list[Change]:
-    """What the last look, and the last whole day before it, show that the looks before do not.
+    """How the last observation, and the last complete day before it, differ from those before.
 
     - **Size**: more than :data:`SHARPLY` less than the median of the week before.
-    - **Score and latency**: the day's median is beyond what another day like those before would have (a prediction
-      interval by Student's t; latencies by their logarithms), and by no trifle (:data:`LESS_ALIKE`, :data:`SLOWER`).
+    - **Score and latency**: the day's median is outside the range of another day like those before (a prediction
+      interval by Student's t; latencies by their logarithms), and by enough to matter (:data:`LESS_ALIKE`,
+      :data:`SLOWER`).
 
-    :param looks: of the last :data:`COMPARED` days; those of another namespace or index than the last are passed over.
+    :param looks: of the last :data:`COMPARED` days; those of another namespace or index than the last are ignored.
     """
     if not looks:
         return []
@@ -166,7 +167,7 @@ def _size(last: Look, before: Sequence[Look]) -> Change | None:
 
 
 def _beyond(measure: Measure, day: Day, before: Sequence[Day]) -> Change | None:
-    """A day beside those before it, if it is beyond what they let expect."""
+    """A day compared with those before it, if it is outside their range."""
     from scipy import stats  # which the page of what is live need not load
 
     value = measure.figure(day)

@@ -136,7 +136,7 @@ def prepare_namespace(store: ArtifactStore, index: EpisodeIndex, plan: Plan, dim
     ):
         forget(store, plan.namespace)
         raise LostNamespaceError(
-            f"{plan.namespace} is not in the index {index.name}, where a difference was to be written: "
+            f"{plan.namespace} is not in the index {index.name}, so no difference can be written: "
             "plan again, and it is built in full."
         )
     index.create(plan.namespace, dimension)
@@ -229,7 +229,7 @@ def _verify_ids(index: EpisodeIndex, namespace: str, wanted: pl.Series) -> None:
     missing, extra = without(wanted, held).sort(), without(held, wanted).sort()
     if len(missing) or len(extra) or len(listed) != len(held):
         raise VerificationError(
-            f"{namespace} holds {len(listed)} records in place of {len(wanted)}: {len(missing)} missing "
+            f"{namespace} has {len(listed)} records instead of {len(wanted)}: {len(missing)} missing "
             f"({', '.join(missing.head(NAMED))}), {len(extra)} too many ({', '.join(extra.head(NAMED))}), "
             f"{len(listed) - len(held)} more than once. {REMEDY}"
         )
@@ -268,7 +268,7 @@ def _verify_records(
     if wrong:
         named = "; ".join(f"{key}: {differing}" for key, differing in sorted(wrong.items())[:NAMED])
         raise VerificationError(
-            f"{len(wrong)} of {len(sampled)} records that were compared in {plan.namespace} are not those of the "
+            f"{len(wrong)} of {len(sampled)} records compared in {plan.namespace} differ from those of the "
             f"snapshot {plan.snapshot_id} ({named}). {REMEDY}"
         )
     return {key: compared[key] for key in sampled}
@@ -280,7 +280,7 @@ def _differing(found: Stored | None, wanted: Stored) -> str:
         return "it cannot be read"
     held = asdict(found.metadata)
     differing = [
-        f"{name} '{held[name]!s:.60}' in place of '{value!s:.60}'"
+        f"{name} '{held[name]!s:.60}' instead of '{value!s:.60}'"
         for name, value in asdict(wanted.metadata).items()
         if held[name] != value
     ]
@@ -302,7 +302,7 @@ def _verify_search(index: EpisodeIndex, plan: Plan, kind: str, compared: Mapping
     ]
     if len(lost) > (0 if kind == "exact" else MISSES):
         raise VerificationError(
-            f"{len(lost)} of {len(golden)} vectors of {plan.namespace} do not find themselves when they are asked as "
+            f"{len(lost)} of {len(golden)} vectors of {plan.namespace} do not find themselves when used as "
             f"queries ({', '.join(lost[:NAMED])}). {REMEDY}"
         )
     return len(golden)

@@ -47,12 +47,12 @@ EXPLAINED = {
     401: ("Not logged in", "Log in to Airflow, then load this page again."),
     403: ("Not allowed", "Your role may not read the task logs of the DAG that this page belongs to."),
     404: ("Not found", "There is no such page: its task has not written it yet, or it has been removed."),
-    405: ("Not possible", "Pages can only be read."),
+    405: ("Method not allowed", "Pages are read-only."),
     503: (
         "Search does not answer",
-        "make up and make serve start it; PODSEARCH_SEARCH_HOST and PODSEARCH_SEARCH_PORT say where it is reached.",
+        "Start it with make up or make serve; PODSEARCH_SEARCH_HOST and PODSEARCH_SEARCH_PORT set its address.",
     ),
-    500: ("Something went wrong", "The page could not be made. The log of the web server says why."),
+    500: ("Something went wrong", "The page could not be made. The web server's log says why."),
 }
 OF_NO_RUN = ("Nothing to show", "No task of this run has written a report or Data Docs, or not yet.")
 

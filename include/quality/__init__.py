@@ -1,4 +1,4 @@
-"""Data quality: the expectation suites and how they are run."""
+"""Data quality: the expectation suites and how they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks that suites are made of: an expectation of Great Expectations with its severity and its words."""
+"""The checks that suites consist of: Great Expectations expectations, each with its severity and wording."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def row_count(noun: str, *, previous: int | None, max_shrink: float, max_growth:
 
 
 def kept(state: str, lost: int, rows_read: int, max_share: float) -> Expectation:
-    """The share of rows lost on the way, put as what it leaves: the form that a check of the rows kept can take."""
+    """The share of rows lost on the way, expressed as the share that is left, so that the rows kept can be checked for
+    it."""
     share = lost / rows_read if rows_read else 0.0
     return ExpectTableRowCountToBeBetween(
         min_value=math.ceil(rows_read * (1 - max_share)),
@@ -132,7 +133,7 @@ def figure(
     most: float | None = None,
     unit: str = "%",
 ) -> Expectation:
-    """A bound on one figure of the whole table, which every row repeats."""
+    """A bound on a figure of the whole table that every row repeats."""
     return ExpectColumnMaxToBeBetween(
         column=column, min_value=least, max_value=most, severity=severity, description=what, meta={"unit": unit}
     )

@@ -1,8 +1,8 @@
-"""Data Docs: one page a suite, rendered by Great Expectations, and an index of the run.
+"""Data Docs: one page per suite, rendered by Great Expectations, and an index of the run.
 
 Great Expectations' own page template loads a dozen styles and scripts from public servers and puts sampled values into
 the page as they are. These pages are read by people who are logged in to Airflow, and the values are text from other
-people's feeds. So its renderer builds the content, while the page around it is ours: everything in one file, no script,
+people's feeds. So its renderer builds the content, but the page around it is ours: everything in one file, no script,
 a Content-Security-Policy that allows none, and every plain string escaped.
 """
 
@@ -26,7 +26,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class _PageView(DefaultJinjaPageView):
-    """Great Expectations' view with our templates before its own, and with plain strings escaped."""
+    """Great Expectations' view, with our templates taking precedence and plain strings escaped."""
 
     _template = "page.html"
 
@@ -44,7 +44,7 @@ class _PageView(DefaultJinjaPageView):
         content_block_id: Any = None,
         render_to_markdown: bool = False,
     ) -> Any:
-        """As in the base class; what is no content block is text, and is escaped."""
+        """As in the base class; anything that is not a content block is text, and is escaped."""
         if isinstance(content_block, list):
             content_block = [item if _is_block(item) else html.escape(str(item)) for item in content_block]
         elif content_block is not None and not _is_block(content_block):

@@ -1,7 +1,7 @@
-"""Is a new snapshot still the catalogue it was? Its profile, held against those of the last published snapshots.
+"""Is a new snapshot still the catalogue it was? Its profile is compared with those of the last published snapshots.
 
-What is usual is the median of a figure over the last snapshots, so that one odd snapshot among them does not move it.
-How far a figure may be from it, :class:`DriftLimits` say. Two rules keep small catalogues from crying wolf: a share has
+The usual value is the median of a figure over the last snapshots, so that one odd snapshot does not move it. How far a
+figure may be from it is in :class:`DriftLimits`. Two rules keep small catalogues from crying wolf: a share has
 drifted only when at least ``min_episodes`` episodes account for the change, and lengths are compared only from
 that many episodes on.
 """
@@ -24,9 +24,9 @@ from include.quality.profile import LANGUAGE, NEWEST, NULLABLE, REASON, Figures,
 COMPARED = "earlier snapshots"
 WITHDRAWN = "withdrawn episodes"
 WINDOW = 5
-"""Published snapshots whose median is what is usual."""
+"""How many published snapshots the usual value is the median of."""
 MAIN_LANGUAGE = 10.0
-"""Percent of the episodes from which a language is one that the catalogue must not lose."""
+"""Percent of the episodes above which a language must not be lost."""
 RARE_LANGUAGE = 1.0
 """Percent of the episodes; a language that is rarer, now and before, is not worth a line."""
 CRITICAL, WARNING, INFO = FailureSeverity.CRITICAL, FailureSeverity.WARNING, FailureSeverity.INFO
@@ -34,7 +34,7 @@ CRITICAL, WARNING, INFO = FailureSeverity.CRITICAL, FailureSeverity.WARNING, Fai
 
 @dataclass(frozen=True, kw_only=True)
 class DriftLimits:
-    """How far a catalogue may move from what is usual."""
+    """How far a catalogue may move from the usual values."""
 
     max_shrink: float
     """Part of the episodes that it may lose before a run stops."""
@@ -47,7 +47,7 @@ class DriftLimits:
     length_tolerance: float = 0.3
     """How far the length of descriptions may be from what is usual, as a part of it, before a warning."""
     min_episodes: int = 100
-    """A change that concerns fewer episodes is no drift: it keeps small catalogues from crying wolf."""
+    """A change that concerns fewer episodes is not drift: this keeps small catalogues from crying wolf."""
 
 
 def frame(profile: Profile, history: Sequence[Profile], *, withdrawn: float | None) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def _median(past: Sequence[Figures], name: str) -> float:
 
 
 class _Drift:
-    """The expectations that follow from a history that is not empty."""
+    """The expectations if there is a history."""
 
     def __init__(self, profile: Profile, history: Sequence[Profile], limits: DriftLimits) -> None:
         self.limits = limits
@@ -112,7 +112,7 @@ class _Drift:
         return self._expect(WITHDRAWN, what, CRITICAL, most=most)
 
     def sizes(self) -> Iterator[Expectation]:
-        """The catalogue does not wither over several snapshots that each lost little, nor lose its newest episodes."""
+        """The catalogue does not shrink slowly over several snapshots, nor lose its newest episodes."""
         for name, severity in (("episodes", CRITICAL), ("shows", WARNING)):
             usual = self.usual[name]
             least = min(usual * (1 - self.limits.max_shrink), usual - self.limits.min_episodes)
@@ -160,7 +160,7 @@ class _Drift:
                 yield self._expect(name, f"Share of episodes without {column}", WARNING, most=usual + self.margin)
 
     def _usual_of(self, start: str) -> list[tuple[str, float]]:
-        """The usual figures whose name starts so, the largest first."""
+        """The usual figures whose names start with this, largest first."""
         found = [(name, value) for name, value in self.usual.items() if name.startswith(start)]
         return sorted(found, key=lambda item: (-item[1], item[0]))
 

@@ -4,8 +4,8 @@ Great Expectations copies a table once or twice for each column that it checks, 
 a table is built batch by batch, while the texts stream by, and holds
 
 * the values that a suite looks at, as they are (:data:`KEPT`);
-* of a text whose length matters, the length: ``description_chars`` for ``description`` (:data:`MEASURED`);
-* in place of any other text :data:`LEFT_OUT`, so that a missing one is still null: a byte a row.
+* for a text whose length matters, the length: ``description_chars`` for ``description`` (:data:`MEASURED`);
+* instead of any other text :data:`LEFT_OUT`, so that a missing one is still null: one byte per row.
 
 Numbers are floats, with NaN for null: Great Expectations compares these at once, any other type that can hold a null
 value by value.
@@ -29,7 +29,7 @@ from include.queries.titles import count_words
 MARKUP = r"(?i)</?(p|br|div|span|a|ul|ol|li|b|i|em|strong|script|style|img|h[1-6])(\s[^<>]*)?/?>"
 """HTML that cleaning should have turned into text."""
 LEFT_OUT = "(left out)"
-"""Stands for a text of which a suite only asks whether it is there."""
+"""Stands for a text if a suite only checks that it exists."""
 KEPT = ("uuid", "language", "episode_id", "content_hash")
 """Columns whose values a suite looks at, and shows a few of."""
 REPEATED = ("language",)
@@ -37,7 +37,7 @@ REPEATED = ("language",)
 _Value = TypeVar("_Value")
 
 UNREAD_CHARS = 60
-"""How much is shown of a date or a length that cannot be read."""
+"""How much of an unreadable date or length is shown."""
 READABLE = "readable"
 """Stands for one that can be read."""
 MEASURED = ("title", "description", "text")

@@ -37,7 +37,7 @@ def raw_file(
     max_quarantined_share: float,
     max_shrink: float,
 ) -> Check:
-    """A file of the dataset as it was delivered, against what the last snapshot was made from.
+    """A file of the dataset as delivered, compared with what the last snapshot was made from.
 
     :param folder: holds ``podcasts.csv`` and ``episodes.csv``, plain or zipped.
     :param previous: the last snapshot, if it is to be held against one.
@@ -87,12 +87,12 @@ def episodes(
 def profiles(
     store: ArtifactStore, snapshot_id: str, *, run_name: str, accepted: bool, limits: drift.DriftLimits
 ) -> Check:
-    """The profile of a snapshot, which is stored beside it, against those of the last published ones.
+    """The profile of a snapshot, which is stored beside it, compared with those of the last published ones.
 
     The trend is drawn beside the Data Docs of the run.
 
     :param run_name: names the folder of the results.
-    :param accepted: whether a person has said that the catalogue may be unlike those before.
+    :param accepted: whether a person has accepted that the catalogue differs from earlier ones.
     """
     new = profile.record(store, snapshot_id, starts_history=accepted)
     past = profile.published(store, window=trend.WINDOW - 1, before=snapshot_id)
@@ -100,6 +100,6 @@ def profiles(
     store.write_bytes(page.encode(), FOLDER, run_name, DOCS, trend.PAGE)
     history = [] if accepted else profile.history(store, window=drift.WINDOW, before=snapshot_id)
     if not history:
-        log.info("Drift was accepted." if accepted else "No snapshot was published before.")
+        log.info("Drift was accepted." if accepted else "No snapshot had been published before.")
     frame = drift.frame(new, history, withdrawn=profile.withdrawn(store, snapshot_id))
     return frame, drift.suite(new, history, limits)

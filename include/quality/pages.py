@@ -1,4 +1,4 @@
-"""Pages that are made when they are asked for: the latest runs, and the rows in quarantine.
+"""Pages that are made on request: the latest runs, and the rows in quarantine.
 
 They are for readers in a browser, and stay light for the web server: Great Expectations is not loaded.
 """
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def latest_runs(store: ArtifactStore) -> str:
-    """The page of the latest validations and snapshots; what is damaged says so, and hides nothing else."""
+    """The page of the latest validations and snapshots; damaged entries are marked, and hide nothing else."""
     validated = {name: _whole(load_all, store, name) for name in _newest(store)}
     published = _whole(snapshot.publications, store)
     there = [item for item in (published or [])[: -RUNS - 1 : -1] if snapshot.exists(store, item.snapshot_id)]
@@ -91,7 +91,7 @@ def quarantine(store: ArtifactStore, snapshot_id: str) -> str:
 
 
 def message(title: str, text: str) -> str:
-    """A page that only says something."""
+    """A page with only a message."""
     return _render("message.html", title=title, text=text)
 
 
@@ -100,7 +100,7 @@ def _whole(read: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T |
     try:
         return read(*arguments, **options)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("What is damaged is left out of a page: %s", error)
+        log.warning("Damaged files are left out of a page: %s", error)
         return None
 
 

@@ -1,4 +1,4 @@
-"""The profile of a snapshot: a few figures that say what its catalogue is like, to compare it with earlier ones.
+"""The profile of a snapshot: a few figures that describe its catalogue, for comparison with earlier ones.
 
 A profile lies beside the snapshot it describes, ``snapshots/<id>/profile.json``, and is written before the snapshot is
 published. The profiles of published snapshots are the history that drift is measured against.
@@ -58,7 +58,8 @@ class Profile(BaseModel):
     source_version: str
     created_at: datetime
     starts_history: bool = False
-    """A person accepted that this catalogue is unlike those before: it is held against none of them, nor is a later."""
+    """A person accepted that this catalogue differs from earlier ones: neither it nor a later one is compared with
+    them."""
     rows_read: int
     """Rows of both files of the dataset."""
     episodes: int
@@ -79,7 +80,7 @@ class Profile(BaseModel):
     """Episodes without a value in each column of :data:`NULLABLE`."""
 
     def figures(self) -> Figures:
-        """The figures by name; what cannot be told is left out."""
+        """The figures by name; unknown ones are left out."""
         found: Figures = {"episodes": float(self.episodes), "shows": float(self.shows)}
         if self.newest_published_at:
             found[NEWEST] = self.newest_published_at
@@ -111,7 +112,8 @@ def record(store: ArtifactStore, snapshot_id: str, *, starts_history: bool) -> P
 
 
 def make(store: ArtifactStore, snapshot_id: str) -> Profile:
-    """Compute the profile of a written snapshot, batch by batch: what stays in memory is a length and a hash a row."""
+    """Compute the profile of a written snapshot, batch by batch: what stays in memory is a length and a hash per
+    row."""
     manifest = snapshot.load(store, snapshot_id)
     tomorrow = manifest.created_at.astimezone(UTC) + timedelta(days=1)
     languages: Counter[str] = Counter()
@@ -154,14 +156,14 @@ def published(store: ArtifactStore, *, window: int, before: str | None = None) -
 
 
 def load(store: ArtifactStore, snapshot_id: str) -> Profile | None:
-    """The stored profile of a snapshot. One that is damaged counts as none: history can do without."""
+    """The stored profile of a snapshot. A damaged one counts as missing: the history can do without it."""
     file = (snapshot.FOLDER, snapshot_id, FILE)
     if not store.exists(*file):
         return None
     try:
         return Profile.model_validate(store.read_json(*file))
     except ValueError:
-        log.warning("%s is damaged, and left out of the history that drift is held against.", "/".join(file))
+        log.warning("%s is damaged and left out of the history that drift is measured against.", "/".join(file))
         return None
 
 

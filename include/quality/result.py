@@ -21,11 +21,11 @@ Severity = Literal["critical", "warning", "info"]
 
 
 class QualityError(PermanentError, RuntimeError):
-    """A critical expectation failed: what comes after must not use this data."""
+    """A critical expectation failed: later tasks must not use this data."""
 
 
 class DamagedResultError(PermanentError, ValueError):
-    """A stored result is not as it was written."""
+    """A stored result is damaged."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is damaged: clear the task that validated this table, or remove the file.")
@@ -100,14 +100,14 @@ def require(result: QualityResult) -> QualityResult:
     lines = [
         f"- {item.what}: observed {item.observed}{_such_as(item)}; expected {item.expected}" for item in result.critical
     ]
-    remedy = "Mend the source or the threshold, then clear this task."
+    remedy = "Fix the source or the threshold, then clear this task."
     if result.suite == QUERIES:
         remedy = (
-            "Mend the query generator's settings and trigger train_retriever anew, or mend the threshold and clear "
+            "Fix the query generator's settings and trigger train_retriever again, or fix the threshold and clear "
             "this task."
         )
     else:
-        remedy += " If the catalogue has changed for good, trigger ingest_episodes anew with 'Accept drift'."
+        remedy += " If the catalogue has changed for good, trigger ingest_episodes again with 'Accept drift'."
     raise QualityError(
         f"{len(lines)} critical expectation(s) of suite '{result.suite}' failed on {result.rows:,} row(s):\n"
         + "\n".join(lines)
@@ -116,7 +116,7 @@ def require(result: QualityResult) -> QualityResult:
 
 
 def _such_as(item: ExpectationResult) -> str:
-    """Examples of what was met, as Python writes strings: they are text of feeds."""
+    """Examples of the values found, as Python string literals, because they are text from feeds."""
     return f", such as {', '.join(map(repr, item.samples[:SHOWN]))}" if item.samples else ""
 
 
@@ -148,7 +148,7 @@ def docs_of(store: ArtifactStore, version: str) -> str | None:
 
 
 def summary(store: ArtifactStore, run_name: str) -> dict[str, Any]:
-    """What a run's validations found, in a few lines, for whoever hears of the new snapshot.
+    """A summary of a run's validations, for the event of the new snapshot.
 
     ``suites``, ``evaluated`` and ``met`` are numbers, ``warnings`` says what was observed against what was expected,
     and ``docs`` is the index of Data Docs, relative to the artifact store's root.

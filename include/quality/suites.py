@@ -1,10 +1,10 @@
-"""What podsearch expects of its data, one function a table.
+"""What podsearch expects of its data, one function per table.
 
 Severity decides what a failed expectation does: ``critical`` stops the run before anything is published, ``warning`` is
 logged and shown, ``info`` is only shown.
 
-Preparation puts a raw row it cannot use in quarantine, so one bad row is a warning. When more rows are bad than may be
-quarantined, it is the file that is broken: each such check has a critical floor at that share.
+Preparation puts raw rows it cannot use in quarantine, so one bad row is a warning. If more rows are bad than may be
+quarantined, the file itself is broken: each such check has a critical floor at that share.
 """
 
 from __future__ import annotations
@@ -233,14 +233,14 @@ def queries(*, max_dropped_share: float = 0.8, least_covered_share: float = 0.2)
             checks.figure("dropped", f"{dropped}, no flood", critical, most=100 * max_dropped_share),
             checks.figure("covered", covered, warning, least=50),
             checks.figure("covered", f"{covered}, no collapse", critical, least=100 * least_covered_share),
-            checks.figure("per_episode", "Queries an episode, on average", warning, least=1, unit=""),
+            checks.figure("per_episode", "Queries per episode, on average", warning, least=1, unit=""),
             checks.figure("distinct", distinct, warning, least=80),
             checks.critical(ExpectColumnValuesToNotBeNull, "query", "No query is blank"),
             checks.critical(ExpectColumnValuesToNotBeNull, "positive", "Every query has a text to find"),
             *checks.rows(
                 ExpectColumnValuesToBeBetween,
                 "query_words",
-                "Queries are as long as people ask",
+                "Queries have a plausible length",
                 mostly=0.95,
                 floor=0.5,
                 min_value=2,
@@ -250,12 +250,10 @@ def queries(*, max_dropped_share: float = 0.8, least_covered_share: float = 0.2)
             checks.critical(
                 ExpectColumnValuesToBeInSet,
                 "one_split",
-                "All queries of an episode stand on one side of the split",
+                "All queries of an episode are on one side of the split",
                 value_set=[True],
             ),
-            checks.critical(
-                ExpectColumnValuesToBeInSet, "curated", "No query is one that a person measures with", value_set=[False]
-            ),
+            checks.critical(ExpectColumnValuesToBeInSet, "curated", "No query is a curated one", value_set=[False]),
             *checks.rows(
                 ExpectColumnValuesToNotBeNull, "language", "Queries are of episodes whose language is known", mostly=0.5
             ),

@@ -1,4 +1,4 @@
-"""How the catalogue's main figures moved from snapshot to snapshot: the numbers, and a page of small multiples.
+"""How the catalogue's main figures changed from snapshot to snapshot: the numbers, and a page of small charts.
 
 Nothing is stored: both follow from the profiles beside the published snapshots. The lines are drawn as SVG in the
 page's template: the web server can make the page when it is asked for, without a plotting library in its memory.
@@ -123,7 +123,7 @@ def _panel(profiles: Sequence[Profile], published: int, name: str, title: str, u
 
 
 def _scale(values: Sequence[float], unit: str) -> tuple[float, float]:
-    """Ends of the scale: wide enough that a change of little importance looks like one."""
+    """Ends of the scale: wide enough that an unimportant change looks unimportant."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)

@@ -1,4 +1,4 @@
-"""What an expectation wanted and what it found, in words, for the log, Data Docs and alerts.
+"""What an expectation required and what it found, in words, for the log, Data Docs and alerts.
 
 An expectation's ``meta`` may say more about its figures: ``unit`` stands after each number ("%"), ``basis`` says where
 the bounds come from ("from the last 5 snapshots").
@@ -23,7 +23,7 @@ def configuration(item: ExpectationValidationResult) -> ExpectationConfiguration
 
 
 def exception(item: ExpectationValidationResult) -> str | None:
-    """Why a check could not be made, if it could not: one exception, or one for each metric it needs."""
+    """Why a check could not be run, if it could not: one exception, or one for each metric it needs."""
     info = item.exception_info or {}
     errors = [info] if "raised_exception" in info else list(info.values())
     message = next((str(error["exception_message"]) for error in errors if error["raised_exception"]), None)

@@ -1,1 +1,1 @@
-"""Training queries: the QueryGenerator contract, one file a generator, and the filter every query passes."""
+"""Training queries: the QueryGenerator contract, the generators, and the filter that every query passes."""

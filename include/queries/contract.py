@@ -41,8 +41,8 @@ class Query:
     """One generated query.
 
     :param origin: how it was made (``title``, ``key_phrase``, ``lead``, :data:`DOC2QUERY`, :data:`MULTILINGUAL`).
-    :param positive: the text it must find. Where the query was taken from the episode's own words, that part is held
-        out of it: else training and evaluation would only learn and measure copying.
+    :param positive: the text it must find. If the query was taken from the episode's own words, that part is removed
+        from it; otherwise training and evaluation would only learn and measure copying.
     """
 
     text: str
@@ -51,10 +51,10 @@ class Query:
 
 
 class GeneratorSpec(BaseModel, frozen=True):
-    """Which generator writes the queries, and how: whatever changes them, and nothing else.
+    """Which generator writes the queries, and how: everything that changes them, and nothing else.
 
-    All but the name are for ``doc2query``. Where it runs (device, threads, batches) is not a part of it, but for the
-    ``engine``: two engines draw different queries from one distribution.
+    All fields but the name are for ``doc2query``. Where it runs (device, threads, batches) is not part of it, except
+    for the ``engine``: two engines draw different queries from the same distribution.
     """
 
     name: Literal["extractive", "doc2query"] = "extractive"
@@ -70,12 +70,12 @@ class GeneratorSpec(BaseModel, frozen=True):
     engine: Literal["auto", "torch", "ctranslate2"] = "auto"
     """What runs the T5; ``auto`` takes ``torch`` on a GPU and ``ctranslate2`` on a CPU."""
     top_p: float = Field(default=0.95, gt=0, le=1)
-    """Each token is drawn from the fewest likely ones that together have this probability; 1 keeps all."""
+    """Each token is drawn from the smallest set of likely ones with this total probability; 1 keeps all."""
     top_k: int = Field(default=50, ge=0)
-    """And from so many at most; 0 for any number. The article asks for ``top_p`` only, and so silently has the 50 that
-    is transformers' default."""
+    """And from at most this many; 0 for any number. The article sets only ``top_p``, and so silently gets transformers'
+    default of 50."""
     temperature: float = Field(default=1.0, gt=0)
-    """Below 1 likely tokens become likelier still."""
+    """Below 1, likely tokens become even likelier."""
     max_input_tokens: int = Field(default=256, ge=8)
     """A longer text is cut."""
     max_output_tokens: int = Field(default=64, ge=1)
@@ -83,17 +83,17 @@ class GeneratorSpec(BaseModel, frozen=True):
 
 
 class QueryGenerator(Protocol):
-    """Writes the queries a listener might have asked to find an episode.
+    """Writes queries that a listener might use to find an episode.
 
-    Queries of a passage depend on that passage, the other passages of the call and the seed only, so that a retried
-    shard ends in the same queries.
+    The queries of a passage depend only on that passage, the other passages of the call and the seed, so that a retried
+    shard gets the same queries.
     """
 
     name: str
     chunk: int | None
-    """How many passages to hand over a call, so that a killed task loses little; None: all of them at once, because
-    the generator compares the passages of a call."""
+    """How many passages to pass per call, so that a killed task loses little; None: all of them at once, because the
+    generator compares the passages of a call."""
 
     def generate(self, passages: Sequence[Passage], n: int, seed: int) -> list[list[Query]]:
-        """At most ``n`` distinct queries a passage, in the passages' order; fewer where a text does not carry more."""
+        """At most ``n`` distinct queries per passage, in the passages' order; fewer if a text does not yield more."""
         ...

@@ -59,7 +59,7 @@ def filter_queries(
     english_only: bool = False,
     curated: Collection[str] = (),
 ) -> tuple[list[list[Query]], Counter[str]]:
-    """Drop what would teach or measure nothing.
+    """Drop queries that would teach or measure nothing.
 
     :param queries: the queries of each episode.
     :param passages: the episodes, in the same order; without them nothing is known of languages and titles.

@@ -12,7 +12,7 @@ from include.queries.contract import Passage
 from include.queries.titles import CALENDAR, without_unspaced
 
 CANDIDATES = 8
-"""So many keywords are kept of an episode."""
+"""How many keywords are kept per episode."""
 MAX_LANGUAGE_SHARE = 0.1
 """A word in a larger share of a language's episodes says nothing: the stop words of any language, without a list."""
 MIN_LANGUAGE_EPISODES = 20

@@ -125,7 +125,7 @@ def _rows(path: Path) -> Iterator[_Row]:
                 yield _row(f"{path}, line {line}", row)
     except OSError as error:
         raise SearchLogError(
-            f"The search logs {path} cannot be read ({error.strerror}): mend PODSEARCH_SEARCH_LOGS, or unset it."
+            f"The search logs {path} cannot be read ({error.strerror}): fix PODSEARCH_SEARCH_LOGS, or unset it."
         ) from error
     except UnicodeDecodeError as error:
         raise SearchLogError(f"{path}, after line {line}: not UTF-8 ({error.reason}): save it as UTF-8.") from None
@@ -138,7 +138,7 @@ def _check_header(path: Path, reader: csv.DictReader[str]) -> None:
     if missing:
         raise SearchLogError(
             f"{path} lacks the column {' and '.join(sorted(missing))}: its first line must be "
-            f"{','.join(COLUMNS)}, and may go on with weight and source."
+            f"{','.join(COLUMNS)}, optionally followed by weight and source."
         )
 
 
@@ -159,7 +159,7 @@ def _weight(place: str, text: str | None) -> float:
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:  # also false for NaN
-        raise SearchLogError(f"{place}: the weight {text.strip()!r} is no number above zero; leave it empty for 1.")
+        raise SearchLogError(f"{place}: the weight {text.strip()!r} is not a number above zero; leave it empty for 1.")
     return weight
 
 

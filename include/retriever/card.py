@@ -1,6 +1,6 @@
-"""The model card: what podsearch knows of a version, in its README.md, beside what sentence-transformers writes there.
+"""The model card: what podsearch knows about a version, added to what sentence-transformers writes into its README.md.
 
-A card travels with the weights, to a hub or a colleague, who has no manifest: it must say what the model may be used
+A card travels with the weights, to a hub or to a colleague without the manifest: it must say what the model may be used
 for, what it was trained on and how well it did.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FILE = "README.md"
 START = "<!-- podsearch -->"
-"""What follows in a card is written anew with the manifest."""
+"""Everything below this line of a card is rewritten with the manifest."""
 LANGUAGES = 12
 """So many are listed, at most."""
 _HEADER = re.compile(r"\A---[ \t]*\r?\n(.*?\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -33,7 +33,7 @@ KNOWN_LICENSES = {
 
 
 def license_of(folder: Path, name: str) -> str:
-    """The licence that a model's card states, or else the one it is known to have; empty if nobody says.
+    """The licence that a model's card states, or else the one it is known to have; empty if unknown.
 
     :param folder: in sentence-transformers' format.
     :param name: what the model is called: a hub id, or a folder's path.
@@ -44,7 +44,7 @@ def license_of(folder: Path, name: str) -> str:
 
 
 def write_card(folder: Path, manifest: ModelManifest) -> None:
-    """Put the licence and what the manifest says into the card of a model's folder; atomically, and repeatable."""
+    """Write the licence and the manifest's content into the card in a model's folder; atomic and repeatable."""
     header, body = _parts(_read(folder) or f"# {manifest.version}\n")
     if manifest.license and not _LICENSE.search(header):
         header += f"license: {json.dumps(manifest.license)}\n"

@@ -1,7 +1,7 @@
-"""What of an episode's text its vector is made of: the mean of the whole text's vector and its beginning's.
+"""What an episode's vector is made of: the mean of the vectors of its whole text and of its beginning.
 
-The beginning, the title and the first sentences, says what an episode is about; the whole has the names that are spoken
-of, and the show. Both together find more than either (benchmarks/RESULTS.md), at one vector an episode.
+The beginning (the title and the first sentences) says what an episode is about; the whole text has the names that
+occur, and the show. Both together find more than either (benchmarks/RESULTS.md), with one vector per episode.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from include.queries.titles import count_words
 from include.retriever.encoders.contract import Encoder, Vectors
 
 COMPOSITION = 2
-"""Raise it when vectors are made of something else, and :data:`include.index.contract.FORMAT` with it: what was
-embedded before is then embedded anew, for a new namespace. 1 was the whole text alone."""
+"""Raise it when vectors are made of something else, and :data:`include.index.contract.FORMAT` with it: everything is
+then embedded again, for a new namespace. 1 was the whole text alone."""
 WORDS = 60
 """Of the beginning; two characters are one where a script has no spaces."""
 CHARS = 1_000

@@ -1,7 +1,8 @@
-"""Encoding texts, each at most once for a model: vectors are cached by (model version, content hash).
+"""Encoding texts, each at most once per model: vectors are cached by (model version, content hash).
 
 A cache is a folder of Parquet files, each written atomically after a chunk of work, so that a killed task loses at most
-one chunk and a repeated one encodes nothing. Files are merged as they become many, for to find a vector all are read.
+one chunk and a repeated one encodes nothing. When there are many files they are merged, because finding a vector means
+reading all of them.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ log = logging.getLogger(__name__)
 
 FOLDER = "embeddings"
 CHUNK = 1024
-"""Texts that are encoded between two writes, at first."""
+"""How many texts are encoded between two writes, at first."""
 CHUNK_SECONDS = 20
-"""A chunk that took less is followed by one of twice the size, up to :data:`LARGEST_CHUNK`."""
+"""If a chunk takes less time, the next is twice as large, up to :data:`LARGEST_CHUNK`."""
 LARGEST_CHUNK = 32_768
 SMALL = 8_192
 """A file with fewer vectors is small."""
@@ -45,7 +46,7 @@ def encode(
     """L2-normalised vectors of some texts, shape (n, dimension), float32.
 
     :param batch_size: see :class:`include.retriever.encoders.contract.Encoder`.
-    :param kind: models may treat queries otherwise than documents.
+    :param kind: models may treat queries differently from documents.
     """
     return as_encoder(model).encode(texts, batch_size=batch_size, kind=kind)
 
@@ -94,7 +95,7 @@ class EmbeddingCache:
     def encode_missing(
         self, texts: Mapping[str, str], model: Encoder | SentenceTransformer, *, batch_size: int = 0
     ) -> int:
-        """Encode what has no vector yet, longest texts first, and log the progress.
+        """Encode the texts that have no vector yet, longest first, and log the progress.
 
         :param texts: text by content hash.
         :returns: how many texts were encoded.
@@ -112,7 +113,7 @@ class EmbeddingCache:
                 size = min(2 * size, LARGEST_CHUNK)
             rate = done / max(now - started, 1e-9)
             log.info(
-                "Encoded %d of %d texts (%.0f a second, %.0f s left at most).",
+                "Encoded %d of %d texts (%.0f per second, at most %.0f s left).",
                 done,
                 len(todo),
                 rate,
@@ -178,7 +179,7 @@ class EmbeddingCache:
         self.store.write_table(table, *self.folder, f"{prefix}{name}.parquet")
 
     def _merge(self) -> None:
-        """Merge this part's small files where they are many. Interrupted, it leaves some vectors in two files."""
+        """Merge this part's small files if there are many. If interrupted, it leaves some vectors in two files."""
         names = [name for name in self.store.names(*self.folder) if name.startswith(_SMALL_PREFIX)]
         if len(names) < FEW:
             return

@@ -131,7 +131,7 @@ def _mistakes(error: ValidationError) -> list[str]:
         name = ".".join(map(str, item["loc"]))
         if item["type"] == "extra_forbidden":
             nearest = difflib.get_close_matches(name, Recipe.model_fields, n=1, cutoff=0)[0]
-            lines.append(f"there is no {name}; the nearest is {nearest}")
+            lines.append(f"there is no {name}; the closest match is {nearest}")
         elif name:
             lines.append(f"{name} = {item['input']!r}: {item['msg']}")
         else:

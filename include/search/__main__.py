@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def results_table(query: str, results: list[Result]) -> Table:
-    """The results of one query: rank, score, title, show, date. Podcast text is shown as it is, never as markup."""
+    """The results of one query: rank, score, title, show, date. Podcast text is shown literally, never as markup."""
     table = Table(title=plain(query, style="bold"), title_justify="left", expand=False)
     for heading, options in (("#", {"justify": "right"}), ("score", {}), ("title", {}), ("show", {}), ("date", {})):
         table.add_column(heading, **options)  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
-"""Canaries: questions that search is known to answer. When one is not answered any more, something is wrong with it.
+"""Canaries: questions with known answers. If search no longer answers one, something is wrong with it.
 
-They are chosen anew when another snapshot or model goes live: curated queries and, where those are too few, titles of
-episodes, of which only those are kept whose episode is among the first :data:`SURE` results. From then on it must be
-among the first :data:`K`. What goes live was measured and verified, and may answer a question worse; but it does not
-lose more than half of those before.
+New ones are chosen when another snapshot or model goes live: curated queries and, if there are too few, titles of
+episodes, as long as the episode is among the first :data:`SURE` results. From then on it must stay among the first
+:data:`K`. What goes live was measured and verified and may answer a question worse, but it does not lose more than half
+of the previous canaries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FILE = ("search", "canaries.json")
 CANARIES = 10
 CURATED = 40
 TITLES = 40
-"""Of how many questions the canaries are chosen, at most."""
+"""The most questions that canaries are chosen from."""
 TITLE_CHARS = 12
 """A shorter title is often another episode's, too."""
 SURE = 10
@@ -44,7 +44,7 @@ class Canary(BaseModel):
     query: str
     episode_ids: list[str]
     rank: int | None = None
-    """Where the first of them was when it was chosen, from 1."""
+    """The rank of the first of them when it was chosen, from 1."""
     score: float | None = None
     """Its cosine then; None if meaning did not find it."""
 
@@ -85,9 +85,9 @@ class OneByOne:
 
 
 def check(store: ArtifactStore, live: LivePointer, ask: Ask, curated: Mapping[str, Sequence[str]]) -> Checked:
-    """Ask the canaries, and choose others if another snapshot or model went live since they were chosen.
+    """Ask the canaries, and choose new ones if another snapshot or model has gone live since they were chosen.
 
-    :param ask: the search that users have.
+    :param ask: search as users have it.
     :param curated: curated queries, each with the ids of the episodes that answer it.
     """
     kept = _read(store)
@@ -117,12 +117,12 @@ def _read(store: ArtifactStore) -> _Kept | None:
     try:
         return _Kept.model_validate(store.read_json(*FILE))
     except ValueError:
-        log.warning("%s is damaged: canaries are chosen anew.", "/".join(FILE))
+        log.warning("%s is damaged: new canaries are chosen.", "/".join(FILE))
         return None
 
 
 def _lost(canaries: Sequence[Canary], now: Sequence[Canary]) -> list[Canary]:
-    """Those that are not answered, as they were chosen."""
+    """The canaries that are not answered, as they were chosen."""
     return [old for old, new in zip(canaries, now, strict=True) if new.rank is None]
 
 
@@ -156,7 +156,7 @@ def _place(hits: Sequence[Result], right: Sequence[str]) -> dict[str, float | No
 
 
 def _answerable(canaries: Sequence[Canary], episodes: pa.Table) -> list[Canary]:
-    """Those that a snapshot has an answer to, with these answers alone."""
+    """The questions that a snapshot has an answer to, with only these answers."""
     named = pa.array(sorted({key for item in canaries for key in item.episode_ids}), pa.string())
     there = set(named.filter(pc.is_in(named, value_set=episodes["episode_id"].combine_chunks())).to_pylist())
     left = [
@@ -166,7 +166,7 @@ def _answerable(canaries: Sequence[Canary], episodes: pa.Table) -> list[Canary]:
 
 
 def _titles(episodes: pa.Table) -> list[Canary]:
-    """Titles that one episode alone has, taken from all over the snapshot."""
+    """Titles that only one episode has, taken from all over the snapshot."""
     counts = pc.value_counts(episodes["title"])
     own = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
     table = episodes.filter(pc.is_in(episodes["title"], value_set=own))

@@ -1,4 +1,5 @@
-"""Vectors of queries for many at a time: what was asked lately is remembered, what comes together goes together."""
+"""Vectors of queries for many clients: recent ones are cached, and queries that arrive together are encoded
+together."""
 
 from __future__ import annotations
 
@@ -13,15 +14,15 @@ import numpy as np
 from include.retriever.encoders.contract import Encoder, Vectors
 
 REMEMBERED = 4_096
-"""Queries whose vectors are kept: 6 MiB of 384 dimensions."""
+"""How many queries' vectors are cached: 6 MiB at 384 dimensions."""
 
 
 @dataclass
 class Encoded:
-    """What was asked of encoders so far.
+    """Counts of what encoders have done.
 
-    :param batches: how often so many queries were encoded together.
-    :param remembered: queries whose vectors were still there.
+    :param batches: how often a given number of queries were encoded together.
+    :param remembered: queries answered from the cache.
     """
 
     batches: Counter[int] = field(default_factory=Counter)
@@ -31,8 +32,8 @@ class Encoded:
 class QueryEncoder:
     """An encoder that several threads may use.
 
-    One thread encodes at a time. Those that come meanwhile wait for it, and then one of them encodes what all of them
-    want: eight queries together take less than half of what they take one by one.
+    One thread encodes at a time. Others wait for it, and then one of them encodes for all: eight queries together take
+    less than half the time that they take one by one.
 
     :param encoded: where it counts what it does.
     """
@@ -50,7 +51,7 @@ class QueryEncoder:
     def encode(self, queries: Sequence[str]) -> Vectors:
         """L2-normalised vectors, shape (queries, dimension).
 
-        Raises what the encoder raises, to all whose queries it was given.
+        Raises what the encoder raises, in every thread whose query was in the batch.
         """
         with self._noting:
             answers = [self._note(query) for query in queries]
@@ -60,7 +61,7 @@ class QueryEncoder:
         return np.stack([one.result() if isinstance(one, Future) else one for one in answers])
 
     def _note(self, query: str) -> Vectors | Future[Vectors]:
-        """The vector of a query, or where it will be: asked for once, whoever asks."""
+        """The vector of a query, or the future of it: each query is encoded only once."""
         if query in self._remembered:
             self._encoded.remembered += 1
             self._remembered.move_to_end(query)
@@ -71,7 +72,7 @@ class QueryEncoder:
         return self._coming[query]
 
     def _encode_wanted(self) -> None:
-        """Encode all that nobody does yet: nothing, if another thread has meanwhile."""
+        """Encode all waiting queries; there are none if another thread has done so meanwhile."""
         with self._noting:
             wanted, self._wanted = self._wanted, []
         if not wanted:

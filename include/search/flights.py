@@ -1,4 +1,4 @@
-"""The same work, asked for by several threads at the same time, is done once."""
+"""The same work, requested by several threads at the same time, is done once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Flights(Generic[T]):
-    """Work that is under way, by what names it. Nothing is kept once it is done."""
+    """Work in progress, by key. Nothing is kept once it is done."""
 
     def __init__(self) -> None:
         self._under_way: dict[Hashable, Future[T]] = {}
         self._lock = threading.Lock()
 
     def run(self, name: Hashable, work: Callable[[], T]) -> T:
-        """What the work returns or raises: that of whoever asked for it first, while it is under way."""
+        """The result or error of the work; while it is in progress, later callers share the first one's."""
         with self._lock:
             first = name not in self._under_way
             future = self._under_way.setdefault(name, Future())

@@ -1,4 +1,4 @@
-"""Words as they are compared: without regard to case, accents and full width, nearly as the index has them."""
+"""Normalising words for comparison: ignoring case, accents and full width, much as the index does."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 import unicodedata
 
 UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
-"""Letters of scripts that put no space between words (a range of a regular expression): a part of such a text may be a
+"""Letters of scripts without spaces between words (a range for a regular expression): any part of such a text may be a
 word."""
 WORD_START = re.compile(rf"[^\W{UNSPACED}]+|[{UNSPACED}]")
 """From where on a text may be written by somebody who looks for it."""
 
 
 def fold(text: str) -> str:
-    """A text in plain small letters."""
+    """A text in plain lower-case letters."""
     composed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(sign for sign in composed if not unicodedata.combining(sign))

@@ -1,4 +1,4 @@
-"""Opens search as the settings have it: in one place, so that whoever searches is answered alike."""
+"""Opening search as the settings say: in one place, so that every searcher gets the same answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def open_search(
 ) -> SearchService:
     """The search service of an installation.
 
-    :param engine: what encodes queries; ``torch`` is open sooner, for a few of them.
+    :param engine: what encodes queries; ``torch`` opens faster, which pays off for a few queries.
     :param per_show: results of one show in an answer, at most; 0: any number (default: what the settings say).
     :param reranked: by a cross-encoder, if the settings name one.
     :param open_index: with credentials that are not in the settings, for instance.

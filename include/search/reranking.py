@@ -1,7 +1,7 @@
-"""Putting the first results in another order by a cross-encoder, which reads the query and an episode together.
+"""Re-ranking the first results with a cross-encoder, which reads the query and an episode together.
 
-Vectors are made of an episode before anybody asks; a cross-encoder sees what was asked. It is the better judge of the
-two, and far too slow for more than the first results.
+An episode's vector is made before anybody asks; a cross-encoder sees the query. It is the better judge of the two, but
+far too slow for more than the first results.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 SETTING = "PODSEARCH_RERANKER"
 DEPTH = 50
-"""Results that are put in another order; those behind stay where they are."""
+"""How many results are re-ranked; those after them stay where they are."""
 BATCH = 10
-"""Texts that are read at a time, the longest first: a batch takes as long as its longest."""
+"""How many texts are read at a time, the longest first: a batch takes as long as its longest text."""
 TOKENS = 256
-"""Of query and episode together, at most; the rest is cut off."""
+"""Maximum number of tokens of query and episode together; the rest is cut off."""
 
 
 class Reranker:
-    """Scores episodes for a query. Several threads may use it: one scores at a time, for it takes every core."""
+    """Scores episodes for a query. Several threads may use it; one scores at a time, because it takes every core."""
 
     def __init__(self, model: CrossEncoder) -> None:
         self._model = model
@@ -55,17 +55,18 @@ class Reranker:
 
 @lru_cache(maxsize=1)
 def open_reranker(name: str, device: str = "cpu") -> Reranker:
-    """Open a cross-encoder by local folder or hub id; the last is kept, so that it can be tried before it is needed.
+    """Open a cross-encoder by local folder or hub id; the last one is cached, so that it can be tested before it is
+    needed.
 
     :raises ModelError: it cannot be found or loaded, or gives no score.
     :raises RetryLaterError: the model hub cannot be reached, or failed.
     """
     reranker = Reranker(load_cross_encoder(name, device, setting=SETTING))
     if not np.isfinite(reranker.scores("a query", ["a text"])).all():
-        raise ModelError(f"The cross-encoder {name!r} gives scores that are no numbers: set {SETTING} to another.")
+        raise ModelError(f"The cross-encoder {name!r} gives scores that are not numbers: set {SETTING} to another.")
     return reranker
 
 
 def episode_text(episode: Metadata) -> str:
-    """What is read of an episode: title, show, and the first words of its description, without addresses."""
+    """The part of an episode that is read: title, show, and the first words of its description, without addresses."""
     return beginning(". ".join(filter(None, (episode.title, episode.show_title, episode.description))))

@@ -24,7 +24,7 @@ from include.storage import ArtifactStore
 
 MAX_QUERY_CHARS = 1_000
 MAX_RESULTS = DEPTH
-"""Results of one query: what lies deeper was compared with nothing of the other side."""
+"""Maximum number of results: deeper ones have nothing on the other side to be compared with."""
 
 Mode = Literal["hybrid", "dense", "lexical"]
 
@@ -46,8 +46,8 @@ class Result:
     """One episode that was found.
 
     :param score: in the mode that was asked for: of both sides together (0 to 1), the cosine, or BM25.
-    :param dense: where the nearest vectors have it, among their first :data:`include.index.fusion.DEPTH`.
-    :param lexical: where the best words have it, likewise.
+    :param dense: its place among the nearest vectors, within their first :data:`include.index.fusion.DEPTH`.
+    :param lexical: its place among the best word matches, likewise.
     :param reranked: what decided its place then; None where no cross-encoder was asked about it.
     """
 
@@ -61,7 +61,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Answer:
-    """The results of one query, best first, and what was live when it was asked."""
+    """The results of one query, best first, and what was live at the time."""
 
     live: LivePointer
     results: list[Result]
@@ -75,15 +75,15 @@ class Similar(Answer):
 
 
 class UnknownEpisodeError(LookupError):
-    """What is live has no episode of that id."""
+    """The live index has no episode with that id."""
 
     def __init__(self, episode_id: str) -> None:
-        super().__init__(f"There is no episode {episode_id!r} in what is live.")
+        super().__init__(f"The live index has no episode {episode_id!r}.")
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """What is live, its index, and what encodes queries for it: all of one pointer."""
+    """What is live, its index, and the encoder for its queries: all from one pointer."""
 
     live: LivePointer
     index: EpisodeIndex
@@ -93,17 +93,18 @@ class _Opened:
 
 
 class SearchService:
-    """Answers queries from what is live: each reads the pointer, and so follows it at once, also to another backend.
+    """Answers queries from what is live: every query reads the pointer, and so follows it at once, even to another
+    backend.
 
-    What was live just before is kept when namespaces are dropped, so that a query which has read the pointer is
-    answered, whatever becomes live meanwhile. A service may be used by several threads: while one opens another model,
-    which takes seconds, the others answer from what was live just before; what several ask for at the same time is
-    found out once.
+    What was live before is kept when namespaces are dropped, so that a query that has read the pointer is answered,
+    whatever goes live meanwhile. Several threads can share a service: while one opens another model, which takes
+    seconds, the others answer from what was live before; the same question, asked by several at the same time, is
+    answered once.
 
     :param open_index: opens the index that a pointer names.
-    :param weight: of meaning beside words in hybrid answers; see :func:`include.index.fusion.fuse`.
+    :param weight: of meaning relative to words in hybrid answers; see :func:`include.index.fusion.fuse`.
     :param per_show: results of one show that an answer has, at most, unless one show is asked for; 0: any number.
-    :param engine: what encodes queries; ``auto`` takes a second to open and answers sooner then.
+    :param engine: what encodes queries; ``auto`` takes a second to open, and then answers faster.
     :param reranker: puts the first results of hybrid answers in another order; None leaves them as they are.
     :raises NothingLiveError: nothing is live yet.
     """
@@ -144,7 +145,7 @@ class SearchService:
     def search_many(
         self, queries: Sequence[str], k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid"
     ) -> list[list[Result]]:
-        """The answers of several queries, encoded and asked together."""
+        """The answers to several queries, encoded and searched together."""
         return [answer.results for answer in self.answer_many(queries, k, filter, mode=mode)]
 
     def answer(
@@ -169,7 +170,7 @@ class SearchService:
     def answer_many(
         self, queries: Sequence[str], k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid"
     ) -> list[Answer]:
-        """The answers of several queries, all from what was live at one moment."""
+        """The answers to several queries, all from what was live at one moment."""
         _check_k(k)
         texts = _texts(queries)
         return self._answers(self._live(), texts, k, filter, mode, None) if texts else []
@@ -199,7 +200,7 @@ class SearchService:
         return opened.live, opened.manifest
 
     def fetch(self, ids: Sequence[str]) -> tuple[LivePointer, dict[str, Metadata]]:
-        """What is live, and what it knows of some episodes; ids that are not there are left out."""
+        """What is live, and what it has on some episodes; unknown ids are left out."""
         opened = self._live()
         stored = opened.index.fetch(opened.live.namespace, ids)
         return opened.live, {key: stored[key].metadata for key in ids if key in stored}
@@ -233,8 +234,8 @@ class SearchService:
         return [one.text for one in islice(vocabulary.shows, most)] if vocabulary else []
 
     def meant(self, query: str) -> str | None:
-        """How a query may have been meant that has words which nothing of what is live has; None if it has none, or
-        while titles are read for the first time."""
+        """A correction of a query with words that the live index does not have; None if it has them all, or while
+        titles are read for the first time."""
         opened = self._live()
 
         def known(word: str) -> bool:
@@ -244,7 +245,7 @@ class SearchService:
         return vocabulary.meant(query, known) if vocabulary else None
 
     def _live(self) -> _Opened:
-        """What is live now; what of it was not live before is opened, unless another query does that already."""
+        """What is live now, opened if it is new, unless another query is already doing so."""
         if self._opened.live != require_live(self._store) and self._opening.acquire(blocking=False):
             try:
                 live, before = require_live(self._store), self._opened.live.entry
@@ -279,7 +280,7 @@ def _texts(queries: Sequence[str]) -> list[str]:
 def _ask(
     opened: _Opened, texts: Sequence[str], filter: Filter | None, mode: Mode
 ) -> tuple[list[list[Hit]], list[list[Hit]]]:
-    """The first :data:`DEPTH` of each side for each query; none of a side that is not wanted."""
+    """The first :data:`DEPTH` of each side for each query; nothing from a side that is not used."""
     index, namespace = opened.index, opened.live.namespace
 
     def nearest() -> list[list[Hit]]:
@@ -327,7 +328,7 @@ def _reranked(reranker: Reranker, query: str, results: list[Result]) -> list[Res
 
 
 def _some_a_show(results: list[Result], most: int) -> list[Result]:
-    """The results without those of a show that has as many above them."""
+    """The results, leaving out those of a show that already has that many above."""
     if not most:
         return results
     seen: Counter[str] = Counter()
@@ -349,7 +350,7 @@ def _own_score(*places: Place | None) -> float:
 
 def _check_k(k: int) -> None:
     if not 1 <= k <= MAX_RESULTS:
-        raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not for {k:,}.")
+        raise ValueError(f"Ask for at least one result and at most {MAX_RESULTS:,}, not {k:,}.")
 
 
 def _place(live: LivePointer) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""The titles of a snapshot: which of them go on as somebody begins to type, and how a word may have been meant."""
+"""The titles of a snapshot: completing what somebody types, and correcting words."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from include.storage import ArtifactStore
 log = logging.getLogger(__name__)
 
 MAX_EPISODES = 100_000
-"""Episodes whose titles are kept, the newest: of a larger catalogue, too, memory holds some tens of MiB."""
+"""How many episodes' titles are kept, the newest: memory stays at some tens of MiB for larger catalogues, too."""
 MAX_SHOWS = 100_000
-"""Shows likewise, those with the most episodes."""
+"""The same for shows: those with the most episodes."""
 KEY_CHARS = 80
-"""So much of a title is compared: nobody types on without looking."""
+"""How much of a title is compared: nobody types further without looking."""
 LEAST_LETTERS = 4
-"""Shorter words are near to too many others."""
+"""Shorter words are too close to too many others."""
 LEAST_TITLES = 2
-"""A word in fewer titles may be a slip itself."""
+"""A word in fewer titles may be a typo itself."""
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A title that goes on as somebody begins to type.
+    """A title that completes what somebody types.
 
-    :param id: of the show, or of one of the episodes that are called so.
+    :param id: of the show, or of one of the episodes with that title.
     """
 
     text: str
@@ -95,7 +95,8 @@ class Vocabulary:
         return (one for one in self._entries if one.kind == "show")
 
     def suggest(self, beginning: str, k: int) -> list[Suggestion]:
-        """Up to k titles in which a word begins so: those that themselves do first, then shows, then what is shorter.
+        """Up to k titles in which a word begins like this: first titles that begin so themselves, then shows, then
+        shorter ones.
 
         :param beginning: of a title, or of a part of one.
         """
@@ -112,9 +113,9 @@ class Vocabulary:
         return [self._entries[entry] for entry in list(found)[:k]]
 
     def meant(self, query: str, known: Callable[[str], bool]) -> str | None:
-        """A query with the words that nobody has, put as one of the titles has them; None if there is no such word.
+        """A query with its unknown words replaced by words of titles; None if there are no such words.
 
-        :param known: whether a word is anywhere in what is live, also in a description.
+        :param known: whether a word is anywhere in the live index, including descriptions.
         """
 
         def mended(word: re.Match[str]) -> str:
@@ -125,7 +126,7 @@ class Vocabulary:
         return put if put != query else None
 
     def _nearest(self, word: str) -> str | None:
-        """The most frequent word that one slip of the keys makes of another."""
+        """The most frequent word that is one typo away from another."""
         if len(word) < LEAST_LETTERS or not word.isalpha():
             return None
         near = {one for one in _slips(word, self._letters) if self._words.get(one, 0) >= LEAST_TITLES}
@@ -157,7 +158,7 @@ class Vocabulary:
 
 
 class Vocabularies:
-    """The vocabulary of what is live. To read one takes seconds: meanwhile that of what was live before is at hand."""
+    """The vocabulary of what is live. Reading one takes seconds; meanwhile the previous one is available."""
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
@@ -165,7 +166,7 @@ class Vocabularies:
         self._first, self._reading = threading.Lock(), threading.Lock()
 
     def of(self, snapshot_id: str) -> Vocabulary:
-        """That of a snapshot, or of the one before, while it is read; the first is waited for."""
+        """A snapshot's vocabulary, or the previous one while it is being read; the first one is waited for."""
         with self._first:
             self._newest = self._newest or Vocabulary.of(self._store, snapshot_id)
         return self.at_hand(snapshot_id) or self._newest
@@ -181,7 +182,7 @@ class Vocabularies:
         try:
             self._newest = Vocabulary.of(self._store, snapshot_id)
         except Exception:
-            log.exception("The titles of the snapshot %s cannot be read; those before it are suggested.", snapshot_id)
+            log.exception("The titles of the snapshot %s cannot be read; previous ones are suggested.", snapshot_id)
         finally:
             self._reading.release()
 
@@ -192,13 +193,13 @@ def _suggestions(shows: Iterable[tuple[str, str]], episodes: Iterable[tuple[str,
 
 
 def _plain(text: str) -> str:
-    """A title in one line, without what is no sign at all."""
+    """A title on one line, without invisible characters."""
     signs = (sign for sign in text if sign.isspace() or unicodedata.category(sign) not in {"Cc", "Cs"})
     return " ".join("".join(signs).split())
 
 
 def _letters(words: Counter[str]) -> str:
-    """The letters that slips are made with: of the scripts that the catalogue is mostly in."""
+    """The letters that typos are made of: those of the catalogue's main scripts."""
     counts: Counter[str] = Counter()
     for word, often in words.items():
         counts.update({letter: often for letter in set(word) if letter.isalpha()})
@@ -206,7 +207,7 @@ def _letters(words: Counter[str]) -> str:
 
 
 def _slips(word: str, letters: str) -> Iterator[str]:
-    """What a word becomes by one letter left out, put in, put in place of another, or by two exchanged."""
+    """What a word becomes if one letter is left out, added or replaced, or two are swapped."""
     for at in range(len(word) + 1):
         before, after = word[:at], word[at:]
         if after:

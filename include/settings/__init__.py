@@ -1,7 +1,7 @@
 """The only reader of environment variables: every setting of podsearch, validated together.
 
 Set any of them in the environment or in ``.env``; ``PODSEARCH_PROFILE`` chooses the defaults of a few
-(:data:`include.settings.base.PROFILES`). A room is given its group, :mod:`include.settings.groups` has them all.
+(:data:`include.settings.base.PROFILES`). Each package gets its own group; :mod:`include.settings.groups` has them all.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Settings:
 
 GROUPS: dict[str, type[Group]] = {each.name: each.default_factory for each in fields(Settings)}  # type: ignore[misc]
 TESTS = {"PODSEARCH_TEST_DATASETS"}
-"""Variables of ours that are for the tests alone."""
+"""Our variables that are only for the tests."""
 KNOWN = {name for group in GROUPS.values() for name in variables(group)} | TESTS
 _SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
@@ -84,7 +84,7 @@ _SERVICE = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|
 def get_settings() -> Settings:
     """The settings of this process.
 
-    :raises SettingsError: one line a mistake, naming the variable.
+    :raises SettingsError: one line per mistake, naming the variable.
     """
     if unknown := _unknown():
         raise SettingsError("\n".join(unknown))
@@ -100,7 +100,7 @@ def get_settings() -> Settings:
 
 
 def _mistakes(group: type[Group], error: ValidationError) -> list[str]:
-    """A line for each mistake in a group. Values stay out of them: one may be a secret."""
+    """A line for each mistake in a group, without values: one may be a secret."""
     names = dict(zip(group.model_fields, variables(group), strict=True))
     return [
         (f"{names.get(str(item['loc'][0]), item['loc'][0])}: " if item["loc"] else "")
@@ -110,16 +110,16 @@ def _mistakes(group: type[Group], error: ValidationError) -> list[str]:
 
 
 def _unknown() -> list[str]:
-    """A line for each variable of ours, set in the environment or in .env, that nothing reads."""
+    """A line for each of our variables, set in the environment or in .env, that nothing reads."""
     values = {**DotEnv.values(), **os.environ}
     ours = {name for name in values if name.upper().startswith(PREFIX) and not _of_service(name, values[name])}
     lines = []
     for name in sorted(name for name in ours if name.upper() not in KNOWN):
         nearest = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1, cutoff=0)
-        lines.append(f"{name}: there is no such setting; the nearest is {nearest[0]}. Correct it or take it out.")
+        lines.append(f"{name}: there is no such setting; the closest match is {nearest[0]}. Correct it or remove it.")
     return lines
 
 
 def _of_service(name: str, value: str | None) -> bool:
-    """Whether Kubernetes made a variable, as it does in each pod beside a Service whose name begins with podsearch."""
+    """Whether Kubernetes set a variable, as it does in every pod next to a Service whose name begins with podsearch."""
     return bool(_SERVICE.fullmatch(name)) or (name.endswith("_PORT") and bool(SERVICE_ADDRESS.match(value or "")))

@@ -1,4 +1,4 @@
-"""What a group of settings is, and where its values come from."""
+"""Groups of settings, and where their values come from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "index": {"backend": "pinecone"},
     },
 }
-"""What each profile sets of each group; every other source goes before it."""
+"""What each profile sets in each group; every other source takes precedence."""
 
 
 class SettingsError(PermanentError, ValueError):
@@ -47,7 +47,7 @@ class SettingsError(PermanentError, ValueError):
 
 
 class DotEnv:
-    """Where ``.env`` lies."""
+    """Where ``.env`` is."""
 
     file: Path = PROJECT / ".env"
 
@@ -58,9 +58,9 @@ class DotEnv:
 
 
 class Group(BaseSettings):
-    """The settings of one room, read when it is made: ``PODSEARCH_<FIELD>``, or the name that a field gives.
+    """The settings of one package, read on creation: ``PODSEARCH_<FIELD>``, or the name that a field gives.
 
-    The environment goes before ``.env``, and both before the profile. An empty variable is one that is not set.
+    The environment overrides ``.env``, and both override the profile. An empty variable counts as not set.
     """
 
     model_config = SettingsConfigDict(
@@ -88,7 +88,7 @@ class Group(BaseSettings):
 
 
 def profile() -> str:
-    """The name of the chosen profile, as it is written: it may be none of them."""
+    """The name of the chosen profile as written; it may not exist."""
     written = {
         name.upper(): value for values in (DotEnv.values(), os.environ) for name, value in values.items() if value
     }
@@ -102,6 +102,6 @@ def variables(group: type[Group]) -> dict[str, FieldInfo]:
 
 
 def local_url(host: str, port: int) -> str:
-    """Where this machine reaches a server of its own: if that listens on all addresses, by the nearest."""
+    """The address by which this machine reaches its own server; loopback if that listens on all addresses."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

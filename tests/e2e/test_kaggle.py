@@ -135,10 +135,10 @@ def first(airflow: Installation, kaggle: KaggleStandIn, versions: list[Path]) ->
     ingestion = ingest(airflow)
     assert ingestion.states == {"success"}
     assert ingestion.tasks["check_source"].try_number == 2, "throttled once"
-    assert "Kaggle asks to wait 2 s (429" in ingestion.log(airflow, "check_source")
+    assert "Kaggle asks us to wait 2 s (429" in ingestion.log(airflow, "check_source")
     assert ingestion.tasks["fetch_dataset"].try_number == 2, "killed once; the rest was met within the try"
     log = ingestion.log(airflow, "fetch_dataset")
-    assert "Kaggle is not well (503" in log
+    assert "Kaggle failed (503" in log
     assert "MiB/s" in log
     return latest(airflow)
 

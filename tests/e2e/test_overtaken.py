@@ -343,7 +343,7 @@ def test_a_task_that_is_marked_failed_ends_and_goes_on_when_it_is_cleared(story:
     training = story.runs["train_retriever"]
     assert story.registered_while_failed == []
     assert story.person.only(training, "fine_tune").try_number == 2
-    assert "Going on from checkpoint" in story.log_of(training, "fine_tune"), "it was ended in the middle"
+    assert "Resuming from checkpoint" in story.log_of(training, "fine_tune"), "it was ended in the middle"
     assert story.person.states(training)["register_model"] == "success"
 
 

@@ -72,7 +72,7 @@ def test_a_killed_run_ends_in_the_same_state(first_run: tuple[str, State], fresh
     assert code == 0, output
     assert killer.killed == set(KILLED), "every stage was killed once"
     retried = (fresh.home / "airflow" / "logs").glob("**/task_id=fine_tune/attempt=2.log")
-    assert any("Going on from checkpoint" in log.read_text() for log in retried), "training was killed in the middle"
+    assert any("Resuming from checkpoint" in log.read_text() for log in retried), "training was killed in the middle"
     assert_same(first_run[1], read_state(fresh.settings))
 
 

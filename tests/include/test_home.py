@@ -67,7 +67,7 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
 
 def test_a_folder_with_files_of_others_is_not_claimed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(ValueError, match="has files in it that podsearch did not make"):
+    with pytest.raises(ValueError, match="contains files that podsearch did not create"):
         claim(tmp_path)
     assert not (tmp_path / MARKER).exists()
 
@@ -86,4 +86,4 @@ def test_a_home_that_holds_more_than_podsearch_is_refused(
     """`make clean` would remove it."""
     (tmp_path / "user").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    assert "holds more than podsearch: name a folder of its own" in error_of(monkeypatch, PODSEARCH_HOME=home)
+    assert "contains more than podsearch: name a folder of its own" in error_of(monkeypatch, PODSEARCH_HOME=home)

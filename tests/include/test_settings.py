@@ -194,7 +194,7 @@ def test_a_variable_that_nothing_reads_is_named_with_the_nearest(
     """It was ignored in silence. The variables of others are theirs."""
     dotenv.write_text(f"OTHER=1\n{name}=hunter2\n" if where == "dotenv" else "OTHER=1\n")
     message = error_of(monkeypatch, **({name: "hunter2"} if where == "environment" else {}))
-    assert message == f"{name}: there is no such setting; the nearest is {nearest}. Correct it or take it out."
+    assert message == f"{name}: there is no such setting; the closest match is {nearest}. Correct it or remove it."
 
 
 def test_every_variable_that_the_tests_and_make_use_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

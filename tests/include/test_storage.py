@@ -143,7 +143,7 @@ class TestContract:
     def test_a_file_is_replaced_only_if_it_is_what_was_read(self, store: ArtifactStore) -> None:
         store.replace_if(None, b"one", "a", "x")
         for expected in (None, b"another"):
-            with pytest.raises(ChangedError, match=r"x was changed by somebody else"):
+            with pytest.raises(ChangedError, match=r"x was changed meanwhile"):
                 store.replace_if(expected, b"two", "a", "x")
         store.replace_if(b"one", b"two", "a", "x")
         assert store.read_bytes("a", "x") == b"two"

@@ -130,7 +130,7 @@ def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp
     )
 
     skipped = {"approve_deletions": "success", "write": "skipped", "after": "skipped"}
-    assert rejected["subject"] == "Withdraw 10 of 30 episodes (33.3 %) from search?"
+    assert rejected["subject"] == "Delete 10 of 30 episodes (33.3 %) from search?"
     assert (rejected["run"], rejected["tasks"]) == ("success", skipped)
     assert rejected["until"] is True, "a question that nobody answers does not hold up later runs for ever"
     assert ignored["tasks"] == skipped
@@ -166,7 +166,7 @@ def test_a_person_decides_where_the_gate_cannot_or_in_its_place(store: ArtifactS
     )
 
     assert refused["subject"] == "Accept the new model m-unsure?"
-    assert "too few to be sure" in refused["body"]
+    assert "too few queries to be sure" in refused["body"]
     assert refused["fields"] == ["reason"]
     assert [one["run"] for one in (refused, ignored, accepted, overruled, passed)] == ["success"] * 5
     assert "subject" not in passed, "there were queries enough"

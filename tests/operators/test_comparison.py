@@ -35,7 +35,7 @@ def test_a_decision_in_place_of_the_gate_is_refused_before_anything_is_measured(
     plan = PlanComparisonOperator(task_id="plan_comparison")
 
     context.params = {"overrule_gate": "accept", "overrule_reason": " "}
-    with pytest.raises(UnexplainedError, match="Say why the model is to be accepted"):
+    with pytest.raises(UnexplainedError, match="Give a reason why the model should be accepted"):
         execute(plan, context)
     context.params = {"overrule_gate": "accept", "overrule_reason": "I know better"}
     with pytest.raises(PermanentError, match="no model to decide about"):

@@ -91,7 +91,7 @@ def test_what_was_used_is_kept_with_the_run(
     usage = context.ti.pushed["device_usage"]
     assert (usage["device"], usage["fallback"], usage["gpus"]) == ("cpu", True, 0)
     assert usage["memory_peak_bytes"] > 0
-    assert "Used: CPU, no GPU was there" in caplog.text
+    assert "Used: CPU, no GPU available" in caplog.text
 
 
 def test_without_a_required_gpu_a_task_fails_at_once(device: Any, context: FakeContext) -> None:

@@ -212,7 +212,7 @@ def test_the_first_snapshot_drifts_from_nothing(dataset: Path, caplog: pytest.Lo
     result = validate_drift(write_snapshot(dataset))
 
     assert (result["suite"], result["success"], result["warnings"]) == ("drift", True, 0)
-    assert "No snapshot was published before" in caplog.text
+    assert "No snapshot had been published before" in caplog.text
 
 
 def test_drift_stops_the_run_and_is_no_history_until_it_is_published(changed: str) -> None:

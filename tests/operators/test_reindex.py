@@ -190,7 +190,7 @@ def test_many_deletions_are_asked_about(installation: Installation, context: Fak
     plan_tuned(context)
     question = approve(context).ask()
     assert question is not None
-    assert question[0] == "Withdraw 2 of 6 episodes (33.3 %) from search?"
+    assert question[0] == "Delete 2 of 6 episodes (33.3 %) from search?"
     assert "`Episode 5`, of the show `Show 1`" in question[1]
 
 

@@ -113,7 +113,7 @@ def test_a_run_after_going_back_to_an_earlier_format_plans_nothing_and_says_why(
     installation.register_base(tmp_path / "base")
 
     said = skips(PlanComparisonOperator(task_id="plan_comparison"), context)
-    assert said.startswith(f"There is no new model. A person went back from {namespace_of('m1')} to m1")
+    assert said.startswith(f"There is no new model. A person rolled back from {namespace_of('m1')} to m1")
     replanned = PlanReindexOperator(task_id="plan_reindex", model_version="m1", live=live_entry(live))
-    assert "run rollback_index to go forward again" in skips(replanned, context)
+    assert "run rollback_index to undo the rollback" in skips(replanned, context)
     assert require_live(store) == live

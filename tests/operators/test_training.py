@@ -200,7 +200,7 @@ def test_a_model_that_is_registered_late_is_not_the_newest(
     assert newest is not None
     assert newest.version == "newer"
     assert not installation.store.exists("models", "late")
-    assert "since its run began, t-newer was" in reason
+    assert "since its run started, t-newer was" in reason
     assert not cleared.announced(RETRIEVER)
 
     # What the run saw does not count as newer, nor does its own model.

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class Backoff:
     """Pauses between attempts at something that fails for the moment.
 
-    :param attempts: so many in a row may fail; progress counts anew (:meth:`reset`).
+    :param attempts: how many in a row may fail; progress resets the count (:meth:`reset`).
     :param seconds: the first pause; each is twice the one before, give or take a quarter.
     """
 
@@ -36,5 +36,5 @@ class Backoff:
         if self._failures >= self._attempts or error.seconds is not None:
             raise error
         delay = self._seconds * 2 ** (self._failures - 1) * random.uniform(0.75, 1.25)  # noqa: S311
-        log.warning("%s Trying again in %.0f s.", error, delay)
+        log.warning("%s Retrying in %.0f s.", error, delay)
         time.sleep(delay)

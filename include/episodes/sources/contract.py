@@ -14,7 +14,7 @@ Folder = Path | UPath
 class Source(Protocol):
     """A dataset that has versions.
 
-    Errors that a person must mend are :class:`include.errors.PermanentError`; any other may be gone at the next try.
+    Errors that a person must fix are :class:`include.errors.PermanentError`; any other may be gone at the next try.
     """
 
     @property

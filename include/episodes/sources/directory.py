@@ -30,7 +30,7 @@ class DirectorySource:
         """
         if fingerprint(self.folder) != version:
             raise DatasetError(
-                f"{self.folder} is not what was checked any more: trigger ingest_episodes again to ingest the new "
+                f"{self.folder} has changed since it was checked: trigger ingest_episodes again to ingest the new "
                 "version."
             )
         return self.folder

@@ -25,7 +25,7 @@ from include.errors import PermanentError, RetryLaterError
 
 CHUNK_BYTES = 2**14
 RESERVE_BYTES = 512 * 2**20
-"""What a download leaves free on a disk, for all else that lives there."""
+"""How much space a download leaves free on a disk for everything else."""
 LOG_SECONDS = 10.0
 MIB = 2**20
 MAX_DIGITS = 18
@@ -101,7 +101,7 @@ def _attempt(open_at: Open, partial: Path, note: Path, require_space: Callable[[
         with partial.open("ab") as file:
             _write(response, file, Progress(partial.stem, start, remote.size))
     if remote.size is not None and partial.stat().st_size < remote.size:
-        raise RetryLaterError(f"The connection ended before {partial.stem} did.")
+        raise RetryLaterError(f"The connection was closed before {partial.stem} was complete.")
     return remote
 
 
@@ -165,7 +165,7 @@ def _check(partial: Path, remote: Remote) -> None:
     """
     size = partial.stat().st_size
     if remote.size is not None and size != remote.size:
-        raise BeginAgainError(f"{partial.stem} came with {size:,} bytes in place of {remote.size:,}.")
+        raise BeginAgainError(f"{partial.stem} arrived with {size:,} bytes instead of {remote.size:,}.")
     with partial.open("rb") as file:
         start = file.read(1024)
         refuse_web_page(start, partial.with_suffix(""))
@@ -173,7 +173,7 @@ def _check(partial: Path, remote: Remote) -> None:
         if remote.md5:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
             if digest != remote.md5:
-                raise BeginAgainError(f"{partial.stem} was damaged on its way: its checksum is wrong.")
+                raise BeginAgainError(f"{partial.stem} was damaged in transit: its checksum is wrong.")
 
 
 def _empty(partial: Path, note: Path) -> None:
@@ -187,7 +187,7 @@ def _lock(file: BinaryIO, target: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RetryLaterError(f"Another process downloads {target}.") from None
+        raise RetryLaterError(f"Another process is downloading {target}.") from None
 
 
 class Progress:
@@ -233,7 +233,7 @@ def require_space(needs: Sequence[tuple[Path, int]], what: str) -> None:
         free = shutil.disk_usage(place).free
         if free < count + RESERVE_BYTES:
             raise PermanentError(
-                f"{what} needs {count / MIB:,.0f} MiB, and {RESERVE_BYTES / MIB:,.0f} MiB are to stay free, but the "
+                f"{what} needs {count / MIB:,.0f} MiB, and {RESERVE_BYTES / MIB:,.0f} MiB must stay free, but the "
                 f"disk of {place} has {free / MIB:,.0f} MiB: free some, or put PODSEARCH_HOME and PODSEARCH_ARTIFACTS "
                 "on a larger one."
             )

@@ -20,7 +20,8 @@ FILES = ("podcasts", "episodes")
 """The dataset's files, by their names without ``.csv``."""
 
 MAX_RATIO = 200
-"""A zip that unpacks to more than so many times its size is a bomb: text packs 3 to 5 times, deflate 1,032 at most."""
+"""A zip that unpacks to more than this many times its size is a bomb: text packs 3 to 5 times, deflate at most
+1,032."""
 RATIO_FLOOR = 16 * 2**20
 """Bytes below which the ratio is not looked at: little files pack oddly, and do no harm."""
 
@@ -93,14 +94,14 @@ def open_source(folder: Folder, name: str, *, max_file_bytes: int) -> Iterator[B
 
 
 def refuse_web_page(start: bytes, path: Folder) -> None:
-    """Name a web page (a log-in or an error page, usually) that was saved in place of a file.
+    """Report a web page (usually a login or error page) that was saved instead of a file.
 
     :raises DatasetError: ``start`` begins like HTML.
     """
     head = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:64].lower()
     if head.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         raise DatasetError(
-            f"{path} is a web page (HTML), not the dataset: the download was answered with a log-in or error page. "
+            f"{path} is a web page (HTML), not the dataset: the download returned a login or error page. "
             "Check the Kaggle credentials and that the dataset's rules are accepted, then download it again."
         )
 
@@ -137,7 +138,7 @@ def _member(archive: zipfile.ZipFile, path: Folder, wanted: str) -> zipfile.ZipI
         raise DatasetError(f"{path} is encrypted: unpack it yourself and put {wanted} beside it.")
     if tables[0].compress_type not in _BOUNDED:
         raise DatasetError(
-            f"{path} is packed by a method that is not read safely (number {tables[0].compress_type}): "
+            f"{path} uses a compression method that cannot be read safely (number {tables[0].compress_type}): "
             f"zip {wanted} with Deflate, as zip tools do by default."
         )
     return tables[0]

@@ -66,7 +66,7 @@ class KaggleSource:
     def fetch(self, version: str) -> Folder:
         """Download a version into the artifact store, unless it is there; the folder in the store.
 
-        :raises PermanentError: a person must see to it: credentials, names, disk space, a file that is no dataset.
+        :raises PermanentError: a person must act: credentials, names, disk space, a file that is not a dataset.
         :raises RetryLaterError: try again later; what has come already is kept on this machine.
         """
         number = self._number(version)
@@ -100,7 +100,7 @@ class KaggleSource:
     def _download(self, unchecked: Path, whole: Path, name: str, number: int) -> None:
         """Download one file and hold that it can be read to its end, with the checksums of its zip.
 
-        A file that came damaged is downloaded once more.
+        A file that arrives damaged is downloaded once more.
         """
         file = f"{name}.csv"
         for last in (False, True):
@@ -142,7 +142,7 @@ class KaggleSource:
         found = re.fullmatch(r"(.+)\.v([0-9]+)", version)
         if not found or self._name(int(found[2])) != version:
             raise PermanentError(
-                f"{version} is no version of {self.description}: the settings were changed during the run; trigger "
+                f"{version} is not a version of {self.description}: the settings were changed during the run; trigger "
                 "ingest_episodes again."
             )
         return int(found[2])

@@ -158,7 +158,7 @@ class KaggleApi:
         except requests.HTTPError as error:
             raise self._told_apart(cast("requests.Response", error.response), dataset, what) from None
         except JSONDecodeError:
-            raise RetryLaterError(f"Kaggle answered with something else than {what}: a page, not data.") from None
+            raise RetryLaterError(f"Kaggle answered with a page instead of {what}.") from None
         except requests.RequestException as error:
             reason = type(error).__name__
             raise RetryLaterError(f"The connection to Kaggle failed ({reason}) while asking for {what}.") from None
@@ -167,17 +167,17 @@ class KaggleApi:
         status, said = _status(response), self._said(response)
         if status == requests.codes.too_many_requests or (status >= 500 and "Retry-After" in response.headers):
             seconds = _retry_after(response)
-            return RetryLaterError(f"Kaggle asks to wait {seconds:.0f} s ({status}{said}).", seconds=seconds)
+            return RetryLaterError(f"Kaggle asks us to wait {seconds:.0f} s ({status}{said}).", seconds=seconds)
         if status == requests.codes.requested_range_not_satisfiable:
             return BeginAgainError(f"Kaggle has no such part of {what}.")
         if status >= 500 or status == requests.codes.request_timeout:
-            return RetryLaterError(f"Kaggle is not well ({status}{said}) and did not give {what}.")
+            return RetryLaterError(f"Kaggle failed ({status}{said}) to provide {what}.")
         if response.history and status in (401, 403):
-            return RetryLaterError(f"The storage of Kaggle refused its own address for {what} ({status}).")
+            return RetryLaterError(f"Kaggle's storage refused the address that Kaggle gave for {what} ({status}).")
         if status == requests.codes.unauthorized:
             return PermanentError(
-                f"Kaggle refuses the credentials ({status}{said}): make an API token at {ACCOUNT_PAGE} and put it into "
-                "the password of the Airflow connection of type Kaggle (kaggle_default), with no user "
+                f"Kaggle refuses the credentials ({status}{said}): create an API token at {ACCOUNT_PAGE} and put it "
+                "into the password of the Airflow connection of type Kaggle (kaggle_default), with no user "
                 "name; or a user name and its key."
             )
         if status == requests.codes.forbidden:
@@ -190,7 +190,7 @@ class KaggleApi:
                 f"Kaggle has no {what.removeprefix('the ')} ({status}{said}): compare PODSEARCH_KAGGLE_DATASET "
                 f"with {dataset.page}."
             )
-        return PermanentError(f"Kaggle does not give {what} ({status}{said}): look at {dataset.page}.")
+        return PermanentError(f"Kaggle does not provide {what} ({status}{said}): look at {dataset.page}.")
 
     def _said(self, response: requests.Response) -> str:
         """Kaggle's own words, without the credentials if it repeats them."""

@@ -1,6 +1,6 @@
-"""The indexes of releases that searched no words: of bare vectors with metadata.
+"""Indexes of earlier releases, which did not search words: bare vectors with metadata.
 
-They are read until their namespaces are retired. Nothing is written to them, and none is made.
+They are read until their namespaces are retired. They are never written to or created.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FETCH_IDS = 100
 ADDRESS_BYTES = 4_000
 """Of the ids in the address of a fetch; servers and proxies refuse long ones."""
 PAGE = 100
-"""Ids that Pinecone lists at a time; it gives no more."""
+"""How many ids Pinecone lists at a time; it allows no more."""
 
 
 class BareVectors:

@@ -1,4 +1,4 @@
-"""Asking Pinecone: what is tried again, for how long, and what an error means."""
+"""Calling Pinecone: what is retried, for how long, and what an error means."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Patience:
-    """How often Pinecone is asked again, and how long it is waited for, in seconds.
+    """How often requests are retried, and how long to wait, in seconds.
 
-    The client itself has tried four times before a request counts as failed here.
+    The client itself tries four times before a request counts as failed here.
 
     :param attempts: of one request.
     :param first_wait: before the second attempt; doubled each time, up to ``longest_wait``. Each wait is shortened at
@@ -74,9 +74,9 @@ class ExistsError(PermanentError):
 
 
 class PineconeRequests:
-    """Makes requests; all of ours can be repeated with the same end.
+    """Makes requests, all of which are idempotent.
 
-    :param secret: what no message may show, whatever a server answers.
+    :param secret: what no message may contain, whatever a server answers.
     """
 
     def __init__(self, patience: Patience, secret: str) -> None:
@@ -87,8 +87,8 @@ class PineconeRequests:
         """The request's result.
 
         :param doing: what is being done, for messages.
-        :raises PermanentError: only a person can mend it.
-        :raises RetryLaterError: Pinecone is away or busy, for longer than is waited here.
+        :raises PermanentError: only a person can fix it.
+        :raises RetryLaterError: Pinecone is unavailable or busy for too long.
         """
         waits = self.patience.waits()
         while True:
@@ -101,14 +101,14 @@ class PineconeRequests:
                 raise failure
 
     def wait(self, failure: Exception, waits: Iterator[float]) -> bool:
-        """Wait before another attempt, and say whether there is to be one."""
+        """Wait before another attempt, and return whether there is one."""
         pause = next(waits, None)
         if pause is None or not isinstance(failure, RetryLaterError):
             return False
         if (failure.seconds or 0) > self.patience.longest_wait:
             return False
         pause = max(pause, failure.seconds or 0)
-        log.warning("%s Trying again in %.1f s.", failure, pause)
+        log.warning("%s Retrying in %.1f s.", failure, pause)
         time.sleep(pause)
         return True
 
@@ -123,7 +123,7 @@ class PineconeRequests:
             pool.shutdown(cancel_futures=True)
 
     def until(self, condition: Callable[[], bool], *, limit: float) -> bool:
-        """Look until something is so; False if it is not within ``limit`` seconds."""
+        """Poll until something is true; False if it is not within ``limit`` seconds."""
         end = time.monotonic() + limit
         while not condition():
             if time.monotonic() >= end:
@@ -132,7 +132,7 @@ class PineconeRequests:
         return True
 
     def explain(self, error: BaseException, doing: str) -> PermanentError | RetryLaterError:
-        """What an error of the client's means."""
+        """What a client error means."""
         said = f"Pinecone, {doing}: {error}".replace(self._secret, "***").rstrip(".") + "."
         if isinstance(error, UnauthorizedError):
             return PermanentError(f"{said} It refuses the API key: make another at {KEYS_PAGE}.")

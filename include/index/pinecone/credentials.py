@@ -1,4 +1,4 @@
-"""Who asks Pinecone, and where."""
+"""Pinecone's credentials and address."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Credentials:
     """A project of Pinecone's.
 
     :param api_key: never shown, not even in part.
-    :param host: of the control plane; ``http://`` is for private networks only, and then holds for indexes, too.
-    :param cloud: where an index is made that is not there yet; ``region`` likewise.
+    :param host: of the control plane; ``http://`` is for private networks only, and then applies to indexes, too.
+    :param cloud: where new indexes are created; ``region`` likewise.
     :raises PermanentError: there is no key.
     """
 
@@ -28,6 +28,6 @@ class Credentials:
     def __post_init__(self) -> None:
         if not self.api_key.strip():
             raise PermanentError(
-                f"Pinecone needs an API key: make one at {KEYS_PAGE}, and put it into PODSEARCH_PINECONE_API_KEY, or "
+                f"Pinecone needs an API key: create one at {KEYS_PAGE}, and put it into PODSEARCH_PINECONE_API_KEY, or "
                 "into the password of the Airflow connection (type Pinecone)."
             )

@@ -1,4 +1,4 @@
-"""The indexes that namespaces are made in: of documents, with a vector and the words that are searched."""
+"""The indexes that namespaces are created in: documents with a vector and searchable words."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from include.index.pinecone.records import (
 METRIC = "cosine"
 FETCH_IDS = 100
 PAGE = 100
-"""Ids that Pinecone lists at a time; it gives no more."""
+"""How many ids Pinecone lists at a time; it allows no more."""
 WHOLE = 100
-"""Hits that come with their texts in one answer. Pinecone gives 4 MB at most, 40 KB for each of so many; the texts of
-more are fetched."""
+"""How many hits may come with their texts in one answer. Pinecone's limit is 4 MB, or 40 KB for each of these; the
+texts of more are fetched separately."""
 
 
 def schema(dimension: int) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def schema(dimension: int) -> dict[str, Any]:
 
 
 class Documents:
-    """One index of documents; each method makes as few requests as it can, one after the other."""
+    """One index of documents; each method makes as few requests as possible, one after the other."""
 
     def __init__(self, client: Index) -> None:
         self.client = client
@@ -52,7 +52,7 @@ class Documents:
         return self._search(namespace, DenseVectorQuery(field=VECTOR, values=vector.tolist()), k, wanted)
 
     def fitting(self, namespace: str, text: str, k: int, wanted: Expression | None) -> list[Hit]:
-        """By BM25; nothing in the text means anything but its words, as Pinecone says of this clause.
+        """Search by BM25; the text has no syntax, as Pinecone documents for this clause.
 
         :param text: see :func:`include.index.pinecone.words.asked`.
         """

@@ -1,8 +1,8 @@
-"""Pinecone's control plane: the indexes that together are ours, one for each dimension.
+"""Pinecone's control plane: our family of indexes, one per dimension.
 
-An index of Pinecone's has one dimension for all its namespaces. A model with another dimension gets an index beside the
-one that is live, so that search goes on until the new one is ready. So does whatever is made after an index of bare
-vectors, which searches no words.
+A Pinecone index has one dimension for all its namespaces. A model with another dimension gets an index beside the live
+one, so that search continues until the new one is ready. So does everything created after an index of bare vectors,
+which cannot search words.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SUFFIX = "-words"
 """Of the indexes of documents."""
 CONNECTIONS = 64
-"""Kept open to an index; half of them stay open between requests."""
+"""Connections per index; half of them stay open between requests."""
 FAILED = {"InitializationFailed", "Terminating", "Disabled"}
 MEND = "delete it, or set PODSEARCH_PINECONE_INDEX to another name."
 
@@ -68,7 +68,7 @@ class PineconeIndexes:
         self._clients: dict[str, Index] = {}
 
     def members(self) -> list[PineconeIndexPart]:
-        """The indexes that are there, those of documents and of the smallest dimension first.
+        """The existing indexes, those of documents and of the smallest dimension first.
 
         :raises IndexMismatchError: one is not what its name says.
         """
@@ -82,9 +82,9 @@ class PineconeIndexes:
         ]
 
     def ensure(self, dimension: int) -> PineconeIndexPart:
-        """The index of documents for a dimension, made if it is not there, as soon as it is ready.
+        """The index of documents for a dimension, created if needed, once it is ready.
 
-        :raises IndexMismatchError: there is one of this name that is not right for it.
+        :raises IndexMismatchError: there is one of this name that does not fit.
         :raises RetryLaterError: it is not ready in time.
         """
         name = f"{self.name}-{dimension}{SUFFIX}"
@@ -125,7 +125,7 @@ class PineconeIndexes:
                 ),
             )
         except ExistsError:
-            log.info("The index %s was made meanwhile.", name)
+            log.info("The index %s has been created meanwhile.", name)
 
     def _member(self, model: IndexModel, dimension: int, *, bare: bool) -> PineconeIndexPart:
         fields = model.schema.fields
@@ -141,7 +141,7 @@ class PineconeIndexes:
                 f"Pinecone's index {model.name} must have the fields {', '.join(sorted(missing))}, too: {MEND}"
             )
         if not model.host:
-            raise RetryLaterError(f"Pinecone does not say yet where the index {model.name} is.")
+            raise RetryLaterError(f"Pinecone has no address for the index {model.name} yet.")
         if model.host not in self._clients:
             self._clients[model.host] = Index(
                 host=self._address(model.host),
@@ -153,6 +153,6 @@ class PineconeIndexes:
         return PineconeIndexPart(model.name, dimension, BareVectors(client) if bare else Documents(client))
 
     def _address(self, host: str) -> str:
-        """Where an index is; without encryption only where the control plane is so, too."""
+        """The address of an index; unencrypted only if the control plane is, too."""
         plain = self._credentials.host.startswith("http://")
         return f"http://{host.removeprefix('https://')}" if plain else host

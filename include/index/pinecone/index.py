@@ -1,4 +1,4 @@
-"""Pinecone as an EpisodeIndex: a namespace a model, in the index of its dimension."""
+"""Pinecone as an EpisodeIndex: one namespace per model, in the index of its dimension."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ FIRST_CHARACTERS = [chr(code) for code in range(0x21, 0x7F)]
 """With which ids begin: printable ASCII, as :data:`include.episodes.quarantine` has it."""
 SAMPLE = 20
 SEARCHED_SAMPLE = 4
-"""Written records whose words are searched for, since Pinecone indexes them some time after they can be read."""
+"""How many written records are searched for by their words, because Pinecone indexes words some time after records can
+be read."""
 SAME_TEXT = 100
 """Most records of one text among which one is looked for."""
 DEFAULT_NAMESPACE = "__default__"
@@ -48,11 +49,11 @@ DEFAULT_NAMESPACE = "__default__"
 class PineconeIndex:
     """See :class:`include.index.contract.EpisodeIndex`.
 
-    Namespaces are made in indexes of documents. Those of earlier releases, in indexes of bare vectors, are read and
-    dropped, and not written to.
+    Namespaces are created in indexes of documents. Those of earlier releases, in indexes of bare vectors, are read and
+    dropped, but not written to.
 
-    Reads show a write a moment after it was made; every write here returns when they do, or when ``patience.settled``
-    is over. Pinecone's statistics lag further behind, so that records are counted by listing them.
+    Reads show a write with a short delay; every write here returns when they do, or after ``patience.settled``.
+    Pinecone's statistics lag further behind, so records are counted by listing them.
 
     :param name: beginning of the indexes' names (lower-case letters, digits, hyphens); the dimension follows, and
         ``-words`` where there are any.
@@ -159,7 +160,8 @@ class PineconeIndex:
         return sum(1 for _ in self.list_ids(namespace))
 
     def list_ids(self, namespace: str) -> Iterator[str]:
-        """All ids; those of more than a page in no order, for they are listed by their first characters at once."""
+        """All ids; more than one page come in no order, because they are listed by their first characters in
+        parallel."""
         held = self._open(namespace).held
 
         def page(prefix: str, token: str | None) -> tuple[list[str], str | None]:
@@ -182,7 +184,7 @@ class PineconeIndex:
         return sorted(name for member in self._family.members() for name in self._names(member))
 
     def finish(self, namespace: str) -> str:
-        """Pinecone builds what makes a namespace fast by itself."""
+        """Pinecone optimises a namespace by itself."""
         self._open(namespace)
         return "Pinecone serverless"
 
@@ -232,7 +234,7 @@ class PineconeIndex:
         return answers
 
     def _has_words(self, documents: Documents, namespace: str, written: dict[str, Stored]) -> bool:
-        """Whether what was written is found by one of its words, if it has one that is certain to be."""
+        """Whether a written record is found by one of its words, if it has a suitable one."""
         for key, record in written.items():
             word = words.CERTAIN.search(words.searched(record.metadata))
             if word is None:
@@ -246,7 +248,7 @@ class PineconeIndex:
         return True
 
     def _settle(self, what: str, condition: Callable[[], bool]) -> None:
-        """Wait until reads show a write. If they never do, verification finds it; here it is no error."""
+        """Wait until reads show a write. If they never do, verification will notice; here it is not an error."""
         if not self._caller.until(condition, limit=self._patience.settled):
             log.warning("Pinecone does not show %s after %.0f s.", what, self._patience.settled)
 

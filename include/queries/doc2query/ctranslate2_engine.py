@@ -139,7 +139,7 @@ class CTranslate2Engine:
             if is_out_of_memory(error):
                 raise
             raise GeneratorModelError(
-                f"The converted model in {self._folder} cannot be read ({error}): remove it to have it made anew."
+                f"The converted model in {self._folder} cannot be read ({error}): remove it, and it is converted again."
             ) from error
 
 

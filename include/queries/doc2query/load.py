@@ -57,7 +57,7 @@ def locate(model: str, revision: str | None) -> ModelSource:
         raise GeneratorModelError(str(error)) from error
     if not any(folder.glob("*.safetensors")):
         raise GeneratorModelError(
-            f"{model} ({wanted.revision or 'main'}) has no safetensors, and pickled weights are not loaded, for they "
+            f"{model} ({wanted.revision or 'main'}) has no safetensors, and pickled weights are not loaded, as they "
             f"can run any code. Name a revision that has them (often PODSEARCH_GENERATOR_MODEL={model}@refs/pr/1), or "
             "convert the model once, where you trust it, with save_pretrained(), and set PODSEARCH_GENERATOR_MODEL to "
             "the folder."
@@ -113,8 +113,8 @@ def load_model(source: ModelSource) -> T5ForConditionalGeneration:
 
 def _damaged(source: ModelSource, why: str) -> GeneratorModelError:
     return GeneratorModelError(
-        f"The model {source.name} cannot be read ({why}). Its files are in {source.folder}: remove the folder to have "
-        "it downloaded anew, or save the model again."
+        f"The model {source.name} cannot be read ({why}). Its files are in {source.folder}: remove the folder, and it "
+        "is downloaded again, or save the model again."
     )
 
 

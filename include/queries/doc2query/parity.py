@@ -94,7 +94,7 @@ def require_parity(
         other = "ctranslate2" if engine.name == "torch" else "torch"
         raise GeneratorModelError(
             f"The engine {engine.name} ({kind}) computes other probabilities than transformers: they differ by "
-            f"{parity.mean:.3f} in the mean (at most {limit} is expected) and its likeliest queries lose "
+            f"{parity.mean:.3f} on average (at most {limit} is expected) and its likeliest queries lose "
             f"{parity.regret:.3f}. Its queries would be garbage: set PODSEARCH_GENERATOR_ENGINE={other}."
         )
     return parity

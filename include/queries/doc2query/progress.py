@@ -33,5 +33,9 @@ class Progress:
         rate = self._done / (now - self._started)
         left = (self._total - self._done) / rate if rate else float("inf")
         log.info(
-            "Queries for %d of %d passages: %.1f a second, %.0f minutes left.", self._done, self._total, rate, left / 60
+            "Queries for %d of %d passages: %.1f per second, %.0f minutes left.",
+            self._done,
+            self._total,
+            rate,
+            left / 60,
         )

@@ -1,1 +1,2 @@
-"""What turns texts into vectors: one contract, PyTorch for every model, CTranslate2 for the usual ones on a CPU."""
+"""Encoders, which turn texts into vectors: one contract, PyTorch for every model, CTranslate2 for common ones on a
+CPU."""

@@ -47,15 +47,15 @@ def by_tokens(lengths: Rows, budget: int) -> list[Rows]:
 
 
 def tokenize(model: SentenceTransformer, texts: list[str], kind: TextKind) -> Features:
-    """What a model makes of some texts, with its prompt for such texts."""
+    """A model's output for some texts, with its prompt for such texts."""
     return preprocess(model, texts, prompt=prompt_of(model, kind), task=kind)
 
 
 def preprocess(model: SentenceTransformer, texts: list[str], **options: Any) -> Features:
-    """What ``model.preprocess`` gives, sooner.
+    """The result of ``model.preprocess``, but faster.
 
-    Plain transformers are asked for token numbers alone, and those are padded here: transformers goes through every
-    number of every tensor in Python, which takes twice as long as tokenizing on two cores, and more on many.
+    For plain transformers, only token numbers are computed, and padded here: transformers goes through every number of
+    every tensor in Python, which takes twice as long as tokenizing on two cores, and more on many.
     """
     tokenizer = _plain_tokenizer(model)
     if tokenizer is None:
@@ -110,7 +110,7 @@ def lengths_of(features: Features) -> Rows | None:
 
 
 def cut(features: Features, rows: Rows, length: int) -> Features:
-    """Some texts of many, without the padding that they do not need."""
+    """Some of many texts, without unnecessary padding."""
     texts, width = features["input_ids"].shape
     chosen = torch.from_numpy(rows)
 

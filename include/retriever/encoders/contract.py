@@ -1,4 +1,4 @@
-"""The contract of what turns texts into vectors."""
+"""The contract of encoders, which turn texts into vectors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from include.errors import PermanentError
 
 Vectors = npt.NDArray[np.float32]
 TextKind = Literal["query", "document"]
-"""What a text is: a model may put another prompt before a query than before a document."""
+"""The kind of a text: a model may use different prompts for queries and documents."""
 
 
 class EncoderError(PermanentError):
-    """The model cannot be used as it was asked for; the message says what to do."""
+    """The model cannot be used as requested; the message says what to do."""
 
 
 class Encoder(Protocol):

@@ -1,4 +1,5 @@
-"""Encoding with CTranslate2 on a CPU: the same vectors as PyTorch's sooner, or nearly the same with 8 bits much sooner.
+"""Encoding with CTranslate2 on a CPU: the same vectors as PyTorch's but faster, or nearly the same in 8 bits much
+faster.
 
 The transformer is CTranslate2's; the tokenizer, and what follows the transformer (pooling, a dense layer), are the
 model's own.
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ARCHITECTURES = {"bert", "distilbert"}
-"""What is known to be converted well: all-MiniLM-L6-v2 and distiluse-base-multilingual-cased-v2 are of them."""
+"""Kinds of models that are known to convert well, such as all-MiniLM-L6-v2 and distiluse-base-multilingual-cased-v2."""
 
 
 class CTranslate2Encoder(TorchEncoder):
@@ -91,10 +92,10 @@ def transformer_of(model: SentenceTransformer) -> PreTrainedModel | None:
 def ctranslate2_encoder(
     model: SentenceTransformer, *, precision: Precision, threads: int, cache: Path
 ) -> CTranslate2Encoder:
-    """Hand a model over to CTranslate2; the first time it is converted and its vectors are compared.
+    """Hand a model over to CTranslate2; the first time, it is converted and its vectors are compared.
 
-    :param model: on a CPU. The weights of its transformer are let go of: it is good for this encoder only.
-    :raises EncoderError: it cannot be converted, or its vectors would be too different. The model is as it was.
+    :param model: on a CPU. The weights of its transformer are freed: afterwards it is only usable by this encoder.
+    :raises EncoderError: it cannot be converted, or its vectors would differ too much. The model is unchanged.
     """
     transformer = transformer_of(model)
     if transformer is None:
@@ -120,7 +121,7 @@ def ctranslate2_encoder(
 
 
 def _fingerprint(model: PreTrainedModel) -> str:
-    """By the weights: a model that was trained anew never meets another's conversion."""
+    """Identified by the weights, so that a retrained model never gets another's conversion."""
     sha = hashlib.sha256(model.config.to_json_string().encode())
     for name, tensor in sorted(model.state_dict().items()):
         sha.update(name.encode())

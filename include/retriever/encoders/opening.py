@@ -1,4 +1,4 @@
-"""Opening a registered model for encoding, in the way that is quickest on its device."""
+"""Opening a registered model for encoding, in the fastest way on its device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "converted"
 Engine = Literal["auto", "torch"]
-"""``auto`` takes CTranslate2 where it can; ``torch`` never does."""
+"""``auto`` uses CTranslate2 if possible; ``torch`` never does."""
 
 
 def open_encoder(
@@ -43,14 +43,14 @@ def open_encoder(
 
 
 def make_encoder(model: SentenceTransformer, precision: Precision, *, engine: Engine = "auto", cache: Path) -> Encoder:
-    """An encoder of a model that nobody else uses: its weights are converted or let go of.
+    """An encoder for a model that nobody else uses: its weights are converted or freed.
 
     :raises EncoderError: the model cannot be used in this precision.
     """
     if precision == "float16" and model.device.type == "cuda":
         return _half(model)
     if precision == "float16":
-        log.info("16 bits are slow on a CPU: encoding with 32, which gives the vectors that the others are close to.")
+        log.info("16 bits are slow on a CPU: encoding with 32 instead, which gives nearly the same vectors.")
     if model.device.type != "cpu" or (engine == "torch" and precision != "int8"):
         return TorchEncoder(model)
     from include.retriever.encoders.ctranslate2_encoder import ctranslate2_encoder
@@ -60,7 +60,7 @@ def make_encoder(model: SentenceTransformer, precision: Precision, *, engine: En
         return ctranslate2_encoder(model, precision=wanted, threads=torch.get_num_threads(), cache=cache)
     except EncoderError as error:
         if wanted == "int8":
-            raise EncoderError(f"The model cannot be used with 8 bits: {error}. Use float32.") from error
+            raise EncoderError(f"The model cannot be used in 8 bits: {error}. Use float32.") from error
         log.info("Encoding with PyTorch: %s.", error)
         return TorchEncoder(model)
 
@@ -73,6 +73,6 @@ def _half(model: SentenceTransformer) -> Encoder:
     cosine = least_cosine(encoder.encode(PROBES), reference)
     if cosine < LEAST_COSINE["float16"]:
         raise EncoderError(
-            f"The model cannot be used with 16 bits: a vector has a cosine of {cosine:.3f} to its own. Use float32."
+            f"The model cannot be used in 16 bits: a vector has a cosine of {cosine:.3f} to its own. Use float32."
         )
     return encoder

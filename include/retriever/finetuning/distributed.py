@@ -74,7 +74,7 @@ def train_distributed(
     if (work / OUT_OF_MEMORY).is_file():
         raise torch.OutOfMemoryError((work / OUT_OF_MEMORY).read_text())
     if code:
-        raise WorkersError(f"A process of the training failed (exit code {code}):\n" + "\n".join(lines))
+        raise WorkersError(f"A training process failed (exit code {code}):\n" + "\n".join(lines))
     return work / TRAINED, store.read_json(HISTORY)
 
 

@@ -87,7 +87,7 @@ class EarlyStop(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         if self.has_ended(state):
-            log.info("No better evaluation in the last %d: the training ends here.", self.patience)
+            log.info("No better evaluation in the last %d: training ends here.", self.patience)
             control.should_training_stop = True
 
     def has_ended(self, state: TrainerState) -> bool:

@@ -116,8 +116,8 @@ def _check(train: pa.Table, recipe: Recipe, hardware: Hardware) -> None:
         raise TrainingError(f"{len(train)} training pairs: ingest more episodes, or raise the recipe's train_share.")
     if recipe.batch_size % hardware.gpus:
         raise TrainingError(
-            f"A batch of {recipe.batch_size} pairs cannot be shared out evenly among {hardware.gpus} GPUs: set "
-            f"the recipe's batch_size to a multiple of {hardware.gpus}, or take another number of GPUs."
+            f"A batch of {recipe.batch_size} pairs cannot be divided evenly among {hardware.gpus} GPUs: set "
+            f"the recipe's batch_size to a multiple of {hardware.gpus}, or use another number of GPUs."
         )
 
 

@@ -97,7 +97,7 @@ def train_model(
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(work / CHECKPOINTS)
     if checkpoint:
-        log.info("Going on from %s.", checkpoint.name)
+        log.info("Resuming from %s.", checkpoint.name)
     if trainer.args.dataloader_num_workers:
         # What loaders hold cannot be sent to them. Airflow may have had its workers started in another way.
         multiprocessing.set_start_method("fork", force=True)

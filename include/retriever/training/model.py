@@ -77,7 +77,7 @@ def register_trained(
     """
     if seen is not None and (newer := set(trainings(store)) - {*seen, plan.training_id}):
         raise OvertakenError(
-            f"The model of the training {plan.training_id} is not registered: since its run began, "
+            f"The model of the training {plan.training_id} is not registered: since its run started, "
             f"{', '.join(sorted(newer))} was. Trigger train_retriever with `force` for a newer one."
         )
     with store.local_copy(*_result(plan)) as folder:

@@ -78,7 +78,7 @@ def why_due(
     if newest is None:
         return "no model was trained yet"
     if newest.base_model != base_model or Recipe.model_validate(newest.recipe) != recipe:
-        return f"the base model or the recipe changed since {newest.version}"
+        return f"the base model or the recipe has changed since {newest.version}"
     age = (now or datetime.now(UTC)) - newest.registered_at
     if age >= timedelta(days=retrain_after_days):
         return f"{newest.version} is {age.days} days old (PODSEARCH_RETRAIN_AFTER_DAYS={retrain_after_days})"
@@ -102,7 +102,7 @@ def plan_training(
     """
     latest = snapshot.latest(store)
     if latest is None:
-        raise FileNotFoundError("No snapshot was published yet: run ingest_episodes first.")
+        raise FileNotFoundError("No snapshot has been published yet: run ingest_episodes first.")
     described = latest.episodes - latest.counts.get("without_description", 0)
     share = min(1.0, recipe.max_episodes / max(described, 1))
     files = {LOGS_FILE: search_logs.read_bytes()} if search_logs else {}

@@ -34,7 +34,7 @@ LOGGING: dict[str, Any] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped; not 0 if that cannot be done."""
+    """Serve until stopped; not 0 if it cannot be served."""
     parser = argparse.ArgumentParser(prog="python -m include.search.http", description="Serve search over HTTP.")
     parser.add_argument("--host", help="address to listen on (default: PODSEARCH_SEARCH_HOST)")
     parser.add_argument("--port", type=_between(1, 65_535), help="port to listen on (default: PODSEARCH_SEARCH_PORT)")
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _between(low: int, high: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low} to {high}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
         return int(text)
 
     return number

@@ -1,4 +1,4 @@
-"""What programs are answered: episodes, and where they came from."""
+"""Answers for programs: episodes, and where they came from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Episode(BaseModel):
     categories: str | None
     published: datetime | None
     seconds: int | None = Field(description="Its length.")
-    audio_url: str | None = Field(description="Of http or https; null where the feed gave no such address.")
+    audio_url: str | None = Field(description="An http or https address; null if the feed gave none.")
 
     @classmethod
     def of(cls, episode_id: str, metadata: Metadata, **more: Any) -> Any:
@@ -62,7 +62,7 @@ class Episode(BaseModel):
 
 
 class Side(BaseModel):
-    """Where one side of the search has a result."""
+    """The rank and score of a result on one side of the search."""
 
     rank: int
     score: float = Field(description="The cosine of meaning, or BM25 of words.")
@@ -84,7 +84,7 @@ class Moved(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Where each side has a result; null where that does not have it among its first hundred, or was not asked."""
+    """A result's place on each side; null if it is not among that side's first hundred, or the side was not used."""
 
     dense: Side | None
     lexical: Side | None
@@ -98,10 +98,10 @@ class Found(Episode):
 
     rank: int
     score: float = Field(
-        description="Comparable within one answer only: of both sides (0 to 1), the cosine, or BM25. Results that a "
-        "cross-encoder re-ranks are not in its order."
+        description="Comparable within one answer only: a fused score (0 to 1), the cosine, or BM25. Re-ranked results "
+        "are not in its order."
     )
-    explanation: Explanation | None = Field(default=None, description="If `explain` was asked for.")
+    explanation: Explanation | None = Field(default=None, description="Present if `explain` is true.")
 
 
 class EpisodeAnswer(BaseModel):
@@ -127,8 +127,8 @@ class SearchAnswer(BaseModel):
     mode: Mode
     page: int
     k: int
-    found: int = Field(description="Results that can be paged through: a hundred at most.")
-    search_id: str | None = Field(description="To tell `POST /events` what became of it; null if it is not recorded.")
+    found: int = Field(description="Results that can be paged through: at most a hundred.")
+    search_id: str | None = Field(description="For reports to `POST /events`; null if it is not recorded.")
     results: list[Found]
 
 
@@ -143,7 +143,7 @@ class Suggested(BaseModel):
 class Suggestions(BaseModel):
     """The titles that go on as a text begins, the likeliest first."""
 
-    snapshot: str = Field(description="Which they are of: shortly after a change still the one before.")
+    snapshot: str = Field(description="The titles' snapshot; shortly after a change, still the previous one.")
     query: str
     suggestions: list[Suggested]
 

@@ -1,4 +1,4 @@
-"""The web application: what is asked at which address, and who is answered."""
+"""The web application: its routes, and who may use them."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 OPEN = {"/healthz", "/readyz", "/style.css", "/icon.svg"}
-"""What needs no token: whoever watches over the service has none, nor has a page that says that one is needed."""
+"""Paths that need no token: health checks have none, nor does a page that asks for one."""
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
-"""Of what has its version in its address."""
+"""Caching of files whose address contains their version."""
 MAX_ADDRESS_BYTES = 16 * 2**10
-"""Of a path and its query: a thousand characters, escaped, are twelve thousand at most."""
+"""Maximum length of a path and its query: a thousand characters, escaped, are at most twelve thousand."""
 MAX_BODY_BYTES = 4 * 2**10
-"""Of what is sent to be recorded."""
+"""Maximum size of a report to be recorded."""
 AT_WORK = 2 * max(2, len(os.sched_getaffinity(0)))
 """Searches that are worked on at a time: more than there are cores, for what several need is computed together."""
 WAITING = 64
@@ -80,8 +80,8 @@ def create_app(
 ) -> ASGIApp:
     """The application; for the first and the last four parameters see :class:`include.search.http.desk.Desk`.
 
-    :param token: what whoever asks must have; None lets in everybody.
-    :param recorder: records what is searched and played; None records nothing.
+    :param token: the token that requests must have; None lets everybody in.
+    :param recorder: records searches and plays; None records nothing.
     """
     desk = Desk(open_service, at_work=at_work, waiting=waiting, patience=patience, seconds=seconds)
 
@@ -116,7 +116,7 @@ def create_app(
 def from_settings() -> ASGIApp:
     """The application that the settings name.
 
-    :raises SettingsError: there is something wrong with them.
+    :raises SettingsError: something is wrong with them.
     """
     from include.search.opening import open_search
     from include.settings import get_settings
@@ -195,7 +195,7 @@ async def search_page(
             page = pages.search(asked, answer, shows=shows, meant=meant, search_id=search_id, kept_days=recorded.days)
             return page, session
         empty = "Say what you are looking for." if "q" in request.query_params else ""
-        message = "There is no word in that to look for." if asked.text else empty
+        message = "That contains no word to search for." if asked.text else empty
         return pages.search(asked, None, shows=shows, message=message, kept_days=recorded.days), None
 
     page, session = await desk.ask(made)
@@ -229,7 +229,7 @@ async def healthz() -> dict[str, str]:
 
 @watchers.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
-    """What the server's process did and has, for Prometheus."""
+    """Metrics of the server's process, for Prometheus."""
     counted: Metrics = request.app.state.metrics
     return Response(counted.text(), media_type=CONTENT_TYPE)
 
@@ -246,9 +246,9 @@ def _answered(service: SearchService, asked: Question) -> Answer:
 
 
 class Guarded:
-    """An application behind its token, whose every answer has the headers that a page of other people's text needs.
+    """An application behind its token; every answer has the headers that a page of other people's text needs.
 
-    A line of the log says how each request ended, and not what was looked for.
+    A log line says how each request ended, but not what was searched for.
 
     :param policy: what pages may do beyond that.
     """
@@ -302,7 +302,7 @@ class Guarded:
 
 
 def _is_short(length: str) -> bool:
-    """Whether a body is no longer than it may be, and says so."""
+    """Whether a body states its length and is not too long."""
     return length.isascii() and length.isdecimal() and int(length[:20]) <= MAX_BODY_BYTES
 
 

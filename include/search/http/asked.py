@@ -1,4 +1,4 @@
-"""What can be asked for in a URL: by programs and by the page alike."""
+"""The parameters of a URL, for programs and for the page alike."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from include.index.contract import Filter, Length, Period
 from include.search.service import MAX_QUERY_CHARS, MAX_RESULTS, Mode
 
 PAGE = 10
-"""Results of a page, unless a program wants another number."""
+"""Results per page, unless a program asks for another number."""
 SUGGESTED, MAX_SUGGESTED = 8, 50
-"""Titles that are suggested."""
+"""How many titles are suggested."""
 FIRST, LAST = date(1900, 1, 1), date(2999, 12, 31)
 MAX_MINUTES = 10_000
 WORDS = {"L", "N", "S"}
-"""Categories of signs that say something: letters, digits, and symbols such as emoji."""
+"""Unicode categories of meaningful characters: letters, digits, and symbols such as emoji."""
 
 
 def _absent(value: Any) -> Any:
-    """A form sends its empty fields, too."""
+    """A form also sends its empty fields."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
 def _plain(value: str | None) -> str | None:
     if value and any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in value):
-        raise ValueError("it holds control characters")
+        raise ValueError("it contains control characters")
     return value
 
 
@@ -41,7 +41,7 @@ Minutes = Annotated[Annotated[int, Field(ge=1, le=MAX_MINUTES)] | None, BeforeVa
 
 
 class Wanted(BaseModel):
-    """Which episodes come into question."""
+    """Filters: which episodes may be found."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,15 +51,15 @@ class Wanted(BaseModel):
     show: Name = Field(default=None, description="Only episodes of the show with this `show_id`.")
     since: Day = Field(default=None, description="Published on this day or later.", examples=["2016-01-01"])
     until: Day = Field(default=None, description="Published on this day or earlier.", examples=["2017-12-31"])
-    shortest: Minutes = Field(default=None, description="At least so many minutes long.", examples=[10])
-    longest: Minutes = Field(default=None, description="At most so many minutes long.", examples=[60])
+    shortest: Minutes = Field(default=None, description="At least this many minutes long.", examples=[10])
+    longest: Minutes = Field(default=None, description="At most this many minutes long.", examples=[60])
 
     @model_validator(mode="after")
     def _in_order(self) -> Wanted:
         if self.since and self.until and self.since > self.until:
             raise ValueError(f"since ({self.since}) is after until ({self.until})")
         if self.shortest and self.longest and self.shortest > self.longest:
-            raise ValueError(f"shortest ({self.shortest}) is more than longest ({self.longest})")
+            raise ValueError(f"shortest ({self.shortest}) is greater than longest ({self.longest})")
         return self
 
     @property
@@ -83,9 +83,9 @@ class Wanted(BaseModel):
 
 
 class Question(Wanted):
-    """A query, how it is answered, and which page of the answer is wanted; the page's form sends it.
+    """A query, how to answer it, and which page of the answer to return; the page's form sends it.
 
-    What others append to an address that is sent around (``utm_source``) is nothing to us.
+    Parameters that others append to shared addresses (``utm_source``) are ignored.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -96,57 +96,58 @@ class Question(Wanted):
     )
     per_show: Number = Field(
         default=None,
-        description="At most so many results of one show, unless `show` is given; 0: any number (default: as the "
-        "server is set).",
+        description="At most this many results per show, unless `show` is given; 0: any number (default: the server's "
+        "setting).",
         examples=[1],
     )
-    page: int = Field(default=1, ge=1, le=MAX_RESULTS, description="Which results: 1 has the first `k`.")
-    explain: bool = Field(default=False, description="Also say where meaning and words each have a result.")
+    page: int = Field(default=1, ge=1, le=MAX_RESULTS, description="Page number: page 1 has the first `k` results.")
+    explain: bool = Field(default=False, description="Also give each result's rank and score by meaning and by words.")
 
     @property
     def text(self) -> str:
         return " ".join(self.q.split())
 
     def link(self, **changes: Any) -> str:
-        """The query string of this question with some things changed: from its first page on, unless that is one."""
+        """The query string of this question with some changes; it starts at the first page unless the page is
+        changed."""
         values = self.model_dump(mode="json", exclude_defaults=True) | {"page": None} | changes
         return "?" + urlencode({name: value for name, value in values.items() if value is not None})
 
 
 class ProgramsQuestion(Question):
-    """The same as a program asks it: it needs a query, may want another number of results, and is told of mistakes."""
+    """The same from a program: it needs a query, may set the number of results, and is told about mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     q: str = Field(
         max_length=MAX_QUERY_CHARS,
-        description="What is looked for, in one's own words.",
+        description="What you are looking for, in your own words.",
         examples=["eat better during the holidays"],
     )
-    k: int = Field(default=PAGE, ge=1, le=MAX_RESULTS, description="Results of a page.")
+    k: int = Field(default=PAGE, ge=1, le=MAX_RESULTS, description="Results per page.")
     session: str | None = Field(
         default=None,
         pattern=f"^{SESSION}$",
-        description="A random id of the listener's session, no name and no account: a server that records searches "
-        "records this one then.",
+        description="A random id of the listener's session, not a name or an account. A server that records searches "
+        "then records this one.",
     )
 
     @field_validator("q")
     @classmethod
     def _says_something(cls, value: str) -> str:
         if not says_something(value):
-            raise ValueError("there is no word in it to look for")
+            raise ValueError("it contains no word to search for")
         return value
 
     @model_validator(mode="after")
     def _within_reach(self) -> ProgramsQuestion:
         if (self.page - 1) * self.k >= MAX_RESULTS:
-            raise ValueError(f"page {self.page} of {self.k} begins beyond the first {MAX_RESULTS} results")
+            raise ValueError(f"page {self.page} of {self.k} results starts after the first {MAX_RESULTS} results")
         return self
 
 
 class Like(Wanted):
-    """How many similar episodes are wanted, and of which."""
+    """How many similar episodes to return, and with which filters."""
 
     k: int = Field(default=PAGE, ge=1, le=MAX_RESULTS, description="Number of results.")
 
@@ -156,7 +157,7 @@ class Beginning(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    q: str = Field(max_length=200, description="The beginning of a word of a title, or of several.", examples=["holi"])
+    q: str = Field(max_length=200, description="The beginning of one or more words of a title.", examples=["holi"])
     k: int = Field(default=SUGGESTED, ge=1, le=MAX_SUGGESTED, description="Number of titles.")
 
 

@@ -15,7 +15,7 @@ class BusyError(RuntimeError):
     """More is asked for than can be answered soon."""
 
     def __init__(self) -> None:
-        super().__init__("Too many searches at a time. Try again in a moment.")
+        super().__init__("Too many searches at once. Try again in a moment.")
 
 
 class TooSlowError(RuntimeError):

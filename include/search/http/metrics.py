@@ -1,4 +1,4 @@
-"""What the service of one process did and has, for Prometheus; docs/search.md lists it."""
+"""Metrics of one service process, for Prometheus; docs/search.md lists them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 NOWHERE = "other"
-"""The route of what there is not: its addresses are without number."""
+"""The route for unknown addresses, of which there is no end."""
 
 
 class Metrics:
-    """Counts requests, and asks the desk for the rest when somebody wants to know."""
+    """Counts requests, and asks the desk for the rest when scraped."""
 
     def __init__(self, desk: Desk, recorder: Recorder | None = None) -> None:
         self._registry = CollectorRegistry()
@@ -48,12 +48,12 @@ class Metrics:
         self._seconds.labels(route or NOWHERE).observe(seconds)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics, in Prometheus' format."""
         return generate_latest(self._registry)
 
 
 class _Kept(Collector):
-    """What desk and service keep count of themselves."""
+    """What the desk and the service count themselves."""
 
     def __init__(self, desk: Desk, recorder: Recorder | None) -> None:
         self._desk = desk
@@ -61,10 +61,10 @@ class _Kept(Collector):
 
     def collect(self) -> Iterator[Metric]:
         questions = self._desk.questions
-        yield _gauge("podsearch_searches_at_work", "Searches that are worked on.", questions.at_work)
-        yield _gauge("podsearch_searches_waiting", "Searches that wait for that.", questions.waiting)
+        yield _gauge("podsearch_searches_at_work", "Searches being worked on.", questions.at_work)
+        yield _gauge("podsearch_searches_waiting", "Searches that are waiting.", questions.waiting)
         turned_away = CounterMetricFamily(
-            "podsearch_searches_turned_away", "Searches that were not answered, by why.", labels=["reason"]
+            "podsearch_searches_turned_away", "Searches that were not answered, by reason.", labels=["reason"]
         )
         turned_away.add_metric(["busy"], questions.busy)
         turned_away.add_metric(["slow"], questions.slow)
@@ -77,21 +77,21 @@ class _Kept(Collector):
             (live, manifest), encoded = service.seen(), service.encoded
             yield _gauge(
                 "podsearch_live_snapshot_age_seconds",
-                "How long ago the snapshot that is live was made.",
+                "Age of the live snapshot.",
                 (datetime.now(UTC) - manifest.created_at).total_seconds(),
             )
             yield _gauge(
                 "podsearch_live_since_seconds",
-                "How long ago went live what is live.",
+                "How long the current index has been live.",
                 (datetime.now(UTC) - live.activated_at).total_seconds(),
             )
-            yield _gauge("podsearch_live_episodes", "Episodes of the snapshot that is live.", manifest.episodes)
+            yield _gauge("podsearch_live_episodes", "Episodes in the live snapshot.", manifest.episodes)
             yield CounterMetricFamily(
-                "podsearch_live_changes", "How often something else went live.", value=service.changes
+                "podsearch_live_changes", "How often something new went live.", value=service.changes
             )
             yield CounterMetricFamily(
                 "podsearch_query_vectors_remembered",
-                "Queries that needed no encoding, for they were asked before.",
+                "Queries that needed no encoding because their vectors were cached.",
                 value=encoded.remembered,
             )
             yield _histogram(

@@ -1,6 +1,6 @@
-"""The pages for people, made on the server: no script, and nothing of another host until somebody plays it.
+"""The pages for people, rendered on the server: no script, and nothing from another host until somebody plays it.
 
-One that is recorded has a few lines of script, without which nobody would know what was listened to.
+A page whose searches are recorded has a few lines of script, which report what was played.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 STYLE = (TEMPLATES / "style.css").read_bytes()
 ICON = (TEMPLATES / "icon.svg").read_bytes()
 SCRIPT = (TEMPLATES / "listened.js").read_text(encoding="utf-8")
-"""Tells for how long an episode was played; it stands in pages that are recorded, and in no others."""
+"""Reports how long an episode was played; only pages that are recorded contain it."""
 VERSION = hashlib.sha256(STYLE + ICON).hexdigest()[:12]
-"""Of style and icon: browsers keep them until they change."""
+"""Version of style and icon: browsers cache them until they change."""
 FACETS = 8
-"""Languages and shows that are offered to narrow an answer, at most."""
+"""The most languages and shows offered for narrowing an answer."""
 SHOWS = 100
-"""Shows whose titles are offered as somebody types: the largest."""
+"""How many show titles are suggested while typing: the largest shows."""
 EXAMPLES = 8
 """Shows that are named as examples."""
 LENGTHS = (("up to 20 minutes", None, 20), ("20 to 60 minutes", 20, 60), ("an hour or more", 60, None))
@@ -38,7 +38,7 @@ MODES = (("hybrid", "Meaning and words"), ("dense", "Meaning alone"), ("lexical"
 
 
 class Choice(NamedTuple):
-    """Something to narrow an answer by, and how many of its results are such."""
+    """Something to narrow an answer by, and how many of its results match."""
 
     label: str
     link: str
@@ -56,10 +56,10 @@ def search(
     search_id: str | None = None,
     kept_days: int = 0,
 ) -> str:
-    """The page of a query, or the first page where there is none.
+    """The page of a query, or the start page if there is none.
 
     :param answer: all of its results.
-    :param shows: titles that are offered as somebody types; the first are examples, where there are no results.
+    :param shows: titles to suggest while typing; the first are shown as examples if there are no results.
     :param meant: how the query may have been meant.
     :param message: what was wrong with the question.
     :param search_id: under which the search is recorded, if it is.
@@ -109,12 +109,12 @@ def similar(episode_id: str, answer: Similar, *, search_id: str | None = None, k
 
 
 def message(title: str, text: str) -> str:
-    """A page that says what is the matter."""
+    """A page with a message."""
     return _render("message.html", question=Question(), title=title, text=text)
 
 
 def _filters(question: Question, results: Sequence[Result]) -> list[Choice]:
-    """What is filtered by, each with the link that takes it away."""
+    """The active filters, each with the link that removes it."""
     show = next((one.metadata.show_title for one in results if one.metadata.podcast_id == question.show), question.show)
     named = {
         "language": question.language,
@@ -141,7 +141,7 @@ def _narrow(question: Question, results: Sequence[Result]) -> dict[str, list[Cho
             Choice(label, question.link(shortest=low, longest=high), None, (low, high) == chosen)
             for label, low, high in LENGTHS
         ],
-        "Of each show": [
+        "Per show": [
             Choice(label, question.link(per_show=most), None, most == question.per_show) for label, most in PER_SHOW
         ],
         "Search by": [
@@ -149,7 +149,7 @@ def _narrow(question: Question, results: Sequence[Result]) -> dict[str, list[Cho
             for mode, label in MODES
         ],
     }
-    given = {"Language": question.language, "Show": question.show, "Of each show": question.show}
+    given = {"Language": question.language, "Show": question.show, "Per show": question.show}
     return {name: some for name, some in choices.items() if some and not given.get(name)}
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong, told to programs (RFC 9457) and to people; never with more of the inside than they need."""
+"""Errors for programs (RFC 9457) and for people, without revealing internals."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from include.search.service import MAX_QUERY_CHARS, UnknownEpisodeError
 log = logging.getLogger(__name__)
 
 PROGRAMS = ("/search", "/suggest", "/episodes/", "/events", "/healthz", "/readyz", "/metrics", "/openapi.json")
-"""What programs ask for: what goes wrong there is told in JSON, elsewhere as a page."""
+"""Addresses for programs: errors there are answered in JSON, elsewhere with a page."""
 TOLD = {
-    401: ("A token is needed", "Send it as Authorization: Bearer, or as the password of Basic."),
+    401: ("A token is required", "Send it as Authorization: Bearer, or as the password of Basic."),
     404: ("Not found", "There is nothing at this address."),
-    405: ("Not possible", "This can only be read."),
-    413: ("That is too much", "Tell one thing at a time."),
-    414: ("That is too long", "Ask with fewer words."),
-    421: ("Not of this server", "Without a token only this machine is answered: ask for 127.0.0.1, or set one."),
-    422: ("That cannot be asked", "What is wrong is said with each parameter."),
-    500: ("Something went wrong", "The log of the server says what."),
-    503: ("Not at the moment", "Try again later."),
+    405: ("Method not allowed", "This address is read-only."),
+    413: ("Request too large", "Report one event at a time."),
+    414: ("Query too long", "Use fewer words."),
+    421: ("Wrong host", "Without a token, only this machine is served: use 127.0.0.1, or set a token."),
+    422: ("Invalid query", "Each parameter says what is wrong with it."),
+    500: ("Something went wrong", "The server's log says what."),
+    503: ("Not available right now", "Try again later."),
 }
 WAIT: dict[type[Exception], int] = {BusyError: 1, TooSlowError: 5, NothingLiveError: 30, RetryLaterError: 30}
-"""Failures that pass, and after how many seconds to ask again."""
+"""Temporary failures, and after how many seconds to retry."""
 VALUE_CHARS = 200
 
 
@@ -43,7 +43,7 @@ class Mistake(BaseModel):
 
     parameter: str
     message: str
-    value: str | None = Field(description=f"What was given, its first {VALUE_CHARS} characters.")
+    value: str | None = Field(description=f"The value received, up to {VALUE_CHARS} characters of it.")
 
 
 class Problem(BaseModel):
@@ -57,13 +57,13 @@ class Problem(BaseModel):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Answers of a route that are problems, for its description."""
+    """A route's error responses, for its description."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": TOLD[status][0], "content": content} for status in statuses}
 
 
 def told(path: str, status: int, detail: str = "", *, mistakes: list[Mistake] | None = None) -> Response:
-    """The answer that says what went wrong, for whoever asks for a path."""
+    """The error response for a path: JSON for programs, a page for people."""
     title, usual = TOLD.get(status, TOLD[500])
     detail = detail or usual
     if not path.startswith(PROGRAMS):
@@ -73,7 +73,7 @@ def told(path: str, status: int, detail: str = "", *, mistakes: list[Mistake] | 
 
 
 def add_problems(app: FastAPI) -> None:
-    """Have an application, which has all its routes, tell what goes wrong, and describe how."""
+    """Make an application, complete with its routes, report errors this way, and describe them."""
     for failure in WAIT:
         app.add_exception_handler(failure, _tell_to_wait)
     app.add_exception_handler(UnknownEpisodeError, lambda request, error: told(request.url.path, 404, str(error)))

@@ -1,6 +1,6 @@
-"""How an episode is shown: the sentence that answers best, words marked, lengths and dates as people write them.
+"""How an episode is shown: the sentence that matches best, marked words, and readable lengths and dates.
 
-Podcast text is never markup: whatever is made of it here is made of escaped pieces.
+Podcast text is never markup: everything built here consists of escaped pieces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from include.search.folding import UNSPACED, fold
 
 SHORT, LONG = 160, 320
-"""Characters of an excerpt: another sentence joins a shorter one; a longer one is cut."""
+"""Length of an excerpt: a shorter one is extended by another sentence; a longer one is cut."""
 _WITHOUT_SPACES = re.compile(f"[{UNSPACED}]")
 _WORD = re.compile(rf"[^\W{UNSPACED}]+(?:['’][^\W{UNSPACED}]+)*|[{UNSPACED}]+")
 _ENDING = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|s|e)$")
@@ -27,17 +27,17 @@ _FILLING = (
     "this to up us was we were what what's when where which who why will with would you your"
 )
 _FILLERS = frozenset(_FILLING.split())
-"""Words that are in nearly every text: they are marked only in a query that has no other."""
+"""Words that are in nearly every text: they are marked only if the query has no others."""
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """A text without what is no sign at all, such as the control characters of a terminal."""
+    """A text without invisible characters, such as a terminal's control characters."""
     return "".join(sign for sign in text if sign.isspace() or unicodedata.category(sign) not in {"Cc", "Cs"})
 
 
 def marked(text: str, query: str) -> Markup:
-    """A text with the words of a query in ``<mark>``, and in whichever form they stand; all else is escaped."""
+    """A text with the words of a query in ``<mark>``, in whatever form they occur; everything else is escaped."""
     pieces: list[Markup] = []
     end = 0
     for start, stop in _places(text, query):
@@ -47,7 +47,7 @@ def marked(text: str, query: str) -> Markup:
 
 
 def excerpt(text: str | None, query: str) -> str:
-    """The sentence of a text with the most words of a query, the first of such; with what follows, if it is short."""
+    """The first sentence of a text with the most words of a query; with what follows, if it is short."""
     sentences = [sentence for sentence in _SENTENCE.split(plain(text or "")) if sentence.strip()]
     if not sentences:
         return ""
@@ -62,7 +62,7 @@ def excerpt(text: str | None, query: str) -> str:
 
 
 def _cut(text: str, query: str) -> str:
-    """Not more than :data:`LONG` characters, from shortly before the first word that was found."""
+    """At most :data:`LONG` characters, from shortly before the first matching word."""
     if len(text) <= LONG:
         return text
     first = next((start for start, _ in _places(text, query)), 0)
@@ -73,7 +73,7 @@ def _cut(text: str, query: str) -> str:
 
 
 def _places(text: str, query: str) -> list[tuple[int, int]]:
-    """Where words of a query stand in a text, in order."""
+    """Where words of a query occur in a text, in order."""
     keys, parts = _asked(query)
     places = []
     for word in _WORD.finditer(text):
@@ -96,12 +96,12 @@ def _asked(query: str) -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def _key(word: str) -> str:
-    """What forms of a word have in common, as the index has it or nearly so: case, accents and English endings."""
+    """What the forms of a word have in common, much as in the index: without case, accents and English endings."""
     return _ENDING.sub("", re.sub(r"['’]\w?$", "", fold(word)))
 
 
 def length(seconds: int | None) -> str:
-    """``48 s``, ``42 min``, ``1 h 5 min``; nothing where it is not known."""
+    """``48 s``, ``42 min``, ``1 h 5 min``; nothing if unknown."""
     if not seconds or seconds < 0:
         return ""
     if seconds < 60:
@@ -111,7 +111,7 @@ def length(seconds: int | None) -> str:
 
 
 def audio(url: str | None) -> str | None:
-    """The address of an audio file, if it is one of the web: a feed may say ``javascript:``, too."""
+    """The address of an audio file, if it is http or https: a feed may contain ``javascript:``, too."""
     try:
         parts = urlsplit((url or "").strip())
     except ValueError:
@@ -121,7 +121,7 @@ def audio(url: str | None) -> str | None:
 
 @lru_cache(maxsize=1024)
 def language_code(language: str | None) -> str | None:
-    """What a browser calls a language, by its English name or its code; None where that is not known."""
+    """A browser's code for a language, from its English name or its code; None if unknown."""
     name = (language or "").strip()
     return _codes().get(name.casefold()) or (name.replace("_", "-") if _LANGUAGE_CODE.fullmatch(name) else None)
 

@@ -56,4 +56,4 @@ def test_no_value_is_printed(
         value for value in dotenv_values(tmp_path / ".env").values() if value and len(value) > 15 and value in said
     ]
     assert secrets.main() == 0
-    assert "nothing is missing" in capsys.readouterr().out
+    assert "nothing was missing" in capsys.readouterr().out

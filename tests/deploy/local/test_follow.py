@@ -147,7 +147,7 @@ def test_a_run_that_waits_for_a_person_says_so_and_where_to_answer(
     assert terminal.lines == [
         "▶ ingest_episodes",
         "  ? ingest_episodes · approve_deletions awaiting_input",
-        "      It waits for you: approve or reject it, and the run goes on.",
+        "      It is waiting for you: approve or reject it, and the run continues.",
         f"      {page}/required_actions",
         "      log in as admin with the password secret",
         "  … ingest_episodes · approve_deletions running",

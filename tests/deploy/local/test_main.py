@@ -56,7 +56,7 @@ def test_another_port_than_the_running_one_is_said_and_not_waited_for(
     monkeypatch.setenv("PODSEARCH_PORT", "8099")
     get_settings.cache_clear()
     assert main("run") == 1
-    assert f"Airflow already runs, at {running.url} and not at http://127.0.0.1:8099" in capsys.readouterr().out
+    assert f"Airflow is already running at {running.url}, not at http://127.0.0.1:8099" in capsys.readouterr().out
     assert running.is_whole()
 
 
@@ -95,7 +95,7 @@ def test_a_run_that_fails_shows_why(
     assert main("run") == 1
     printed = capsys.readouterr().out
     assert "ingest_episodes · check_source failed; the end of its log:\nthere is no [bold]file[/bold]" in printed
-    assert "Failed: ingest_episodes. Search goes on with what was live before." in printed
+    assert "Failed: ingest_episodes. Search continues with what was live before." in printed
 
 
 def test_what_an_earlier_run_left_is_taken_up(

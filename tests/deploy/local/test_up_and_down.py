@@ -53,7 +53,7 @@ def test_down_names_a_home_that_can_be_none(
 ) -> None:
     monkeypatch.setenv("PODSEARCH_HOME", "/")
     assert main("down") == 1
-    assert capsys.readouterr().out.startswith("PODSEARCH_HOME: / holds more than podsearch")
+    assert capsys.readouterr().out.startswith("PODSEARCH_HOME: / contains more than podsearch")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"components": {"scheduler": {}}}'])
@@ -122,7 +122,7 @@ def test_up_leaves_search_running_beside_airflow_and_down_stops_it(
     search = psutil.Process(running._components()["search"].pid)
     assert not [name for name in search.environ() if name.startswith("AIRFLOW")], "it has none of Airflow's keys"
     assert main("up") == 0
-    assert "Search is served already" in capsys.readouterr().out
+    assert "Search is already being served" in capsys.readouterr().out
     # A run goes on although search has died.
     search.kill()
     search.wait()

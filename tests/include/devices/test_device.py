@@ -120,7 +120,7 @@ def test_a_gpu_that_cuda_cannot_use_is_as_good_as_none(
 def test_more_gpus_than_there_are_fail_at_once(install: Install, tmp_path: Path, wanted: str) -> None:
     install("H100", "H100")
     with (
-        pytest.raises(DeviceError, match=r"3 GPUs are wanted and this worker may use 2.*PODSEARCH_TRAINING_GPUS"),
+        pytest.raises(DeviceError, match=r"3 GPUs are needed, but this worker may use 2.*PODSEARCH_TRAINING_GPUS"),
         borrow(wanted, gpus=3, threads=1, folder=tmp_path),
     ):
         pass

@@ -34,7 +34,7 @@ def test_a_batch_that_is_too_large_is_halved_until_it_fits(error: Exception, cap
     assert batch.run(gpu.compute) == "done by 16"
     assert gpu.tried == [64, 32, 16]
     assert halvings() - before == 2
-    assert "does not suffice for a batch of 64" in caplog.text
+    assert "too little memory for a batch of 64" in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 

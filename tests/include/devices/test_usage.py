@@ -62,7 +62,7 @@ def test_failed_work_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
         ),
         (
             Usage(device="cpu", seconds=1, fallback=True, batch_halvings=3),
-            "CPU, no GPU was there, 1.0 s, 0.00 GiB of memory at the peak, halvings of the batch: 3",
+            "CPU, no GPU available, 1.0 s, 0.00 GiB of memory at the peak, halvings of the batch: 3",
         ),
     ],
     ids=lambda value: value.device if isinstance(value, Usage) else "",

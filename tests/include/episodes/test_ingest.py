@@ -99,7 +99,7 @@ def test_two_never_work_in_one_folder(store: ArtifactStore, dataset: Path, tmp_p
     work = tmp_path / "work"
     (work / WORK).mkdir(parents=True)
     (work / WORK / "part-0000.parquet").write_text("of the other")
-    with FileLock(work / f"{WORK}.lock"), pytest.raises(RetryLaterError, match="Another process prepares episodes"):
+    with FileLock(work / f"{WORK}.lock"), pytest.raises(RetryLaterError, match="Another process is preparing episodes"):
         make(store, dataset, work)
     assert (work / WORK / "part-0000.parquet").read_text() == "of the other"
 

@@ -181,7 +181,7 @@ def test_versions_can_be_named_by_what_they_are(store: ArtifactStore) -> None:
 
 
 def test_an_unknown_version_is_answered_with_those_there_are(store: ArtifactStore) -> None:
-    with pytest.raises(UnknownModelError, match=r"no model 'c'.*Registered are: b, a \(and newest\)"):
+    with pytest.raises(UnknownModelError, match=r"no model 'c'.*Registered models: b, a \(and newest\)"):
         compare_models(store, "a", "c")
     with pytest.raises(UnknownModelError, match="no model 'live'"):
         compare_models(store, "live", "a")

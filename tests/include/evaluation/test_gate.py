@@ -68,7 +68,7 @@ def test_a_model_that_is_better_by_every_figure_passes_with_few_curated_queries(
     assert change.mean() - stats.norm.isf(0.05) * change.std(ddof=1) / np.sqrt(63) == pytest.approx(-0.061, abs=0.002)
     assert not bound_passes(after["curated"], before["curated"]), "the rule that was replaced"
     assert decision.passed
-    assert "too few to be sure" in decision.reasons[-1]
+    assert "too few queries to be sure" in decision.reasons[-1]
 
 
 def test_one_query_set_that_fails_is_enough(make_results: MakeResults) -> None:
@@ -94,7 +94,7 @@ def test_a_set_of_few_queries_is_said_and_does_not_decide(make_results: MakeResu
     )
     assert decision.passed
     assert [check.outcome for check in decision.checks] == ["passed", "passed", "too small", "too small"]
-    assert sum("too few to decide" in reason for reason in decision.reasons) == 1
+    assert sum("too few for a decision" in reason for reason in decision.reasons) == 1
 
 
 def test_many_queries_of_few_episodes_are_few(make_results: MakeResults) -> None:
@@ -122,7 +122,7 @@ def test_enough_queries_are_what_shows_a_loss_of_twice_the_tolerance(
     same = {"test": make_results([1, 5] * (queries // 2) + [1] * (queries % 2))}
     decision = decide(same, same)
     assert decision.is_sure is sure
-    assert ("too few to be sure" in decision.reasons[-1]) is not sure
+    assert ("too few queries to be sure" in decision.reasons[-1]) is not sure
     assert decision.checks[1].queries_needed == 117
 
 
@@ -173,7 +173,7 @@ def test_a_person_may_decide_otherwise_and_says_why(make_results: MakeResults) -
     assert accepted.overruled == Overruling(verdict="accept", reason="we know about it", by="Ada")
     assert accepted.reasons == ["Ada decided that the model is accepted: we know about it", *lost.reasons]
     assert not overrule(accepted, "refuse", reason="no", by=None).passed
-    with pytest.raises(UnexplainedError, match="Say why"):
+    with pytest.raises(UnexplainedError, match="Give a reason why"):
         overrule(lost, "accept", reason=" ", by="Ada")
 
 
@@ -212,7 +212,7 @@ def test_a_decision_survives_json(make_results: MakeResults) -> None:
 def test_reasons_have_the_figures(make_results: MakeResults) -> None:
     reasons = decide({"test": make_results([2] * 20)}, {"test": make_results([1] * 20)}).reasons
     assert reasons[0] == (
-        "MRR@30 on 20 test queries went from 1.000 to 0.500 (−0.500): a loss of more than 0.050 is shown to be one."
+        "MRR@30 on 20 test queries went from 1.000 to 0.500 (−0.500): a loss of more than 0.050 counts as shown."
     )
 
 

@@ -104,7 +104,7 @@ def test_one_query_may_be_new(judge: Judge, file: Path) -> None:
 def test_a_file_is_made_by_the_first_answer(judge: Judge, file: Path) -> None:
     file.unlink()
     for arguments in ((), ("--query", " ")):
-        assert judge("", *arguments)[2] == f"Say what is to be asked by --query, or write queries into {file}.\n"
+        assert judge("", *arguments)[2] == f"Name a query with --query, or write queries into {file}.\n"
     judge("2\n", "--query", GARDEN)
     assert list(read_judged(file)) == [GARDEN]
 
@@ -119,7 +119,7 @@ def test_podcast_text_is_shown_as_it_is(judge: Judge) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("query,episode_ids,grades\ntea,a,9\n", "line 2: '9' is no grade"), ("nothing\n", "lacks the column")],
+    [("query,episode_ids,grades\ntea,a,9\n", "line 2: '9' is not a grade"), ("nothing\n", "lacks the column")],
 )
 def test_a_file_that_cannot_be_used_is_named_in_one_line(judge: Judge, file: Path, content: str, message: str) -> None:
     file.write_text(content)

@@ -99,7 +99,7 @@ def test_names_of_feeds_do_not_control_the_terminal(compare: Compare) -> None:
 def test_an_unknown_version_is_answered_in_one_line(compare: Compare) -> None:
     status, out, errors = compare("tiny-1", "tiny-9")
     assert (status, out) == (1, "")
-    assert errors.startswith("There is no model 'tiny-9'. Registered are: tiny-2, tiny-1")
+    assert errors.startswith("There is no model 'tiny-9'. Registered models: tiny-2, tiny-1")
     assert len(errors.splitlines()) == 1
 
 

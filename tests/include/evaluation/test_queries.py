@@ -99,8 +99,8 @@ def test_a_judgement_reaches_what_a_link_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("query,episode_ids,grades\ntea,a,2\ncoffee,a|b,2|3\n", "line 3: '3' is no grade; 2, 1 and 0 are"),
-        ("query,episode_ids,grades\ntea,a,good\n", "line 2: 'good' is no grade"),
+        ("query,episode_ids,grades\ntea,a,2\ncoffee,a|b,2|3\n", "line 3: '3' is not a grade; use 2, 1 or 0"),
+        ("query,episode_ids,grades\ntea,a,good\n", "line 2: 'good' is not a grade"),
         ("query,episode_ids,grades\ntea,a,1|2\n", "line 2: has 2 grades for 1 episode ids"),
         ("", "lacks the column episode_ids and query"),
         ("question,episode_ids\nx,a\n", "lacks the column query"),

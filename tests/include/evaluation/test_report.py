@@ -182,7 +182,7 @@ def test_the_full_page_has_every_part(full: ReportData) -> None:
 def test_a_run_with_nothing_still_has_a_page_that_says_so() -> None:
     page = render(MINIMAL)
     text = text_of(page)
-    assert "Nothing was measured in this run." in text
+    assert "This run measured nothing." in text
     assert len(HTMLParser(page).css(".empty")) == 10
     assert not re.search(r"\b(nan|None|undefined)\b", text)
 
@@ -196,7 +196,7 @@ def test_a_first_index_without_curated_queries(make_results: MakeResults) -> Non
     text = text_of(render(data))
     assert "Of the episodes that test queries ask for, 67\xa0% are" in text_at(render(data), "h1")
     assert "There are no curated queries for this catalogue. The 12 that were written" in text
-    assert "Nothing was trained in this run" in text
+    assert "This run trained nothing" in text
     assert "this one is the first" in text
 
 
@@ -240,7 +240,7 @@ def test_the_headline_speaks_of_what_changed() -> None:
     data = compared(0.5, 0.6)
     data.comparisons[0].differences["recall@30"] = Interval(mean=0.0, low=-0.1, high=0.1)
     assert headline(data) == (
-        "Search got better: right episodes stand higher in the results of curated queries (MRR@30 0.60; before, 0.50)."
+        "Search got better: right episodes rank higher in the results of curated queries (MRR@30 0.60; before, 0.50)."
     )
 
 
@@ -350,7 +350,7 @@ def test_queries_that_were_not_used_are_counted_by_reason() -> None:
         ),
         (
             {"device": "cpu", "seconds": 42, "fallback": True},
-            "Trained on CPU (CPU fallback: no GPU was there) Time 42 s",
+            "Trained on CPU (CPU fallback: no GPU available) Time 42 s",
         ),
     ],
 )

@@ -54,7 +54,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def test_before_there_is_one_it_says_what_writes_one(store: ArtifactStore) -> None:
-    assert "There is no report yet" in reports_page(store)
+    assert "There are no reports yet" in reports_page(store)
 
 
 def test_each_report_is_a_line_the_newest_first_and_leads_to_it(store: ArtifactStore) -> None:

@@ -35,7 +35,7 @@ ONE_QUERY = Interval(mean=0.5)
         (
             BETTER,
             UNSEEN,
-            "Fusion brought the gain, and no change of vectors alone is shown: MRR@30 of test queries "
+            "Fusion brought the gain; vectors alone show no change: MRR@30 of test queries "
             "+0.030 (+0.010 to +0.050) together, +0.030 (−0.010 to +0.070) by vectors alone; "
             "words are the same for both models.",
         ),
@@ -70,8 +70,8 @@ def test_no_side_is_named_where_no_interval_excludes_zero(unseen: Interval) -> N
     """Nor for one query alone, whose mean has no interval, however large."""
     said = brought([Change("a", unseen, unseen), Change("b", UNSEEN, TOUCHING)])
     assert said == (
-        "No side is shown to have brought a change: vectors alone show none either, and words are the same for both "
-        "models."
+        "Neither side is shown to have changed anything: vectors alone show no change either, and words are the same "
+        "for both models."
     )
 
 
@@ -87,7 +87,7 @@ def test_a_gain_does_not_hide_a_loss() -> None:
     )
     gain, loss = said.split(" models. ")
     assert gain.startswith("Vectors brought the gain: first gain +0.030")
-    assert loss.startswith("Fusion brought the loss, and no change of vectors alone is shown: loss −0.030")
+    assert loss.startswith("Fusion brought the loss; vectors alone show no change: loss −0.030")
 
 
 def test_nothing_is_said_where_sides_were_not_measured() -> None:

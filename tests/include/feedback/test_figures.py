@@ -142,7 +142,7 @@ def test_days_that_are_like_the_others_are_seldom_reported() -> None:
 
 
 def test_the_page_shows_the_days_and_says_so_where_there_are_none(store: ArtifactStore) -> None:
-    assert "Nothing was recorded yet" in queries_page(store)
+    assert "Nothing has been recorded yet" in queries_page(store)
     listening = Listening(store)
     listen(listening)
     listening.somebody_else(days=1)

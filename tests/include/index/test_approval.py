@@ -82,7 +82,7 @@ def test_the_question_has_what_one_decides_by(store: ArtifactStore, index: Lance
     publish(store, ROWS[15:])
     plan = plan_of(store)
     found = loss_of(store, plan, read_live(store))
-    assert subject(found) == "Withdraw 15 of 60 episodes (25.0 %) from search?"
+    assert subject(found) == "Delete 15 of 60 episodes (25.0 %) from search?"
     text = body(plan, COST, found, allowed=0.1)
     for part in ("15 of 60", "25.0 %", "10.0 %", "0 added", "15 removed", str(COST), "`Episode 0`", "5 more"):
         assert part in text

@@ -34,7 +34,10 @@ def went_live(store: ArtifactStore, plan: Plan, name: str, *, encoding: tuple[in
 def test_before_anything_was_measured_the_time_is_unknown(store: ArtifactStore, plan: Plan) -> None:
     cost = estimate(store, plan)
     assert cost == Cost(embed=40, write=40, delete=0, seconds=None)
-    assert str(cost) == "40 vectors to embed, 40 to write, 0 to delete; time: unknown, for no plan was measured yet"
+    assert (
+        str(cost)
+        == "40 vectors to embed, 40 to write, 0 to delete; time: unknown, because no plan has been measured yet"
+    )
 
 
 def test_time_goes_by_the_vector(store: ArtifactStore, plan: Plan) -> None:

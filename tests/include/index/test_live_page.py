@@ -54,7 +54,7 @@ def test_it_shows_what_is_live_what_was_before_and_how_each_was_measured(tmp_pat
         "rollback_index",
     ):
         assert shown in page
-    assert "A person went back from <code>m3</code>" in page
+    assert "A person rolled back from <code>m3</code>" in page
     assert "<b>index" not in page, "whatever a setting says is text"
     assert page.index("0.625") < page.index("0.500")
 

@@ -43,7 +43,7 @@ def test_of_runs_that_activate_at_once_one_wins_and_the_others_are_told(store: A
     with ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(run, ["m1", "m2", "m3", "m4"]))
     live = require_live(store)
-    told = f"When its run began, live was {seen}; by now it is {live.entry}. Search goes on with that."
+    told = f"When its run started, {seen} was live; now {live.entry} is. Search continues with that."
     assert sorted(ended) == sorted([live.namespace, told, told, told])
     assert live.previous is not None
     assert live.previous.namespace == "m0"

@@ -203,7 +203,7 @@ class TestJournal:
             lambda: verify(store, index, old),
             lambda: finish_write(store, old),
         ):
-            with pytest.raises(OutdatedPlanError, match="planned anew"):
+            with pytest.raises(OutdatedPlanError, match="planned again"):
                 step()
         assert index.upserted == []
         assert read_journal(store, NAMESPACE) == journal
@@ -230,7 +230,7 @@ class TestJournal:
         assert plan_of(store) == waiting, "what was planned and not begun is planned the same again"
         publish(store, ROWS[:50])
         reindex(store, index)
-        with pytest.raises(OutdatedPlanError, match="planned anew"):
+        with pytest.raises(OutdatedPlanError, match="planned again"):
             begin_write(store, waiting, index.name)
         assert content(index) == expected(ROWS[:50])
 

@@ -90,9 +90,9 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("lost", "message"),
         [
-            (lambda store, index: index.drop(FIRST), "does not have its namespace any more"),
-            (lambda store, index: index.delete(FIRST, ["e0003"]), "holds 29 records, and its snapshot has 30"),
-            (lambda store, index: store.remove(registry.FOLDER, "m1"), "not in the registry any more"),
+            (lambda store, index: index.drop(FIRST), "no longer has its namespace"),
+            (lambda store, index: index.delete(FIRST, ["e0003"]), "has 29 records, but its snapshot has 30"),
+            (lambda store, index: store.remove(registry.FOLDER, "m1"), "is no longer in the registry"),
             (lambda store, index: remove_snapshot_behind(store), "its snapshot is gone"),
         ],
         ids=["namespace", "rows", "model", "snapshot"],
@@ -225,7 +225,7 @@ class TestEarlierFormat:
         live = require_live(store)
         assert (live.namespace, live.refused) == ("m1", [FIRST])
         publish(store, LATER)
-        with pytest.raises(RefusedModelError, match="run rollback_index to go forward again"):
+        with pytest.raises(RefusedModelError, match="run rollback_index to undo the rollback"):
             reindex(store, upgraded, "m1")
         assert require_live(store) == live
 

@@ -236,20 +236,20 @@ class TestVerify:
         prepare_namespace(store, built, plan, DIMENSION)
         if kind == "missing":
             built.delete(NAMESPACE, ["e0007"])
-            message = r"59 records in place of 60: 1 missing \(e0007\), 0 too many"
+            message = r"59 records instead of 60: 1 missing \(e0007\), 0 too many"
         elif kind == "extra":
             built.upsert(NAMESPACE, [marked(built, episode(99))])
-            message = r"61 records in place of 60: 0 missing \(\), 1 too many \(e0099\)"
+            message = r"61 records instead of 60: 0 missing \(\), 1 too many \(e0099\)"
         elif kind == "vector":
             built.upsert(NAMESPACE, [marked(built, ROWS[7])])
             message = (
-                "1 of 60 records that were compared in m1-format2 are not those of the snapshot .*"
-                r"\(e0007: title 'left as it was' in place of 'Episode 7', .*, another vector than was encoded\)"
+                "1 of 60 records compared in m1-format2 differ from those of the snapshot .*"
+                r"\(e0007: title 'left as it was' instead of 'Episode 7', .*, another vector than was encoded\)"
             )
         else:
             built.delete(NAMESPACE, ["e0007"])
             built.upsert(NAMESPACE, [marked(built, episode(99))])
-            message = r"60 records in place of 60: 1 missing \(e0007\), 1 too many \(e0099\)"
+            message = r"60 records instead of 60: 1 missing \(e0007\), 1 too many \(e0099\)"
         with pytest.raises(VerificationError, match=message) as caught:
             verify(store, built, plan)
         assert "Run reindex_episodes again" in str(caught.value)
@@ -296,9 +296,9 @@ def test_nothing_is_written_before_it_is_noted(store: ArtifactStore, index: Reco
     plan = plan_reindex(store, model_version=MODEL, live=None)
     index.create(plan.namespace, DIMENSION)
     embed(store, plan)
-    with pytest.raises(Exception, match="planned anew"):
+    with pytest.raises(Exception, match="planned again"):
         upsert_shard(store, index, plan, 0)
-    with pytest.raises(Exception, match="planned anew"):
+    with pytest.raises(Exception, match="planned again"):
         delete_withdrawn(store, index, plan)
     assert index.count(NAMESPACE) == 0
 
@@ -324,7 +324,7 @@ def test_a_plan_that_is_overtaken_stops_before_its_next_batch(
         return 0
 
     monkeypatch.setattr(built, "upsert", upsert)
-    with pytest.raises(OutdatedPlanError, match="planned anew"):
+    with pytest.raises(OutdatedPlanError, match="planned again"):
         upsert_shard(store, built, plan, 1)
     assert len(taken) == 2
     assert read_journal(store, NAMESPACE).plan_id is None, "the later plan is refused, too"

@@ -69,8 +69,8 @@ class VerificationContract:
             verify(store, index, plan)
         wanted = MODEL if name == "model_version" else row[name]
         assert str(raised.value) == (
-            f"1 of 40 records that were compared in {NAMESPACE} are not those of the snapshot {plan.snapshot_id} "
-            f"({row['episode_id']}: {name} '{ELSE[name]}' in place of '{wanted}'). "
+            f"1 of 40 records compared in {NAMESPACE} differ from those of the snapshot {plan.snapshot_id} "
+            f"({row['episode_id']}: {name} '{ELSE[name]}' instead of '{wanted}'). "
             "Run reindex_episodes again: it builds the namespace in full."
         )
         assert read_journal(store, NAMESPACE).states == [None]

@@ -88,15 +88,15 @@ def test_the_latest_runs_and_snapshots_are_listed_the_newest_first(
 def test_there_is_a_page_before_the_first_run(store: ArtifactStore) -> None:
     page = pages.latest_runs(store)
 
-    assert "Nothing was validated yet" in page
-    assert "No snapshot was published yet" in page
-    assert "No snapshot was published yet" in pages.catalogue_trend(store)
+    assert "Nothing has been validated yet" in page
+    assert "No snapshot has been published yet" in page
+    assert "No snapshot has been published yet" in pages.catalogue_trend(store)
 
 
 def test_the_trend_is_of_published_snapshots(store: ArtifactStore, episodes: pa.Table) -> None:
     key = write(store, episodes, 2)
     profile.record(store, key, starts_history=False)
-    assert "No snapshot was published yet" in pages.catalogue_trend(store)
+    assert "No snapshot has been published yet" in pages.catalogue_trend(store)
 
     snapshot.publish(store, key)
 
@@ -132,7 +132,7 @@ def test_a_damaged_list_of_snapshots_is_not_told_as_none(store: ArtifactStore, t
     store.write_bytes(torn, snapshot.FOLDER, snapshot.LATEST)
     page = pages.latest_runs(store)
     assert "list of published snapshots is damaged" in page
-    assert "No snapshot was published yet" not in page
+    assert "No snapshot has been published yet" not in page
 
 
 def test_a_damaged_result_is_named_where_it_is_needed(check: Check, store: ArtifactStore, episodes: pa.Table) -> None:

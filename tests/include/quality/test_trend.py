@@ -82,5 +82,5 @@ def test_names_of_languages_never_become_markup() -> None:
 
 
 def test_there_is_a_page_before_the_first_snapshot() -> None:
-    assert "No snapshot was published yet" in trend.render([])
+    assert "No snapshot has been published yet" in trend.render([])
     assert len(LexborHTMLParser(trend.render([profile()])).css("polyline")) > 0

@@ -35,7 +35,7 @@ def test_the_local_profile_has_one() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("learning_rat = 1e-4", "there is no learning_rat; the nearest is learning_rate"),
+        ("learning_rat = 1e-4", "there is no learning_rat; the closest match is learning_rate"),
         ("epochs = 0", "epochs = 0: Input should be greater than or equal to 1"),
         ("learning_rate = nan", "learning_rate = nan: "),
         ("train_share = 0.9\neval_share = 0.1", "train_share and eval_share leave nothing to test on"),

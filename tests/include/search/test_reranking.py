@@ -155,7 +155,7 @@ def test_a_model_whose_scores_are_no_numbers_is_refused(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["classifier.bias"] = torch.full_like(weights["classifier.bias"], float("nan"))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="scores that are no numbers: set PODSEARCH_RERANKER to another"):
+    with pytest.raises(ModelError, match="scores that are not numbers: set PODSEARCH_RERANKER to another"):
         open_reranker(str(folder))
 
 

@@ -88,7 +88,7 @@ FILES = [
     Case(
         "a line of more than 32 MiB",
         packed(lambda data: data + b"a" * (33 * 2**20)),
-        Stops({RAW: "has a line of more than 33,554,432 bytes, so it is no CSV file: check it"}),
+        Stops({RAW: "has a line of more than 33,554,432 bytes, so it is not a CSV file: check it"}),
     ),
     Case(
         "an image instead of the file",
@@ -154,7 +154,7 @@ FILES = [
     Case(
         "a zip compressed with LZMA",
         packed(lambda data: zipped(data, "episodes.csv", method=ZIP_LZMA)),
-        Stops({RAW: "is packed by a method that is not read safely (number 14): zip episodes.csv with Deflate"}),
+        Stops({RAW: "uses a compression method that cannot be read safely (number 14): zip episodes.csv with Deflate"}),
     ),
     Case(
         "an encrypted zip",

@@ -25,7 +25,7 @@ class Feed:
     """One entry of the list.
 
     :param feed_id: 32 hexadecimal digits that follow from the address.
-    :param address: as it stands in the list.
+    :param address: as written in the list.
     :param title: the list's name for it, or empty.
     """
 
@@ -44,19 +44,19 @@ class FeedList:
 
 
 def read_list(path: Path) -> FeedList:
-    """Read a list of feeds: OPML, or text with one address a line (empty lines and ``#`` comments are ignored).
+    """Read a list of feeds: OPML, or text with one address per line (empty lines and ``#`` comments are ignored).
 
     :raises FeedListError: the file is missing, too large, not readable, or lists no feed.
     """
     try:
         if path.stat().st_size > MAX_LIST_BYTES:
-            raise FeedListError(f"{path} is too large for a list of feeds: point PODSEARCH_FEEDS to the list.")
+            raise FeedListError(f"{path} is too large to be a list of feeds: point PODSEARCH_FEEDS to the list.")
         data = path.read_bytes()
         entries = _opml(data) if _is_xml(data) else _lines(data)
     except OSError as error:
         raise FeedListError(
             f"The list of feeds {path} cannot be read ({error.strerror}): point PODSEARCH_FEEDS to an OPML file, or to "
-            "a text file with one feed address a line."
+            "a text file with one feed address per line."
         ) from error
     except (UnicodeDecodeError, expat.ExpatError) as error:
         raise FeedListError(
@@ -65,7 +65,7 @@ def read_list(path: Path) -> FeedList:
     feeds = _each_once(entries)
     if not feeds.feeds:
         raise FeedListError(
-            f"{path} lists no feed: put feed addresses into it, one a line, or outlines with an xmlUrl (OPML)."
+            f"{path} lists no feeds: put feed addresses into it, one per line, or outlines with an xmlUrl (OPML)."
         )
     return feeds
 

@@ -119,7 +119,7 @@ class FeedClient:
         for hops in range(MAX_REDIRECTS + 1):
             async with self._turn(url.host):
                 if hops and self._troubles[url.host] >= MAX_TROUBLES:
-                    detail = f"not followed to {url.host}, which failed {MAX_TROUBLES} feeds one after the other"
+                    detail = f"not followed to {url.host}, which failed for {MAX_TROUBLES} feeds in a row"
                     raise FeedError(Reason.HOST_PAUSED, detail)
                 started = asyncio.get_running_loop().time()
                 hop = await self._watched(url, validators, budget)
@@ -171,7 +171,7 @@ class FeedClient:
                     return response.status_code, _target(url, response.headers["location"])
                 return await self._answer(url, validators, response)
         except (TimeoutError, httpx.TimeoutException):
-            raise FeedError(Reason.TIMEOUT, f"no whole answer within {self.limits.seconds:g} seconds") from None
+            raise FeedError(Reason.TIMEOUT, f"no complete answer within {self.limits.seconds:g} seconds") from None
         except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
             raise FeedError(Reason.UNREACHABLE, str(error)[:200]) from error
         except httpx.HTTPError as error:
@@ -268,7 +268,7 @@ def _unpacker(encoding: str, limit: int) -> _Verbatim | _Gunzip:
         case "gzip" | "x-gzip" | "deflate":
             return _Gunzip(limit)
         case _:
-            raise FeedError(Reason.BAD_COMPRESSION, f"content encoding {encoding[:40]!r}, which was not asked for")
+            raise FeedError(Reason.BAD_COMPRESSION, f"content encoding {encoding[:40]!r}, which was not requested")
 
 
 def _target(url: httpx.URL, location: str) -> httpx.URL:

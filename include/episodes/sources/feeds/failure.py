@@ -24,13 +24,13 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"
     """401, 403, 404: it is not there, or not for us."""
     GONE = "gone"
-    """410: it is not coming back. It is not asked for again, and its episodes stay."""
+    """410: it is not coming back. It is not polled again, and its episodes stay."""
     THROTTLED = "throttled"
     """429 or 503: asked to wait."""
     HOST_PAUSED = "host_paused"
     """Not asked: its host failed several times running in this poll."""
     SERVER_ERROR = "server_error"
-    """Any other answer that is no feed."""
+    """Any other answer that is not a feed."""
     BAD_COMPRESSION = "bad_compression"
     """Compressed in a way that was not asked for, or damaged."""
     EMPTY = "empty"
@@ -45,7 +45,7 @@ class Reason(StrEnum):
 
 
 TRANSIENT = frozenset({Reason.UNREACHABLE, Reason.CUT_SHORT, Reason.SERVER_ERROR})
-"""Reasons that may be gone a moment later: worth a second try in the same poll."""
+"""Reasons that may be temporary: worth a second try in the same poll."""
 HOST_TROUBLES = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.THROTTLED})
 """Reasons that lie with the host rather than with the feed."""
 PASSING = TRANSIENT | HOST_TROUBLES | {Reason.HOST_PAUSED, Reason.UNEXPECTED}

@@ -23,7 +23,7 @@ from include.episodes.sources.feeds.ids import episode_id
 from include.episodes.times import parse_date, parse_duration
 
 PARSER_VERSION = 3
-"""Raise it when the same bytes give other rows: every feed is then asked for and read anew."""
+"""Raise it when the same bytes give different rows: every feed is then fetched and read again."""
 
 MAX_TEXT = 200_000
 """Characters of a field that are kept: preparation cuts descriptions much shorter."""

@@ -103,7 +103,7 @@ class _Poll:
         await self._round(feeds, last=False)
         again = [feed for feed in feeds if self.outcomes[feed.feed_id].reason in TRANSIENT]
         if again:
-            log.info("%d feeds are asked for once more.", len(again))
+            log.info("%d feeds are polled once more.", len(again))
             await asyncio.sleep(RETRY_SECONDS)
             self.client.forget_troubles()
             await self._round(again, last=True)
@@ -133,7 +133,7 @@ class _Poll:
                 async with self.client.slots:
                     outcome = await self._feed(state, last=last)
             else:
-                detail = f"not asked: {MAX_TROUBLES} feeds of its host failed one after the other"
+                detail = f"not polled: {MAX_TROUBLES} feeds on its host failed in a row"
                 outcome = PolledFeed(PollStatus.WAITING, state, Reason.HOST_PAUSED, detail)
             if outcome.kind is not PollStatus.WAITING:
                 troubles = troubles + 1 if outcome.reason in HOST_TROUBLES else 0
@@ -142,7 +142,7 @@ class _Poll:
 
     async def _feed(self, state: FeedState, *, last: bool) -> PolledFeed:
         if state.gone_since:
-            return PolledFeed(PollStatus.GONE, state, Reason.GONE, "not asked for any more; its episodes stay")
+            return PolledFeed(PollStatus.GONE, state, Reason.GONE, "no longer polled; its episodes stay")
         if state.not_before and state.not_before > self.now:
             return PolledFeed(
                 PollStatus.WAITING, state, Reason.THROTTLED, f"its server asked to wait until {state.not_before}"
@@ -167,7 +167,7 @@ class _Poll:
         answer = await self.client.fetch(state.asked, state.usable_validators)
         after, moved = state.after(answer), ""
         if after.asked != state.asked:
-            moved = f"moved for good to {shown(after.asked)}"
+            moved = f"moved permanently to {shown(after.asked)}"
         sha = hashlib.sha256(answer.body).hexdigest() if answer.body is not None else state.body_sha256
         if state.is_read and sha == state.body_sha256:
             if after != state:
@@ -180,7 +180,7 @@ class _Poll:
         parsed = await self._parsed(state.feed_id, answer)
         if parsed.moved_to and parsed.moved_to != after.asked and _is_address(parsed.moved_to):
             after = after.model_copy(update={"asked": parsed.moved_to})
-            moved = f"says that it moved for good to {shown(after.asked)}"
+            moved = f"says that it moved permanently to {shown(after.asked)}"
         if not state.is_read:
             after = after.model_copy(update={"older": parsed.older, "older_read": 0})
         old = await asyncio.to_thread(states.read_catalogue, self.store, state)
@@ -188,9 +188,9 @@ class _Poll:
         after = await asyncio.to_thread(states.save_catalogue, self.store, after, new)
         fresh = new.episodes.keys() - old.episodes.keys()
         left_out = [
-            f"{parsed.repeated} items repeat another" if parsed.repeated else "",
+            f"{parsed.repeated} items repeat another one" if parsed.repeated else "",
             f"{parsed.no_audio} items without an enclosure are posts (no_audio)" if parsed.no_audio else "",
-            f"{parsed.torn} items are torn, and stay as they were" if parsed.torn else "",
+            f"{parsed.torn} items are incomplete and stay as they were" if parsed.torn else "",
         ]
         return PolledFeed(
             PollStatus.UNCHANGED if new == old else PollStatus.UPDATED,

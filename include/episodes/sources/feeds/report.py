@@ -18,7 +18,7 @@ from include.storage import ArtifactStore
 NAMED = 10
 """How many of the feeds in trouble the log names."""
 MANY_DAYS = 3
-"""A feed that has failed for so many days will hardly mend itself."""
+"""A feed that has failed for this many days will hardly recover by itself."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ class Row(BaseModel):
 
 
 class Report(BaseModel):
-    """A poll: how many feeds fared how, what came in, and a row for each feed in trouble, the longest first."""
+    """A poll: how many feeds had which outcome, what came in, and a row for each failing feed, the longest failing
+    first."""
 
     polled_at: datetime
     seconds: float

@@ -23,7 +23,7 @@ class FeedsSource:
 
     :param store: keeps what is known of each feed (``feeds/``), the report of the last poll (``feeds/report.json``) and
         the last two datasets (``downloads/feeds/``).
-    :param feeds: the list: OPML, or text with one address a line. A feed that is taken off it takes its episodes along.
+    :param feeds: the list: OPML, or text with one address per line. Removing a feed from it removes its episodes.
     :param limits: of a poll and of each feed.
     :param allow_private: also ask addresses that are not public.
     :param contact: address or mail that the User-Agent names.
@@ -82,7 +82,7 @@ class FeedsSource:
         folder = dataset_folder(self.store, version)
         if folder is None:
             raise DatasetError(
-                f"Version {version} of {self.description} is not kept any more: trigger ingest_episodes again to "
+                f"Version {version} of {self.description} is no longer kept: trigger ingest_episodes again to "
                 "ingest the latest one."
             )
         return folder
@@ -97,8 +97,8 @@ def _check_reached(outcomes: list[PolledFeed], report: str) -> None:
     answered = [outcome for outcome in outcomes if outcome.kind in (PollStatus.UPDATED, PollStatus.UNCHANGED)]
     if failed and not answered:
         raise RetryLaterError(
-            f"None of {len(outcomes)} feeds could be read, the first for this reason: {failed[0].reason} "
-            f"{failed[0].detail}. Is the network up? All of them are in {report}."
+            f"None of the {len(outcomes)} feeds could be read, the first for this reason: {failed[0].reason} "
+            f"{failed[0].detail}. Is the network up? {report} lists them all."
         )
     if not any(outcome.state.catalogue for outcome in outcomes):
-        raise RetryLaterError(f"None of {len(outcomes)} feeds has been read so far: {report} says why.")
+        raise RetryLaterError(f"None of the {len(outcomes)} feeds has been read so far: {report} says why.")

@@ -83,7 +83,7 @@ class FeedState(BaseModel):
 
     @property
     def usable_validators(self) -> Validators:
-        """None of them when the feed has to be read anew, whether it changed or not."""
+        """Empty if the feed has to be read again, whether it changed or not."""
         return self.validators if self.is_read else Validators()
 
     @property
@@ -104,7 +104,7 @@ class FeedState(BaseModel):
         )
 
     def after_failure(self, error: FeedError, now: datetime) -> FeedState:
-        """The state once it has failed; a feed that had moved is next asked for at the list's address again."""
+        """The state after a failure; a feed that had moved is next polled at the list's address again."""
         wait = timedelta(seconds=error.retry_after) if error.retry_after else None
         return self.model_copy(
             update={

@@ -228,7 +228,7 @@ class TestDamage:
         kaggle.faults.append(Fault(LOOK_UP, html=True))
         assert source.latest_version().endswith(".v1")
         kaggle.faults.append(Fault(LOOK_UP, html=True, times=99))
-        with pytest.raises(RetryLaterError, match="a page, not data"):
+        with pytest.raises(RetryLaterError, match="answered with a page"):
             source.latest_version()
 
     def test_a_file_larger_than_allowed_is_refused_once(self, make_source: Make, kaggle: KaggleStandIn) -> None:
@@ -292,7 +292,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("version", ["../../etc", "listennotes.episodes", "listennotes.other.v1", "v1", ""])
     def test_a_version_of_something_else_is_refused(self, source: KaggleSource, version: str) -> None:
-        with pytest.raises(PermanentError, match="is no version of"):
+        with pytest.raises(PermanentError, match="is not a version of"):
             source.fetch(version)
 
     @pytest.mark.parametrize("fault", [Fault(LOOK_UP, status=401), Fault(DOWNLOAD, status=500, times=99)])
@@ -308,7 +308,7 @@ class TestRefusals:
     def test_the_address_of_a_file_is_told_to_nobody(self, source: KaggleSource, kaggle: KaggleStandIn) -> None:
         """Its signature opens the file to whoever has it."""
         kaggle.faults.append(Fault(STORAGE, status=403, times=99))
-        with pytest.raises(RetryLaterError, match="storage of Kaggle refused") as raised:
+        with pytest.raises(RetryLaterError, match="Kaggle's storage refused") as raised:
             source.fetch(source.latest_version())
         assert SIGNATURE not in "".join(traceback.format_exception(raised.value))
 
@@ -354,7 +354,7 @@ class TestBusyServers:
     @pytest.mark.parametrize("on", [LOOK_UP, DOWNLOAD, STORAGE])
     def test_and_not_for_ever(self, source: KaggleSource, kaggle: KaggleStandIn, on: str) -> None:
         kaggle.faults.append(Fault(on, status=503, times=99))
-        with pytest.raises(RetryLaterError, match="not well") as raised:
+        with pytest.raises(RetryLaterError, match="Kaggle failed") as raised:
             source.fetch(source.latest_version())
         assert raised.value.seconds is None, "the task's own delay"
         assert kaggle.count(on) == ATTEMPTS

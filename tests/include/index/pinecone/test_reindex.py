@@ -70,7 +70,7 @@ def test_what_is_not_there_is_found(store: ArtifactStore, index: PineconeIndex) 
     plan = plan_reindex(store, model_version=MODEL, live=None)
     write(store, index, plan)
     index.delete(NAMESPACE, [FIRST[7]["episode_id"]])
-    with pytest.raises(VerificationError, match="holds 39 records in place of 40: 1 missing"):
+    with pytest.raises(VerificationError, match="has 39 records instead of 40: 1 missing"):
         verify(store, index, plan)
 
 

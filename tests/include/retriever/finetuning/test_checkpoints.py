@@ -36,7 +36,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
 
     with caplog.at_level(logging.INFO):
         manifest = tune(work, model_folder, base)
-    assert "Going on from checkpoint-20." in caplog.messages
+    assert "Resuming from checkpoint-20." in caplog.messages
     assert_same_weights(work, undisturbed[0])
     assert manifest.metrics == undisturbed[1].metrics
     assert manifest.evaluations == undisturbed[1].evaluations

@@ -125,7 +125,7 @@ def test_killed_they_leave_nobody_behind_and_are_gone_on_from(
 
     with caplog.at_level(logging.INFO):
         manifest = tune(work, calm_folder, base, hardware=TWO)
-    assert any("Going on from checkpoint-2" in message for message in caplog.messages)
+    assert any("Resuming from checkpoint-2" in message for message in caplog.messages)
     assert_same_weights(work, shared[0], atol=1e-5, rtol=1e-4)
     assert manifest.evaluations == shared[1].evaluations
 

@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_halved_until_it_does(
         manifest = tune(tmp_path, calm_folder, base)
     assert max(calls) == 4
     assert halvings() - before == 2
-    assert "Going on with batches of 4." in caplog.messages
+    assert "Continuing with batches of 4." in caplog.messages
     assert_same_weights(tmp_path, calm[0], atol=1e-4, rtol=1e-3)
     assert manifest.version == calm[1].version
     assert manifest.metrics == calm[1].metrics
@@ -72,8 +72,8 @@ def test_memory_that_runs_out_on_the_way_costs_the_steps_since_the_last_checkpoi
 ) -> None:
     with caplog.at_level(logging.INFO), memory_for(8, monkeypatch, after=2 * 23):
         manifest = tune(tmp_path, calm_folder, base)
-    assert "Going on with batches of 8." in caplog.messages
-    assert "Going on from checkpoint-20." in caplog.messages
+    assert "Continuing with batches of 8." in caplog.messages
+    assert "Resuming from checkpoint-20." in caplog.messages
     assert_same_weights(tmp_path, calm[0], atol=1e-4, rtol=1e-3)
     assert manifest.version == calm[1].version
     assert manifest.metrics == calm[1].metrics

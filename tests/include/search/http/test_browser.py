@@ -105,7 +105,7 @@ def test_a_new_query_keeps_the_filters(visit: Visit) -> None:
     expect(page.get_by_role("list", name="Filters")).to_contain_text("German")
     page.get_by_label("from").fill("2017-12-02")
     page.get_by_role("button", name="Apply").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("No episode was found"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("No episodes found"))
     expect(box).to_have_value("bank loan")
     expect(page.get_by_role("list", name="Filters")).to_contain_text("since 2017-12-02")
 

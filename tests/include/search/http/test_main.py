@@ -85,7 +85,7 @@ def test_what_is_no_port_is_refused(given: tuple[str, str], capsys: pytest.Captu
     with pytest.raises(SystemExit) as ended:
         main(list(given))
     assert ended.value.code == 2
-    assert f"{given[1]!r} is no number from 1 to" in capsys.readouterr().err
+    assert f"{given[1]!r} is not a number from 1 to" in capsys.readouterr().err
 
 
 def test_it_starts_answers_and_stops(home: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_results_keep_the_query_and_mark_its_words(client: httpx.Client) -> None
     assert ["space", "1 December 2017", "30 min", "German"] in facts
 
 
-@pytest.mark.parametrize(("query", "message"), [("", "Say what"), ("   ", "Say what"), ("?!", "There is no word")])
+@pytest.mark.parametrize(("query", "message"), [("", "Say what"), ("   ", "Say what"), ("?!", "That contains no word")])
 def test_an_empty_or_absurd_query_is_asked_back(client: httpx.Client, query: str, message: str) -> None:
     tree = page(client, q=query)
     assert texts(tree, "[role=alert]")[0].startswith(message)
@@ -79,8 +79,8 @@ def test_filters_and_pages_are_links_that_keep_all_else(client: httpx.Client) ->
     )
     narrowed = page(client, address)
     assert texts(narrowed, ".filters a") == [
-        "German ×: take this filter away",
-        "at least 1 min ×: take this filter away",
+        "German ×: remove this filter",
+        "at least 1 min ×: remove this filter",
     ]
     assert len(narrowed.css(".results > li")) == 1
     all_of_them = page(client, q="rocket")
@@ -94,7 +94,7 @@ def test_filters_and_pages_are_links_that_keep_all_else(client: httpx.Client) ->
 
 def test_nothing_found_is_said(client: httpx.Client) -> None:
     tree = page(client, q="rocket", language="Klingon")
-    assert texts(tree, "h1")[0].startswith("No episode was found")
+    assert texts(tree, "h1")[0].startswith("No episodes found")
     assert texts(page(client, q="rocket", page="5"), "h1")[0].startswith("There are only 15 results")
 
 
@@ -105,7 +105,7 @@ def test_the_page_of_an_episode_has_those_like_it(client: httpx.Client) -> None:
     assert texts(tree, "#like") == ["Similar episodes"]
     assert len(tree.css(".results > li")) == 10
     missing = page(client, "/similar/nobody", status=404)
-    assert "There is no episode" in missing.text()
+    assert "The live index has no episode" in missing.text()
 
 
 def everything(client: httpx.Client) -> Iterator[str]:

@@ -174,11 +174,11 @@ def test_what_is_not_there_is_told_as_a_problem(client: httpx.Client, path: str,
 def test_nothing_can_be_sent(client: httpx.Client) -> None:
     answer = client.post("/search", content=b"x" * 10_000_000)
     assert answer.status_code == 405
-    assert answer.json()["title"] == "Not possible"
+    assert answer.json()["title"] == "Method not allowed"
 
 
 def test_an_address_that_is_too_long_is_not_read(client: httpx.Client) -> None:
-    assert client.get("/search", params={"q": "x" * 20_000}).json()["title"] == "That is too long"
+    assert client.get("/search", params={"q": "x" * 20_000}).json()["title"] == "Query too long"
 
 
 def test_the_description_of_the_api_has_its_answers_and_examples(client: httpx.Client) -> None:

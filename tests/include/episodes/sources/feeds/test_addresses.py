@@ -52,10 +52,10 @@ def test_an_entry_that_is_no_address_is_put_aside(feed_list: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "lists no feed"),
-        (b"# nothing yet\n", "lists no feed"),
-        (b"nonsense\n", "lists no feed"),
-        (b"<opml><body/></opml>", "lists no feed"),
+        (b"", "lists no feeds"),
+        (b"# nothing yet\n", "lists no feeds"),
+        (b"nonsense\n", "lists no feeds"),
+        (b"<opml><body/></opml>", "lists no feeds"),
         (b"<opml><body>", "neither OPML nor text"),
         (b"https://one.example/\xff\xfe", "neither OPML nor text"),
         (OPML.replace("<opml", '<!DOCTYPE x [<!ENTITY a "b">]><opml').encode(), "entities"),

@@ -25,7 +25,7 @@ def report() -> Report:
     outcomes = [
         PolledFeed(PollStatus.UPDATED, state("new"), added=2, edited=1),
         PolledFeed(PollStatus.UNCHANGED, state("old")),
-        PolledFeed(PollStatus.UPDATED, state("moved"), note="moved for good to https://x.example"),
+        PolledFeed(PollStatus.UPDATED, state("moved"), note="moved permanently to https://x.example"),
         PolledFeed(PollStatus.FAILED, state("flaky", failing_days=0, failures=1), Reason.TIMEOUT, "slow"),
         PolledFeed(PollStatus.FAILED, state("dead", failing_days=5, failures=6), Reason.NOT_FOUND, "404"),
     ]

@@ -179,7 +179,7 @@ def test_a_feed_that_moved_for_good_is_asked_at_its_new_address_under_its_old_id
     source = listed("/old")
 
     first = source.latest_version()
-    assert "moved for good" in report(source).rows[0].note
+    assert "moved permanently" in report(source).rows[0].note
     assert source.latest_version() == first
 
     assert [seen.path for seen in server.requests] == ["/old", "/new", "/new"]
@@ -267,7 +267,7 @@ def test_nothing_reached_is_an_error_that_is_tried_again(server: FeedsStandIn, l
     server.pages["/a"] = in_turn(feed(rss([Item(guid="1")])), status(404))
     source = listed("/a", "/missing")
     source.latest_version()
-    with pytest.raises(RetryLaterError, match="None of 2 feeds could be read"):
+    with pytest.raises(RetryLaterError, match="None of the 2 feeds could be read"):
         source.latest_version()
 
 
