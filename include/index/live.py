@@ -35,7 +35,7 @@ class LivePointer(BaseModel):
     activated_at: datetime
     previous: LivePointer | None = None
     approved_by: str | None = None
-    """Who rolled back to it, or let it go live when its run asked or against the gate; None if no person was involved."""
+    """Who rolled back to it, or let it go live when its run asked or against the gate; None if nobody did."""
     refused: list[str] = []
     """Models that a person rolled back from, and namespaces if the model stayed the same: only a person can make them
     live again."""
