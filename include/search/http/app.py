@@ -45,12 +45,13 @@ MAX_ADDRESS_BYTES = 16 * 2**10
 """Maximum length of a path and its query: a thousand characters, escaped, are at most twelve thousand."""
 MAX_BODY_BYTES = 4 * 2**10
 """Maximum size of a report to be recorded."""
-AT_WORK = 2 * max(2, len(os.sched_getaffinity(0)))
-"""Searches that are worked on at a time: more than there are cores, for what several need is computed together."""
+AT_WORK = max(2, len(os.sched_getaffinity(0)))
+"""Searches that are worked on at a time: as many as there are cores, because more would each take longer and be no more
+a second; twice as many where they wait for an index on other machines."""
 WAITING = 64
 """Searches that may wait for that; those beyond are turned away."""
-PATIENCE = 0.2
-"""Seconds that a search may wait."""
+PATIENCE = 0.45
+"""Seconds after which a search that had to wait should be done."""
 SECONDS = 10.0
 """How long a search may take, its wait included."""
 
@@ -126,6 +127,7 @@ def from_settings() -> ASGIApp:
     days = settings.search.record_days
     return create_app(
         lambda: open_search(settings),
+        at_work=2 * AT_WORK if settings.index.backend == "pinecone" else AT_WORK,
         token=read_token(settings.search.token_file),
         recorder=Recorder(ArtifactStore(settings.installation.artifacts_root), days) if days else None,
     )

@@ -21,7 +21,7 @@ class Desk:
     :param open_service: may raise :class:`NothingLiveError`, and is called again for the next question then.
     :param at_work: questions that are worked on at a time.
     :param waiting: questions that may wait for that.
-    :param patience: seconds that one may wait.
+    :param patience: seconds after which one that had to wait should be done.
     :param seconds: how long one may take, its wait included.
     """
 

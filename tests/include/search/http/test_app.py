@@ -6,6 +6,7 @@ import base64
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -36,12 +37,14 @@ class Gate(LanceIndex):
         self.opened = threading.Event()
         self.arrived = threading.Semaphore(0)
         self.failure: Exception | None = None
+        self.seconds = 0.0
 
     def search_words(
         self, namespace: str, queries: Sequence[str], k: int, filter: Filter | None = None
     ) -> list[list[Hit]]:
         self.arrived.release()
         assert self.opened.wait(30)
+        time.sleep(self.seconds)
         if self.failure:
             raise self.failure
         return super().search_words(namespace, queries, k, filter)
@@ -154,6 +157,27 @@ def test_what_waits_too_long_for_its_turn_is_turned_away(home: Path, gate: Gate)
         assert second.json()["detail"].startswith("Too many searches")
         assert 'podsearch_searches_turned_away_total{reason="busy"} 1.0' in ask(address, "/metrics").text
         gate.opened.set()
+        assert first.result(30).status_code == 200
+
+
+def test_what_could_only_be_answered_late_is_turned_away_before_that(home: Path, gate: Gate) -> None:
+    """By how long others took: patience alone would let it wait."""
+    gate.opened.set()
+    with (
+        served(open_service(home, lambda live: gate), at_work=1, patience=2) as address,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        gate.seconds = 1.5
+        for word in ("rocket", "moon", "soil"):
+            assert ask(address, f"/search?q={word}&mode=lexical").status_code == 200
+        while gate.arrived.acquire(blocking=False):
+            pass
+        first = pool.submit(ask, address)
+        assert gate.arrived.acquire(timeout=30)
+        began = time.monotonic()
+        second = ask(address, "/search?q=tomato&mode=lexical")
+        assert (second.status_code, second.headers["Retry-After"]) == (503, "1")
+        assert time.monotonic() - began < 1.4, "it could have begun only then"
         assert first.result(30).status_code == 200
 
 
