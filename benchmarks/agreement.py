@@ -1,4 +1,4 @@
-"""Whether our engines draw queries from the distribution that transformers draws from: on a small trained T5."""
+"""Whether our engines sample queries from the same distribution as transformers: on a small trained T5."""
 
 from __future__ import annotations
 

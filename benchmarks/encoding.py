@@ -1,15 +1,15 @@
 """Our encoding against the article's calls, on the texts of episodes.
 
-The article encodes batches of 64 texts as they come. Ours tokenizes each text once and makes batches of texts of like
-length, for PyTorch or, on a CPU, for CTranslate2; with 8 bits on a CPU or 16 on a GPU the vectors change a little, and
-what that costs is measured on the curated queries of the bundled sample. Each run is a process of its own; the
-contenders take turns. ``make bench-encoding``, or ``python -m benchmarks.encoding --help``. The last line printed is
-one JSON object of all figures.
+The article encodes batches of 64 texts in the order they come. Ours tokenizes each text once and batches texts of
+similar length, for PyTorch or, on a CPU, for CTranslate2; in 8 bits on a CPU or 16 on a GPU the vectors change
+slightly, and the cost of that is measured on the curated queries of the bundled sample. Each run is a separate process;
+the contenders take turns. ``make bench-encoding``, or ``python -m benchmarks.encoding --help``. The last line printed
+is one JSON object with all figures.
 
-ONNX Runtime was measured in CTranslate2's place and left out. On one core without VNNI, as multiples of the article's
-rate on 48 to 96 real episodes: all-MiniLM-L6-v2 PyTorch 1.5, ONNX Runtime 1.3 and with 8 bits (per channel, reduced
-range) 1.9, CTranslate2 1.8 and with 8 bits 2.7; distiluse's architecture 1.2, 1.1, 2.0, 1.4 and 2.4. The cosine to
-PyTorch's vectors with 8 bits was 0.991 for ONNX Runtime, 0.995 for CTranslate2.
+ONNX Runtime was measured as an alternative to CTranslate2 and dropped. On one core without VNNI, as multiples of the
+article's rate on 48 to 96 real episodes: all-MiniLM-L6-v2 PyTorch 1.5, ONNX Runtime 1.3 and with 8 bits (per channel,
+reduced range) 1.9, CTranslate2 1.8 and with 8 bits 2.7; distiluse's architecture 1.2, 1.1, 2.0, 1.4 and 2.4. The cosine
+to PyTorch's vectors with 8 bits was 0.991 for ONNX Runtime, 0.995 for CTranslate2.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Our fine-tuning against the article's settings, to the same number of pairs.
 
-The article trains on batches of 64 as they come, each padded to its longest text, in 32 bits. Ours are such batches,
-too, and give the same gradient: a CPU embeds each in pieces of like length, whose words are looked up once; a GPU
-computes in 16 bits, and may have pairs sorted by length (``--recipe '{"sorted_batches": 50}'``). Both see 128 tokens,
-which is what the article's encoder takes; ours also writes its checkpoints. The article's evaluation before and after,
-of a thousand queries with a thousand texts each, is not counted. Each run is a process of its own; the two take turns.
-``make bench-fine-tuning``, or ``python -m benchmarks.fine_tuning --help``. The last line printed is one JSON object of
-all figures.
+The article trains on batches of 64 in the order they come, each padded to its longest text, in 32 bits. Ours uses the
+same batches, and gets the same gradient: a CPU embeds each batch in pieces of similar length, whose words are looked up
+once; a GPU computes in 16 bits, and pairs can be sorted by length (``--recipe '{"sorted_batches": 50}'``). Both see 128
+tokens, as the article's encoder does; ours also writes its checkpoints. The article's evaluation before and after, of a
+thousand queries with a thousand texts each, is not counted. Each run is a separate process; the two take turns. ``make
+bench-fine-tuning``, or ``python -m benchmarks.fine_tuning --help``. The last line printed is one JSON object with all
+figures.
 """
 
 from __future__ import annotations

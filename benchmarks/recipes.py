@@ -1,12 +1,12 @@
 """What makes a better retriever: kinds of training queries and hyper-parameters, each against the plain recipe.
 
-A base model is fine-tuned once for each variant, all else equal, and asked the queries that people wrote for the sample
-(``curated``) and those of episodes it was not trained on (``test``), by meaning and words together. Differences to the
-plain recipe are told with their 95 % interval, query against the same query. One seed tells large differences from
-small ones, and not small ones from none: ``--seeds`` makes more. With ``--dataset`` a folder in the Kaggle files' shape
-takes the sample's place; it has no curated queries, unless a ``curated_queries.csv`` lies beside its files.
+A base model is fine-tuned once for each variant, all else equal, and measured by hybrid search on the queries that
+people wrote for the sample (``curated``) and on those of episodes it was not trained on (``test``). Differences from
+the plain recipe are reported with their 95 % interval, query by query. One seed can tell large differences from small
+ones, but not small ones from none: use ``--seeds`` for more. ``--dataset`` names a folder in the Kaggle files' format
+to use instead of the sample; it has no curated queries unless there is a ``curated_queries.csv`` beside its files.
 
-``python -m benchmarks.recipes --help``. What is measured is kept in ``--results`` and not measured again.
+``python -m benchmarks.recipes --help``. Results are kept in ``--results`` and not measured again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``python -m benchmarks.scale``: what a night with 1, 10 and 190 million episodes would take, from measured rates.
 
-A model, and no measurement: each rate is one of ``RESULTS.md``, quoted beside it, and is taken to hold at any size. It
+A model, not a measurement: each rate is from ``RESULTS.md``, quoted beside it, and is assumed to hold at any size. It
 prints the table of ``docs/scale.md``; the last line is one JSON object. With ``--plan SMALL LARGE`` it measures the
-memory of planning a full build at two sizes, the one figure of memory that the model has.
+memory of planning a full build at two sizes, the only memory figure in the model.
 """
 
 from __future__ import annotations

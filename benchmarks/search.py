@@ -1,10 +1,9 @@
-"""What a query costs: by meaning and words together, against vectors alone, the query's own embedding included.
+"""What a query costs: hybrid search against vectors alone, including the query's own embedding.
 
-A catalogue is ingested and written to the embedded index with its real words and, as search's time does not depend on
-what is near to what, with vectors drawn around some thousand centres. The search service is then asked one query at a
-time by one client and by several at once, in each mode in turn; then over HTTP, also twice as many queries as it bears.
-``make bench-search``, or ``python -m benchmarks.search
---help``. The last line printed is one JSON object of all figures.
+A catalogue is ingested and written to the embedded index with its real words and, because search time does not depend
+on what is near what, with vectors drawn around some thousand centres. The search service is then queried by one client
+and by several at once, in each mode in turn; then over HTTP, also at twice its capacity. ``make bench-search``, or
+``python -m benchmarks.search --help``. The last line printed is one JSON object with all figures.
 """
 
 from __future__ import annotations
@@ -168,8 +167,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, help="podcasts.csv and episodes.csv (default: a made-up catalogue)")
-    parser.add_argument("--episodes", type=int, default=40_000, help="of the made-up catalogue (%(default)s)")
+    parser.add_argument("--dataset", type=Path, help="podcasts.csv and episodes.csv (default: a synthetic catalogue)")
+    parser.add_argument("--episodes", type=int, default=40_000, help="of the synthetic catalogue (%(default)s)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="at once (%(default)s)")
     parser.add_argument("--seconds", type=float, default=20, help="of asking, for each figure (%(default)s)")
     parser.add_argument("--model", default="all-MiniLM-L6-v2", help="what embeds the queries (%(default)s)")

@@ -1,4 +1,4 @@
-"""Search over HTTP, as `make serve` serves it: what clients wait for, and what becomes of more than can be answered."""
+"""Search over HTTP, as `make serve` serves it: how long clients wait, and what happens under overload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 
 OVERLOAD = 2
-"""Times as many queries as the service can bear."""
+"""Load in multiples of the service's capacity."""
 OPENING_SECONDS = 300
 
 

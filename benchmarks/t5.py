@@ -1,4 +1,4 @@
-"""A T5 of the article's size without its weights: drawn at random, but ending its queries as a trained one does."""
+"""A T5 of the article's size with random weights, which ends its queries like a trained one."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 As in the DAG ``ingest_episodes``, each validation is a process of its own, which has to import the library first: those
 of the two raw files at the same time, then the ingestion, then those of the snapshot and of its drift at the same time.
-All hold the catalogue against one that was published the night before.
+All compare the catalogue with one that was published the night before.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""A million vectors through the upsert path: how long, in how much memory, and what search then gives.
+"""A million vectors through the upsert path: time, memory, and the quality of search afterwards.
 
-Vectors of 384 dimensions are drawn around some thousand centres, a batch at a time as a shard's records come, and
-written to the embedded index (``lancedb``), or to the stand-in for Pinecone in a process of its own (``pinecone``; the
-article's loop writes some before, for comparison). The embedded index is then asked one query at a time, and what it
-answers is held against exact search, which draws the same vectors again. Writing and searching are processes of their
-own. ``make bench-vectors``, or ``python -m benchmarks.vectors --help``. The last line printed is one JSON object of all
-figures.
+Vectors of 384 dimensions are drawn around some thousand centres, in batches like a shard's records, and written to the
+embedded index (``lancedb``), or to the stand-in for Pinecone in a separate process (``pinecone``; the article's loop
+writes some first, for comparison). The embedded index is then asked one query at a time, and its answers are compared
+with exact search, which draws the same vectors again. Writing and searching are separate processes. ``make
+bench-vectors``, or ``python -m benchmarks.vectors --help``. The last line printed is one JSON object with all figures.
 """
 
 from __future__ import annotations
