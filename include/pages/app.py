@@ -54,7 +54,7 @@ EXPLAINED = {
     ),
     500: ("Something went wrong", "The page could not be made. The web server's log says why."),
 }
-OF_NO_RUN = ("Nothing to show", "No task of this run has written a report or Data Docs, or not yet.")
+OF_NO_RUN = ("Nothing to show", "No task of this run has written a report or Data Docs (yet).")
 
 
 def artifact_store(request: Request) -> ArtifactStore:
@@ -164,7 +164,7 @@ async def search(request: Request, path: str) -> Response:
 
 @runs.get("/runs/{dag_id}/{run_id}")
 def run(request: Request, dag_id: str, run_id: str) -> Response:
-    """To the page of a DAG run; it is behind the check of its own."""
+    """Redirect to the page of a DAG run, which has a check of its own."""
     path = request.app.state.page_of_run(dag_id, run_id)
     return RedirectResponse(f"../../{path}") if path else _page(request, pages.message(*OF_NO_RUN), 404)
 
