@@ -191,7 +191,7 @@ def test_many_deletions_are_asked_about(installation: Installation, context: Fak
     question = approve(context).ask()
     assert question is not None
     assert question[0] == "Delete 2 of 6 episodes (33.3 %) from search?"
-    assert "`Episode 5`, of the show `Show 1`" in question[1]
+    assert "`Episode 5`, from the show `Show 1`" in question[1]
 
 
 @pytest.mark.parametrize(("map_index", "file"), [(-1, "step-0000.json"), (3, "step-0003.json")])
