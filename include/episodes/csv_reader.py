@@ -91,11 +91,12 @@ def _blocks(stream: BinaryIO, path: Folder) -> Iterator[tuple[bytes, bool]]:
     while more:
         following = stream.read(BLOCK_BYTES)
         data = rest + more
-        cut = data.rfind(b"\n") + 1 if following else len(data)
-        if len(data) - cut > RECORD_BYTES:
+        end = data.rfind(b"\n") + 1
+        if len(data) - end > RECORD_BYTES:
             raise DatasetError(
                 f"{path} has a line of more than {RECORD_BYTES:,} bytes, so it is not a CSV file: check it."
             )
+        cut = end if following else len(data)
         data, rest = data[:cut], data[cut:]
         more = following
         if data:

@@ -130,11 +130,12 @@ def test_broken_quotes_all_over_end_in_an_error(monkeypatch: pytest.MonkeyPatch)
         read(HEADER + 'x",",\n' * 2000)
 
 
-def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 512)
+@pytest.mark.parametrize("size", [4_100, 10_000])
+def test_a_line_without_end_is_refused(block: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file ends just after it, in the same block, or later."""
     monkeypatch.setattr(csv_reader, "RECORD_BYTES", 4096)
     with pytest.raises(DatasetError, match=r"a line of more than 4,096 bytes"):
-        read(HEADER + "x" * 10_000)
+        read(HEADER + "x" * size)
 
 
 def test_what_is_kept_of_a_broken_row_is_short() -> None:

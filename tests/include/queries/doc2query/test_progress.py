@@ -15,4 +15,4 @@ def test_a_line_now_and_then_with_rate_and_time_left(caplog: pytest.LogCaptureFi
         now[0] += 1
         progress.add(2)
     assert len(caplog.messages) == 3
-    assert caplog.messages[-1] == "Queries for 180 of 600 passages: 2.0 a second, 4 minutes left."
+    assert caplog.messages[-1] == "Queries for 180 of 600 passages: 2.0 per second, 4 minutes left."

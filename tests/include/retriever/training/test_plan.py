@@ -85,8 +85,8 @@ def test_without_a_snapshot_there_is_nothing_to_plan(store: ArtifactStore) -> No
         ({"registered_at": NOW - timedelta(days=29, hours=23)}, "tiny", None),
         ({"registered_at": NOW - timedelta(days=30)}, "tiny", "30 days old"),
         ({"registered_at": NOW + timedelta(hours=1)}, "tiny", None),  # a clock that is a little behind
-        ({}, "other", "base model or the recipe changed"),
-        ({"recipe": RECIPE.model_copy(update={"epochs": 2}).model_dump()}, "tiny", "recipe changed"),
+        ({}, "other", "base model or the recipe has changed"),
+        ({"recipe": RECIPE.model_copy(update={"epochs": 2}).model_dump()}, "tiny", "recipe has changed"),
         ({"kind": "base"}, "tiny", "no model was trained yet"),
     ],
 )

@@ -147,7 +147,7 @@ def test_the_policy_allows_the_one_script_that_tells_what_was_heard(visit: Visit
     assert page.text.count("<script>") == 1
     first = visit.client.get("/").text
     assert "<script>" not in first
-    assert all("this server records what people look for" in text for text in (first, page.text)), "before, too"
+    assert all("this server records what people search for" in text for text in (first, page.text)), "before, too"
 
 
 def test_a_program_names_the_session_and_tells_what_happened(visit: Visit) -> None:
