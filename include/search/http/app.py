@@ -50,7 +50,7 @@ AT_WORK = max(2, len(os.sched_getaffinity(0)))
 a second; twice as many where they wait for an index on other machines."""
 WAITING = 64
 """Searches that may wait for that; those beyond are turned away."""
-PATIENCE = 0.45
+PATIENCE = 0.22
 """Seconds after which a search that had to wait should be done."""
 SECONDS = 10.0
 """How long a search may take, its wait included."""
