@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import textwrap
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from include.home import PROJECT
@@ -94,8 +96,9 @@ def configuration() -> str:
         parts.append(
             f"## {inspect.getdoc(group)}".rstrip(".") + "\n\n" + _table(("setting", "default", "what it does"), rows)
         )
+    said = docstrings(Recipe)
     recipe = [
-        (f"`{name}`", _code(_text(info.default)), _cell(str(info.description or "")))
+        (f"`{name}`", _code(_text(info.default)), _cell(said.get(name, "")))
         for name, info in Recipe.model_fields.items()
     ]
     parts.append(
@@ -105,6 +108,21 @@ def configuration() -> str:
         + _table(("entry", "default", "what it does"), recipe)
     )
     return "\n".join(parts)
+
+
+def docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """What is written below each field of a model.
+
+    Pydantic could tell, too, but would read all sources again in every process that reads the settings.
+    """
+    (definition,) = ast.parse(inspect.getsource(model)).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in itertools.pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
 
 
 FILES = {PROJECT / ".env.example": env_example, PROJECT / "docs" / "configuration.md": configuration}
@@ -118,7 +136,7 @@ def _settings(group: type[Group]) -> list[tuple[str, str, FieldInfo]]:
 
 def _described(group: str, field: str, info: FieldInfo) -> str:
     """A setting's description, its possible values, and each profile's default if it differs."""
-    said = " ".join(str(info.description or "").split())
+    said = " ".join(docstrings(GROUPS[group]).get(field, "").split())
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     others = [
         f"{profile}: {_text(groups[group][field])}"

@@ -26,9 +26,17 @@ PARALLELISM = 4
 DAG_BUNDLE = {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}}
 """The DAGs folder, as Airflow has it when nobody says otherwise."""
 
-PRELOADED = ("airflow.executors.local_executor", "great_expectations", "sentence_transformers")
+PRELOADED = (
+    "airflow.executors.local_executor",
+    "airflow.dag_processing.dagbag",
+    "great_expectations",
+    "sentence_transformers",
+    "lance_namespace",
+    "matplotlib.figure",
+)
 """What the process that tasks are forked from has imported, so that a task does not import it for seconds before it
-works. Not LanceDB, which warns of being forked; and nothing of podsearch, whose files may change while Airflow runs."""
+works. Of LanceDB only its models of requests, which are most of it: the rest warns of being forked. Not Polars, which
+has started threads by then; and nothing of podsearch, whose files may change while Airflow runs."""
 
 
 class PortInUseError(PermanentError):

@@ -14,8 +14,10 @@ from rich.text import Text
 
 from deploy.local.api import AirflowApi, DagRun, TaskInstance
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
+"""Each look costs Airflow's API server a few hundredths of a second, on the cores that the tasks work on."""
 NEWS_SECONDS = 15.0
+QUIET_POLL_SECONDS = 1.0
 QUIET_POLLS = 3
 """So many polls without a run or a waiting event, and the pipeline is at its end."""
 _FRAME = ("::", "Skipping task", "DAG bundles loaded", "Filling up the DagBag", "Worker startup")
@@ -67,7 +69,7 @@ class Follower:
             quiet = 0 if waiting or going else quiet + 1
             if quiet >= QUIET_POLLS:
                 return runs
-            time.sleep(POLL_SECONDS)
+            time.sleep(QUIET_POLL_SECONDS if quiet else POLL_SECONDS)
 
     def failures(self, runs: list[DagRun]) -> list[TaskInstance]:
         """The tasks that failed."""

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from include.errors import PermanentError
 
@@ -22,8 +22,6 @@ class Recipe(BaseModel):
     The defaults are the article's recipe. What is off by default is worth a try on your own catalogue: each option
     helped in the papers cited, and some did harm elsewhere.
     """
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     max_episodes: int = Field(83_000, ge=1, le=10**9)
     """How many episodes to write queries for, a seeded sample of the catalogue. At three queries each this gives

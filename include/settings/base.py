@@ -69,7 +69,6 @@ class Group(BaseSettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
-        use_attribute_docstrings=True,
     )
 
     @classmethod

@@ -20,6 +20,7 @@ INGEST, TRAIN = ("ingest_episodes", "r1"), ("train_retriever", "r2")
 @pytest.fixture
 def follower(settings: Settings, terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Follower:
     monkeypatch.setattr("deploy.local.follow.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("deploy.local.follow.QUIET_POLL_SECONDS", 0.001)
     monkeypatch.setattr("deploy.local.api.BACKOFF_SECONDS", 0.001)
     api = AirflowApi(settings)
     api.wait_until_up(lambda: None)
