@@ -21,27 +21,42 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 FIRST = (
     "e2e/test_production.py",
     "e2e/test_kaggle.py",
+    "e2e/test_cluster.py",
     "e2e/test_pipeline.py",
     "e2e/test_airflow_pages.py",
     "e2e/test_overtaken.py",
-    "e2e/test_cluster.py",
-    "e2e/test_alerts.py",
-    "operators/test_approval.py",
     "e2e/test_watch_search.py",
+    "e2e/test_alerts.py",
     "e2e/test_housekeeping.py",
+    "operators/test_approval.py",
 )
 """The files that take minutes, in the order in which they are begun."""
 TOGETHER = {
-    **dict.fromkeys(("test_production", "test_kaggle", "test_kaggle_api"), "Kaggle"),
-    **dict.fromkeys(("test_pipeline", "test_airflow_pages"), "undisturbed"),
+    **dict.fromkeys(
+        (
+            "e2e/test_production.py",
+            "e2e/test_kaggle.py",
+            "operators/test_kaggle.py",
+            "sources/test_kaggle.py",
+            "sources/test_kaggle_api.py",
+        ),
+        "Kaggle",
+    ),
+    **dict.fromkeys(("e2e/test_pipeline.py", "e2e/test_airflow_pages.py"), "undisturbed"),
+    **dict.fromkeys(("e2e/test_watch_search.py", "e2e/test_alerts.py", "e2e/test_housekeeping.py"), "telling"),
 }
-"""Files that share something that is costly: the one port of Kaggle's stand-in, an installation that has run."""
+"""Files that share something that is costly: the one port of Kaggle's stand-in, an installation."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
         order = {name: number for number, name in enumerate(FIRST)}
-        items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(order)))
+        items.sort(key=lambda item: order.get(_name_of(item.path), len(order)))
+
+
+def _name_of(path: Path) -> str:
+    """The name of a file with that of its folder."""
+    return "/".join(path.parts[-2:])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,4 +70,4 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return TOGETHER.get(Path(file).stem, file)
+        return TOGETHER.get(_name_of(Path(file)), file)

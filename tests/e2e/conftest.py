@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,15 +22,20 @@ from typing import Any
 import psutil
 import pytest
 
+from deploy.local.__main__ import DAGS
 from deploy.local.api import AirflowApi, ApiError
 from deploy.local.environment import airflow_home
 from deploy.local.processes import STATE
 from include.settings import PROJECT, SAMPLE_DIR, Settings, groups
 from tests.e2e.state import State, read_state
 from tests.models import build_distiluse
+from tests.standins.smtp import MailStandIn
+from tests.standins.webhook import WebhookStandIn
 from tests.t5 import build_t5
 
 EPISODES = 150
+TOKEN = "a-token-that-nobody-may-see"
+"""Of the webhook that alerts go to."""
 TITLE = "airflow worker -- "
 """What the title of a process begins with that works on a task; the task instance's id follows."""
 EXECUTOR = f"{TITLE}LocalExecutor"
@@ -135,6 +140,22 @@ def write_dataset(folder: Path, episodes: list[dict[str, str]]) -> None:
     part.replace(folder / "episodes.csv")
 
 
+def start_anew(installation: Installation, *, going: Collection[str] = ()) -> AirflowApi:
+    """Take all that podsearch has made in an installation, but not its Airflow; its API.
+
+    :param going: the DAGs of the pipeline that are not paused.
+    """
+    api = AirflowApi(installation.settings)
+    api.wait_until_up(lambda: None)
+    for dag_id in DAGS:
+        api._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": dag_id not in going})
+        if api.has_queued_assets(dag_id):
+            api._request("DELETE", f"/api/v2/dags/{dag_id}/assets/queuedEvents")
+    for name in ("artifacts", "work"):
+        shutil.rmtree(installation.home / name, ignore_errors=True)
+    return api
+
+
 class Killer(threading.Thread):
     """Kills (SIGKILL) the process of each named task once: so many seconds after it began, or when it wrote a file.
 
@@ -229,6 +250,42 @@ def first_run(undisturbed: Installation) -> tuple[str, State]:
     code, output = undisturbed.call("deploy.local", "run")
     assert code == 0, output
     return output, read_state(undisturbed.settings)
+
+
+@pytest.fixture(scope="session")
+def mail() -> Iterator[MailStandIn]:
+    with MailStandIn().serve() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="session")
+def webhook() -> Iterator[WebhookStandIn]:
+    with WebhookStandIn().serve() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="session")
+def telling(
+    tmp_path_factory: pytest.TempPathFactory, mail: MailStandIn, webhook: WebhookStandIn
+) -> Iterator[Installation]:
+    """An installation that tells a mail server and a webhook of what fails, and whose Airflow is left running.
+
+    A run of ingestion misses its deadline of a second, and search lags behind at once. For several files, each of which
+    begins with :func:`start_anew`.
+    """
+    installation = install(tmp_path_factory.mktemp("telling"), base_model="no-model", index_lag_hours="1e-6")
+    installation.environment |= {
+        "PODSEARCH_ALERTS_CRITICAL": "alerts_mail,alerts_webhook",
+        "PODSEARCH_ALERTS_WARNING": "alerts_webhook",
+        "PODSEARCH_ALERT_EMAILS": "someone@example.org",
+        "PODSEARCH_INGEST_DEADLINE_HOURS": str(1 / 3600),
+        "AIRFLOW_CONN_ALERTS_MAIL": json.dumps(mail.connection),
+        "AIRFLOW_CONN_ALERTS_WEBHOOK": json.dumps(webhook.connection(TOKEN)),
+    }
+    code, output = installation.call("deploy.local", "up", "--without-search")
+    assert code == 0, output
+    yield installation
+    installation.call("deploy.local", "down")
 
 
 @pytest.fixture

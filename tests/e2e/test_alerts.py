@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import TypeVar
@@ -15,51 +14,23 @@ import pytest
 from deploy.local.api import AirflowApi
 from include.alerts.book import Fault, FaultBook
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, Killer, install, sample_episodes, write_dataset
+from tests.e2e.conftest import TOKEN, Installation, Killer, sample_episodes, start_anew, write_dataset
 from tests.standins.smtp import MailStandIn
 from tests.standins.webhook import WebhookStandIn
 
 pytestmark = pytest.mark.airflow
 
 HOSTILE = "<script>alert(1)</script> @everyone"
-TOKEN = "a-token-that-nobody-may-see"
 T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
-def mail() -> Iterator[MailStandIn]:
-    with MailStandIn().serve() as standin:
-        yield standin
-
-
-@pytest.fixture(scope="module")
-def webhook() -> Iterator[WebhookStandIn]:
-    with WebhookStandIn().serve() as standin:
-        yield standin
-
-
-@pytest.fixture(scope="module")
-def airflow(
-    tmp_path_factory: pytest.TempPathFactory, mail: MailStandIn, webhook: WebhookStandIn
-) -> Iterator[Installation]:
+def airflow(telling: Installation, mail: MailStandIn, webhook: WebhookStandIn) -> Installation:
     """Airflow with nothing but ingestion running; each run of it misses its deadline of a second."""
-    installation = install(tmp_path_factory.mktemp("alerts"), base_model="no-model")
-    installation.environment |= {
-        "PODSEARCH_ALERTS_CRITICAL": "alerts_mail,alerts_webhook",
-        "PODSEARCH_ALERTS_WARNING": "alerts_webhook",
-        "PODSEARCH_ALERT_EMAILS": "someone@example.org",
-        "PODSEARCH_INGEST_DEADLINE_HOURS": str(1 / 3600),
-        "AIRFLOW_CONN_ALERTS_MAIL": json.dumps(mail.connection),
-        "AIRFLOW_CONN_ALERTS_WEBHOOK": json.dumps(webhook.connection(TOKEN)),
-    }
-    code, output = installation.call("deploy.local", "up", "--without-search")
-    assert code == 0, output
-    api = AirflowApi(installation.settings)
-    api.wait_until_up(lambda: None)
-    for dag_id in ("train_retriever", "reindex_episodes"):
-        api._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
-    yield installation
-    installation.call("deploy.local", "down")
+    start_anew(telling, going=["ingest_episodes"])
+    mail.messages.clear()
+    webhook.calls.clear()
+    return telling
 
 
 class KillerOfEveryTry(Killer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +12,9 @@ import pytest
 from deploy.local.api import AirflowApi
 from deploy.local.environment import airflow_environment, airflow_home
 from deploy.local.processes import Airflow
-from include.home import claim
 from include.index.live import require_live
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, install
+from tests.e2e.conftest import Installation, start_anew
 from tests.e2e.test_alerts import wait_for
 from tests.include.search.catalogue import make_live
 
@@ -24,20 +22,17 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def airflow(telling: Installation) -> Installation:
     """Airflow with fifteen live episodes, and a training that somebody gave up more than a year ago."""
-    installation = install(tmp_path_factory.mktemp("housekeeping"), base_model="no-model")
-    claim(installation.home)
-    make_live(installation.home)
-    store = ArtifactStore(installation.settings.installation.artifacts_root)
-    store.write_bytes(b"pairs", "training", "given-up", "pairs.parquet")
-    (installation.settings.installation.work_root / "given-up").mkdir(parents=True)
-    for path in installation.home.rglob("*"):
-        os.utime(path, (time.time() - 400 * 24 * 3600,) * 2)
-    code, output = installation.call("deploy.local", "up", "--without-search")
-    assert code == 0, output
-    yield installation
-    installation.call("deploy.local", "down")
+    start_anew(telling)
+    make_live(telling.home)
+    installed = telling.settings.installation
+    ArtifactStore(installed.artifacts_root).write_bytes(b"pairs", "training", "given-up", "pairs.parquet")
+    (installed.work_root / "given-up").mkdir(parents=True)
+    for root in (telling.home / "artifacts", installed.work_root):
+        for path in root.rglob("*"):
+            os.utime(path, (time.time() - 400 * 24 * 3600,) * 2)
+    return telling
 
 
 class Person(AirflowApi):

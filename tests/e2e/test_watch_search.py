@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,12 +10,11 @@ import pytest
 from deploy.local.api import AirflowApi
 from include.alerts.book import FaultBook
 from include.episodes import snapshot
-from include.home import claim
 from include.index.contract import Records
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, install
+from tests.e2e.conftest import Installation, start_anew
 from tests.e2e.test_alerts import wait_for
 from tests.include.episodes.catalogue import publish
 from tests.include.index.workshop import write_live
@@ -28,30 +25,12 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture(scope="module")
-def webhook() -> Iterator[WebhookStandIn]:
-    with WebhookStandIn().serve() as standin:
-        yield standin
-
-
-@pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory, webhook: WebhookStandIn) -> Iterator[Installation]:
+def airflow(telling: Installation, webhook: WebhookStandIn) -> Installation:
     """Airflow with fifteen live episodes, and a re-index that somebody has paused."""
-    installation = install(tmp_path_factory.mktemp("watch"), base_model="no-model", index_lag_hours="1e-6")
-    installation.environment |= {
-        "PODSEARCH_ALERTS_CRITICAL": "alerts_webhook",
-        "PODSEARCH_ALERTS_WARNING": "alerts_webhook",
-        "AIRFLOW_CONN_ALERTS_WEBHOOK": json.dumps(webhook.connection()),
-    }
-    claim(installation.home)
-    make_live(installation.home)
-    code, output = installation.call("deploy.local", "up", "--without-search")
-    assert code == 0, output
-    api = AirflowApi(installation.settings)
-    api.wait_until_up(lambda: None)
-    for dag_id in ("ingest_episodes", "train_retriever", "reindex_episodes"):
-        api._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
-    yield installation
-    installation.call("deploy.local", "down")
+    start_anew(telling)
+    make_live(telling.home)
+    webhook.calls.clear()
+    return telling
 
 
 def watch(airflow: Installation) -> dict[str, str | None]:
