@@ -75,6 +75,9 @@ class _Kept(Collector):
             yield lost
         if service := self._desk.opened:
             (live, manifest), encoded = service.seen(), service.encoded
+            what = GaugeMetricFamily("podsearch_live_info", "What is live; always 1.", labels=["model", "snapshot"])
+            what.add_metric([live.model_version, live.snapshot_id], 1)
+            yield what
             yield _gauge(
                 "podsearch_live_snapshot_age_seconds",
                 "Age of the live snapshot.",

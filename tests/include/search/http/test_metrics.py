@@ -8,6 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from include.feedback.recorder import Recorder
+from include.index.live import require_live
 from include.storage import ArtifactStore
 from tests.include.search.http.server import open_service, served
 
@@ -46,6 +47,8 @@ def test_it_counts_what_was_asked_and_names_no_address_that_is_not_there(home: P
     assert found["podsearch_query_vectors_remembered_total",] == 1
     assert found["podsearch_encoded_together_count",] == found["podsearch_encoded_together_sum",] == 1
     assert found["podsearch_encoded_together_bucket", "1.0"] == 1
+    live = require_live(ArtifactStore(home / "artifacts"))
+    assert found["podsearch_live_info", live.model_version, live.snapshot_id] == 1
     assert found["podsearch_live_episodes",] == 15
     assert found["podsearch_live_snapshot_age_seconds",] > 0
     assert found["podsearch_live_changes_total",] == 0
