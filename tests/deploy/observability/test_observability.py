@@ -16,9 +16,12 @@ import airflow.sdk
 import httpx
 import pytest
 import yaml
+from airflow.sdk.observability import stats
 
 from include.settings import PROJECT
 from operators.measures import Count, Gauge, count, gauge
+from tests.include.search.catalogue import make_live
+from tests.include.search.http.server import open_service, served
 from tests.standins.otlp import OtlpStandIn, airflow_metrics, flush
 
 FOLDER = PROJECT / "deploy" / "observability"
@@ -27,10 +30,12 @@ RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FOLDER / "rules.yaml").read_text())["groups"] for rule in group["rules"]
 ]
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
+PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 ENVIRONMENT = dict(re.findall(r"^((?:AIRFLOW|OTEL)_\w+)=(\S+)$", DOCS, flags=re.MULTILINE))
 OURS = {f"airflow_{name.replace('.', '_')}" for name in Gauge} | {
     f"airflow_{name.replace('.', '_')}_total" for name in Count
 }
+TOKEN = "0123456789abcdef0123"
 
 
 def program(name: str) -> str:
@@ -48,25 +53,50 @@ def names_of_airflow() -> set[str]:
     return {f"airflow_{one['name'].replace('.', '_')}{ends.get(one['type'], '')}" for one in metrics}
 
 
+def names_of_search() -> set[str]:
+    """What the search service has, as its page lists it."""
+    page = (PROJECT / "docs" / "search.md").read_text(encoding="utf-8")
+    return set(re.findall(r"`(podsearch_\w+)`", page.partition("## Monitoring")[2]))
+
+
 def expressions() -> list[str]:
-    return [rule["expr"] for rule in RULES] + [
-        target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]
-    ]
+    return [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 
 def test_every_name_is_one_that_is_measured() -> None:
-    known = OURS | names_of_airflow()
-    named = {name for text in expressions() for name in re.findall(r"\bairflow_\w+", text) if not name.endswith("_")}
-    assert len(named) > 15
-    assert named <= known
+    known = OURS | names_of_airflow() | names_of_search()
+    named = {name for text in expressions() for name in re.findall(r"\b(?:airflow|podsearch)_\w+", text)}
+    assert len(named) > 20
+    assert {name.removesuffix("_bucket") for name in named} <= known
     assert set(re.findall(r"`(airflow_podsearch_\w+)`", DOCS)) == OURS, "the page has each of them, and no other"
 
 
 def test_everything_that_is_measured_is_drawn() -> None:
-    drawn = " ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"])
-    counted = re.findall(r"\((\w+\|\w+\|\w+)\)_total", drawn)[0].split("|")
-    drawn += " ".join(f"airflow_podsearch_{name}_total" for name in counted)
-    assert {name for name in OURS if name not in drawn} == set()
+    drawn = {name for panel in PANELS for target in panel["targets"] for name in re.findall(r"\w+", target["expr"])}
+    assert OURS - drawn == set()
+
+
+def test_each_panel_explains_itself() -> None:
+    assert len({panel["title"] for panel in PANELS if panel["type"] == "stat"}) > 10, "what is seen at a glance"
+    for panel in PANELS:
+        assert re.fullmatch(r"[^\n]{20,110}\.", panel["description"]), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        legends = [target["legendFormat"] for target in panel["targets"]]
+        assert panel["type"] != "timeseries" or all(legends), f"{panel['title']}: a series would be named by its query"
+        if panel["type"] == "stat":  # Grafana's own colour from 80 on is red
+            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"], panel["title"]
+    titles = [(panel["type"], panel["title"]) for panel in DASHBOARD["panels"]]
+    assert sorted(set(titles)) == sorted(titles)
+
+
+def test_panels_have_room() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken, f"{panel['title']} lies over another"
+        taken |= cells
 
 
 def test_each_alert_says_what_to_do() -> None:
@@ -78,6 +108,7 @@ def test_each_alert_says_what_to_do() -> None:
 def test_prometheus_reads_the_files(tmp_path: Path) -> None:
     for name in ("prometheus.yaml", "rules.yaml"):
         shutil.copy(FOLDER / name, tmp_path / name)
+    (tmp_path / "search-token").touch()
     command = [program("promtool"), "check", "config", str(tmp_path / "prometheus.yaml")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -99,12 +130,17 @@ def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
 
 
 class Prometheus:
-    """A real one, with podsearch's rules, that scrapes a stand-in for the collector every second."""
+    """A real one, with podsearch's rules, that scrapes search and a stand-in for the collector every second.
 
-    def __init__(self, folder: Path, collector: OtlpStandIn) -> None:
+    :param search: host and port.
+    """
+
+    def __init__(self, folder: Path, collector: OtlpStandIn, search: str = "127.0.0.1:9") -> None:
         config = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{collector.port}"]
+        for job, address in zip(config["scrape_configs"], (f"127.0.0.1:{collector.port}", search), strict=True):
+            job["static_configs"][0]["targets"] = [address]
+        (folder / "search-token").write_text(TOKEN)
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
         shutil.copy(FOLDER / "rules.yaml", folder / "rules.yaml")
         with socket.socket() as probe:
@@ -159,3 +195,49 @@ def test_what_tasks_tell_reaches_prometheus_and_its_rules(prometheus: Prometheus
     assert (quality["metric"]["queries"], quality["value"][1]) == ("curated", "0.57")
     [alert] = prometheus.ask('ALERTS{alertname="PodsearchIndexIsEmpty", alertstate="firing"}')
     assert alert["metric"]["severity"] == "critical"
+
+
+def report_everything() -> None:
+    """What tasks and Airflow report when a run has ended, one task of which failed."""
+    for counted in Count:
+        count(counted, 1_000, **({"task_id": "fine_tune"} if counted is Count.GPU_SECONDS else {}))
+    labels: dict[Gauge, dict[str, str]] = {
+        Gauge.QUARANTINED: {"reason": "orphan"},
+        Gauge.LIVE_QUALITY: {"queries": "curated", "metric": "recall@30"},
+    }
+    for measured in Gauge:
+        # An empty index, so that an alert fires.
+        gauge(measured, 0 if measured is Gauge.INDEX_RECORDS else 0.5, **labels.get(measured, {}))
+    for state in ("success", "failed", "up_for_retry"):
+        stats.incr("ti.finish", tags={"dag_id": "train_retriever", "task_id": "fine_tune", "state": state})
+    for slots in ("open", "running", "queued", "scheduled"):
+        stats.gauge(f"pool.{slots}_slots", 1, tags={"pool_name": "gpu"})
+    flush()
+
+
+def test_no_panel_is_empty_after_a_run(collector: OtlpStandIn, tmp_path: Path) -> None:
+    """Counts included that nobody had reported before: a month may lie between two trainings."""
+    report_everything()
+    with served(open_service(make_live(tmp_path / "home")), token=TOKEN) as address:
+        search = httpx.Client(base_url=address, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+        search.get("/search", params={"q": "rocket"}).raise_for_status()
+        started = Prometheus(tmp_path, collector, address.removeprefix("http://"))
+        try:
+            started.ask('podsearch_requests_total{route="/search"}')
+            search.get("/search", params={"q": "moon"}).raise_for_status()
+            for panel in PANELS:
+                for target in panel["targets"]:
+                    expression = target["expr"].replace("$__rate_interval", "1m")
+                    assert started.ask(f"({expression}) >= 0"), panel["title"]
+            [failed] = started.ask(panel_named("Tasks failed, last 24 hours"))
+            [work] = started.ask(f"{panel_named('Work done in 24 hours')} > 0")
+        finally:
+            started.process.terminate()
+            started.process.wait(30)
+    assert (failed["value"][1], work["value"][1]) == ("1", "1000")
+
+
+def panel_named(title: str) -> str:
+    """The first query of a panel."""
+    [found] = [panel["targets"][0]["expr"] for panel in PANELS if panel["title"] == title]
+    return str(found)
