@@ -1,7 +1,8 @@
 """A collector of OpenTelemetry metrics (OTLP over HTTP), which shows them to Prometheus as the real collector does.
 
 As ``deploy/observability/collector.yaml`` has it: counts come as differences and are added up, names have underscores
-in place of dots, and a count's ends in ``_total``.
+in place of dots, and a count's ends in ``_total``. The id of the process that sent them becomes the label ``instance``,
+unless that file deletes it.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 
 import pytest
+import yaml
 from opentelemetry import metrics
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, NumberDataPoint
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID
 
+from include.settings import PROJECT
 from tests.standins.serving import serving
 
+COLLECTOR = PROJECT / "deploy" / "observability" / "collector.yaml"
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """A name, and its labels in order."""
 
@@ -75,15 +81,20 @@ class OtlpStandIn:
     def take(self, body: bytes) -> None:
         """Take in one export. Histograms are left out: no rule and no panel reads one."""
         request = ExportMetricsServiceRequest.FromString(body)
-        sent = [one for item in request.resource_metrics for scope in item.scope_metrics for one in scope.metrics]
+        sent = [
+            (_process(item.resource), one)
+            for item in request.resource_metrics
+            for scope in item.scope_metrics
+            for one in scope.metrics
+        ]
         with self._lock:
-            for metric in sent:
+            for process, metric in sent:
                 name = re.sub(r"[^a-zA-Z0-9_:]", "_", metric.name)
                 for point in metric.gauge.data_points:
-                    self.values[_series(name, point)] = _number(point)
+                    self.values[_series(name, point, process)] = _number(point)
                 adds = metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
                 for point in metric.sum.data_points:
-                    key = _series(f"{name}_total" if metric.sum.is_monotonic else name, point)
+                    key = _series(f"{name}_total" if metric.sum.is_monotonic else name, point, process)
                     self.values[key] = _number(point) + (self.values.get(key, 0.0) if adds else 0.0)
 
     def exposition(self) -> str:
@@ -97,8 +108,18 @@ class OtlpStandIn:
         return "\n".join(lines) + "\n"
 
 
-def _series(name: str, point: NumberDataPoint) -> Series:
-    return name, tuple(sorted((item.key, item.value.string_value) for item in point.attributes))
+def _process(resource: Resource) -> dict[str, str]:
+    """The label that tells processes apart, if there is one."""
+    transform = yaml.safe_load(COLLECTOR.read_text())["processors"]["transform"]["metric_statements"]
+    if any(f'delete_key(resource.attributes, "{SERVICE_INSTANCE_ID}")' in one["statements"] for one in transform):
+        return {}
+    attributes = {item.key: item.value.string_value for item in resource.attributes}
+    return {"instance": attributes.get(SERVICE_INSTANCE_ID, "")}
+
+
+def _series(name: str, point: NumberDataPoint, labels: Mapping[str, str]) -> Series:
+    own = {item.key: item.value.string_value for item in point.attributes}
+    return name, tuple(sorted((own | dict(labels)).items()))
 
 
 def _number(point: NumberDataPoint) -> float:

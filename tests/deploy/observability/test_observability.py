@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,10 @@ import httpx
 import pytest
 import yaml
 from airflow.sdk.observability import stats
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import Counter, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
 
 from include.settings import PROJECT
 from operators.measures import Count, Gauge, count, gauge
@@ -180,6 +185,22 @@ def prometheus(collector: OtlpStandIn, tmp_path: Path) -> Iterator[Prometheus]:
     yield started
     started.process.terminate()
     started.process.wait(30)
+
+
+def test_tasks_are_one_to_the_collector() -> None:
+    """Every process has an id of its own. With it, each run's counts would begin anew, and old values would stay."""
+    with OtlpStandIn().serve() as standin:
+        for _ in range(2):
+            exporter = OTLPMetricExporter(standin.url, preferred_temporality={Counter: AggregationTemporality.DELTA})
+            task = MeterProvider(
+                [PeriodicExportingMetricReader(exporter)], Resource({SERVICE_INSTANCE_ID: secrets.token_hex()})
+            )
+            task.get_meter("airflow").create_counter("airflow.podsearch.upserts").add(1_000)
+            task.shutdown()
+        assert standin.value("airflow_podsearch_upserts_total") == 2_000
+    assert SERVICE_INSTANCE_ID in Resource.create().attributes, "or collector.yaml need not delete it"
+    pipeline = yaml.safe_load((FOLDER / "collector.yaml").read_text())["service"]["pipelines"]["metrics"]
+    assert pipeline["processors"][:2] == ["transform", "deltatocumulative"]
 
 
 def test_what_tasks_tell_reaches_prometheus_and_its_rules(prometheus: Prometheus) -> None:
