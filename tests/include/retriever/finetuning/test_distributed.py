@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +21,7 @@ from include.retriever.finetuning.hardware import Hardware
 from include.retriever.finetuning.run import fine_tune
 from include.retriever.manifest import ModelManifest
 from tests.include.retriever.conftest import toy_pairs
-from tests.include.retriever.finetuning.workshop import PROJECT, RECIPE, assert_same_weights, tune
+from tests.include.retriever.finetuning.workshop import RECIPE, assert_same_weights, begin, tune
 
 TWO = Hardware(gpus=2, threads=2)
 
@@ -87,7 +83,7 @@ def test_two_processes_train_the_model_that_one_would(
     assert sum("Training: 26 steps." in message for message in messages) == 1, "one of them speaks"
 
 
-def children(process: int) -> list[psutil.Process]:
+def children(process: int | None) -> list[psutil.Process]:
     try:
         return psutil.Process(process).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -103,21 +99,16 @@ def test_killed_they_leave_nobody_behind_and_are_gone_on_from(
 ) -> None:
     """The one who started them dies of SIGKILL, in the second epoch; so do they, and a second attempt goes on."""
     work = tmp_path / "work"
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(work), str(calm_folder), base.model_dump_json()],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-    )
+    starter = begin(_start, work, calm_folder, base)
     checkpoint = work / "checkpoints" / "checkpoint-20" / "trainer_state.json"
     try:
         deadline = time.monotonic() + 300
-        family = children(starter.pid)
-        while not checkpoint.is_file() and time.monotonic() < deadline and starter.poll() is None:
+        while not checkpoint.is_file() and time.monotonic() < deadline and starter.is_alive():
             time.sleep(0.02)
-            family = children(starter.pid) or family
+        family = children(starter.pid)
     finally:
-        os.kill(starter.pid, signal.SIGKILL)
-        starter.wait()
+        starter.kill()
+        starter.join()
     assert checkpoint.is_file()
     assert len(family) >= 3, "torchrun and two that train"
     _, alive = psutil.wait_procs(family, timeout=20)
@@ -130,15 +121,8 @@ def test_killed_they_leave_nobody_behind_and_are_gone_on_from(
     assert manifest.evaluations == shared[1].evaluations
 
 
-STARTER = """
-import sys
-from pathlib import Path
-from include.retriever.finetuning.hardware import Hardware
-from include.retriever.manifest import ModelManifest
-from tests.include.retriever.finetuning.workshop import tune
-work, model, base = sys.argv[1:]
-tune(Path(work), Path(model), ModelManifest.model_validate_json(base), hardware=Hardware(gpus=2, threads=2))
-"""
+def _start(work: Path, model_folder: Path, base: ModelManifest) -> None:
+    tune(work, model_folder, base, hardware=TWO)
 
 
 def test_where_one_runs_out_of_memory_all_begin_again_with_half(

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerState
 
 from include.retriever.finetuning.hardware import Hardware
+from include.retriever.finetuning.progress import ProgressLog
 from include.retriever.finetuning.run import fine_tune
 from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import Recipe
 from tests.include.retriever.conftest import toy_pairs
 
-PROJECT = Path(__file__).parents[4]
 RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=5e-3, seed=3)
 """200 pairs: 13 steps an epoch, a checkpoint and an evaluation every 10 steps."""
 CPU = Hardware()
@@ -61,30 +60,6 @@ def assert_same_weights(one: Path, other: Path, *, atol: float = 1e-6, rtol: flo
         torch.testing.assert_close(values, second[name], atol=atol, rtol=rtol, msg=name)
 
 
-KILLED = """
-import json, os, signal, sys
-from pathlib import Path
-import pyarrow.parquet as pq, torch
-from include.retriever.finetuning.hardware import Hardware
-from include.retriever.finetuning.progress import ProgressLog
-from include.retriever.finetuning.run import fine_tune
-from include.retriever.recipe import Recipe
-from include.retriever.manifest import ModelManifest
-
-torch.set_num_threads(1)
-work, pairs, model, base, recipe, hardware, step = sys.argv[1:]
-
-def die(callback, args, state, control, **kwargs):
-    if state.global_step == int(step):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-ProgressLog.on_step_end = die
-fine_tune(Path(model), pq.read_table(pairs), training_id="t1", snapshot_id="s1", work=Path(work),
-    base=ModelManifest.model_validate_json(base), recipe=Recipe.model_validate_json(recipe),
-    hardware=Hardware(**json.loads(hardware)))
-"""
-
-
 def tune_and_die(
     step: int,
     work: Path,
@@ -92,17 +67,34 @@ def tune_and_die(
     base: ModelManifest,
     *,
     recipe: Recipe = RECIPE,
-    hardware: Hardware = CPU,
 ) -> None:
     """The same in a process of its own that dies of SIGKILL after a step."""
-    work.mkdir(parents=True, exist_ok=True)
-    pairs = work.parent / f"{work.name}-pairs.parquet"
-    pq.write_table(toy_pairs(), pairs)
-    settings = [base.model_dump_json(), recipe.model_dump_json(), json.dumps(asdict(hardware)), step]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, [work, pairs, model_folder, *settings])],
-        cwd=work.parent,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    killed = begin(_tune_until, step, work, model_folder, base, recipe)
+    try:
+        killed.join(300)
+        assert killed.exitcode == -signal.SIGKILL
+    finally:
+        killed.kill()
+
+
+def _tune_until(step: int, work: Path, model_folder: Path, base: ModelManifest, recipe: Recipe) -> None:
+    def die(callback: ProgressLog, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.set_num_threads(1)
+    ProgressLog.on_step_end = die  # type: ignore[assignment, method-assign]
+    tune(work, model_folder, base, recipe=recipe)
+
+
+def begin(function: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Call a function of a module in a process of its own.
+
+    It is forked from one that has imported PyTorch and all else and done nothing with it, for to import it takes longer
+    than to train.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=function, args=arguments)
+    process.start()
+    return process
