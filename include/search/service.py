@@ -133,7 +133,8 @@ class SearchService:
         self.encoded = Encoded()
         self.changes = 0
         """How often something else went live since it was opened."""
-        self._opened = self._open(require_live(store))
+        live = require_live(store)
+        self._opened = self._open(live, self._encoder(live))
 
     def search(self, query: str, k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid") -> list[Result]:
         """The k best episodes, best first.
@@ -250,7 +251,8 @@ class SearchService:
             try:
                 live, before = require_live(self._store), self._opened.live.entry
                 if _place(self._opened.live) != _place(live):
-                    self._opened = self._open(live)
+                    same = self._opened.live.model_version == live.model_version
+                    self._opened = self._open(live, self._opened.encoder if same else self._encoder(live))
                 elif self._opened.live != live:
                     manifest = snapshot.load(self._store, live.snapshot_id)
                     self._opened = replace(self._opened, live=live, manifest=manifest)
@@ -259,10 +261,13 @@ class SearchService:
                 self._opening.release()
         return self._opened
 
-    def _open(self, live: LivePointer) -> _Opened:
-        encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
+    def _open(self, live: LivePointer, encoder: QueryEncoder) -> _Opened:
         manifest = snapshot.load(self._store, live.snapshot_id)
-        return _Opened(live, self._open_index(live), QueryEncoder(encoder, self.encoded), manifest)
+        return _Opened(live, self._open_index(live), encoder, manifest)
+
+    def _encoder(self, live: LivePointer) -> QueryEncoder:
+        encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
+        return QueryEncoder(encoder, self.encoded)
 
 
 def _texts(queries: Sequence[str]) -> list[str]:

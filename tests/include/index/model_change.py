@@ -54,7 +54,7 @@ class Searcher:
 
     def run(self) -> None:
         draw = random.Random(7)
-        while not self.stopped.is_set():
+        while not self.stopped.wait(0.005):
             rows = draw.sample(KEPT, 2)
             try:
                 answers = self.ask([f"{row['content_hash']} {row['title']}" for row in rows])

@@ -133,7 +133,10 @@ def test_as_many_as_there_are(service: SearchService) -> None:
 
 
 def test_a_service_that_stays_open_follows_the_pointer_to_another_backend(home: Path, tmp_path: Path) -> None:
-    """It went on asking the index that it was opened with, for namespaces that this does not have."""
+    """It went on asking the index that it was opened with, for namespaces that this does not have.
+
+    The model is the same, and is not loaded again.
+    """
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     store = ArtifactStore(tmp_path / "artifacts")
     indexes = {
@@ -147,6 +150,7 @@ def test_a_service_that_stays_open_follows_the_pointer_to_another_backend(home: 
     assert service.search("rocket", k=1)[0].episode_id == found.episode_id
     write_live(store, live.model_copy(update={"backend": "pinecone", "index": "podsearch"}))
     indexes["lancedb"].drop(live.namespace)
+    store.remove("models", live.model_version)
     assert service.search("rocket", k=1)[0].episode_id != found.episode_id
 
 

@@ -44,7 +44,7 @@ class Asking:
 
     def run(self, number: int) -> None:
         with httpx.Client(base_url=self.address, timeout=30) as client:
-            while not self.stopped.is_set():
+            while not self.stopped.wait(0.01):
                 begun = time.monotonic()
                 path = PATHS[(number + self.answers) % len(PATHS)]
                 try:
