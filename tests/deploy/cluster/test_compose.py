@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from deploy.cluster.secrets import MAKES, write
+from deploy.local.environment import PRELOADED
 from include.settings import KNOWN, PROJECT
 from operators.names import Queue
 
@@ -148,6 +150,17 @@ def test_tasks_of_gpus_have_a_worker_in_each_profile() -> None:
             if "--queues" in one.get("command", []) and profile in one.get("profiles", [profile])
         }
         assert queues == {"default", Queue.GPU.value}
+
+
+def test_workers_and_nobody_else_import_beforehand_what_takes_long() -> None:
+    """What a local Airflow does, too."""
+    imports = {
+        name: json.loads(one["environment"]["AIRFLOW__CELERY__EXTRA_CELERY_CONFIG"])["imports"]
+        for name, one in SERVICES.items()
+        if "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG" in one.get("environment", {})
+    }
+    assert set(imports) == {"worker", "worker-cpu", "worker-gpu"}
+    assert all(set(PRELOADED) - {"airflow.executors.local_executor"} <= set(names) for names in imports.values())
 
 
 def test_a_long_task_is_not_handed_out_twice() -> None:
