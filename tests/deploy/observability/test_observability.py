@@ -160,14 +160,15 @@ class Prometheus:
             )
 
     def ask(self, expression: str) -> list[Any]:
-        """What an expression gives, as soon as it gives anything."""
+        """What an expression gives, as soon as it gives anything; while it starts, Prometheus answers 503."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
+                answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression})
+                found = answer.json()["data"]["result"] if answer.is_success else []
             except httpx.HTTPError:
-                answer = {}
-            if found := answer.get("data", {}).get("result"):
+                found = []
+            if found:
                 return list(found)
             time.sleep(0.5)
         raise AssertionError(f"{expression} gives nothing")
