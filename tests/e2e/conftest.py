@@ -25,10 +25,12 @@ import pytest
 from deploy.local.__main__ import DAGS
 from deploy.local.api import AirflowApi, ApiError
 from deploy.local.environment import airflow_home
-from deploy.local.processes import STATE
+from deploy.local.processes import STATE, Airflow
 from include.settings import PROJECT, SAMPLE_DIR, Settings, groups
 from tests.e2e.state import State, read_state
 from tests.models import build_distiluse
+from tests.standins.kaggle import KaggleStandIn
+from tests.standins.pinecone import PineconeStandIn
 from tests.standins.smtp import MailStandIn
 from tests.standins.webhook import WebhookStandIn
 from tests.t5 import build_t5
@@ -79,6 +81,17 @@ class Installation:
             output, _ = process.communicate(timeout=60)
             raise AssertionError(f"{command} did not end:\n{output}") from None
         return process.returncode, output
+
+    def bring_up(self) -> None:
+        """`make up`, unless its Airflow runs."""
+        if not Airflow(airflow_home(self.home), {}).is_whole():
+            code, output = self.call("deploy.local", "up", "--without-search")
+            assert code == 0, output
+
+    def take_down(self) -> None:
+        """`make down`."""
+        code, output = self.call("deploy.local", "down")
+        assert code == 0, output
 
 
 def install(root: Path, *, base_model: str, recipe: dict[str, int] | None = None, **settings: str) -> Installation:
@@ -141,10 +154,14 @@ def write_dataset(folder: Path, episodes: list[dict[str, str]]) -> None:
 
 
 def start_anew(installation: Installation, *, going: Collection[str] = ()) -> AirflowApi:
-    """Take all that podsearch has made in an installation, but not its Airflow; its API.
+    """Take all that podsearch has made in an installation, but not its Airflow, which is started if it does not run.
+
+    The file of a group that is the last to begin so stops it (``down``): it would keep the cores busy for no test.
 
     :param going: the DAGs of the pipeline that are not paused.
+    :returns: what its API is reached with.
     """
+    installation.bring_up()
     api = AirflowApi(installation.settings)
     api.wait_until_up(lambda: None)
     for dag_id in DAGS:
@@ -230,7 +247,7 @@ def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
         # So tiny a model does not survive being rounded to eight bits.
         "generator_engine": "torch",
         # Long enough to be killed in the middle.
-        "recipe": {"query_shard_episodes": 40, "epochs": 3},
+        "recipe": {"query_shard_episodes": 80, "epochs": 3},
     }
 
 
@@ -238,8 +255,7 @@ def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, Any]) -> Iterator[Installation]:
     """An installation whose Airflow is left running (`make up`) while tests use it."""
     installation = install(tmp_path_factory.mktemp("undisturbed"), **production_models)
-    code, output = installation.call("deploy.local", "up", "--without-search")
-    assert code == 0, output
+    installation.bring_up()
     yield installation
     installation.call("deploy.local", "down")
 
@@ -250,6 +266,48 @@ def first_run(undisturbed: Installation) -> tuple[str, State]:
     code, output = undisturbed.call("deploy.local", "run")
     assert code == 0, output
     return output, read_state(undisturbed.settings)
+
+
+@pytest.fixture(scope="session")
+def kaggle() -> Iterator[KaggleStandIn]:
+    with KaggleStandIn().serve() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="session")
+def pinecone() -> Iterator[PineconeStandIn]:
+    with PineconeStandIn().serve() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="session")
+def productive(
+    tmp_path_factory: pytest.TempPathFactory,
+    production_models: dict[str, Any],
+    kaggle: KaggleStandIn,
+    pinecone: PineconeStandIn,
+) -> Iterator[Installation]:
+    """An installation with the production profile, and Kaggle's key in the environment alone; for several files, each
+    of which begins with :func:`start_anew`."""
+    root = tmp_path_factory.mktemp("productive")
+    installation = install(
+        root,
+        profile="production",
+        device="cpu",  # no GPU is asked for where tests run
+        kaggle_dataset=kaggle.dataset,
+        curated_queries=str(root / "dataset" / "curated_queries.csv"),
+        pinecone_host=pinecone.host,
+        pinecone_api_key=pinecone.key,
+        **production_models,
+    )
+    del installation.environment["PODSEARCH_DATASET_DIR"]
+    installation.environment |= {
+        "KAGGLE_API_ENVIRONMENT": "TEST",
+        "NO_PROXY": "localhost,127.0.0.0/8",
+        "AIRFLOW_CONN_KAGGLE_DEFAULT": json.dumps({"conn_type": "kaggle", "password": kaggle.token}),
+    }
+    yield installation
+    installation.call("deploy.local", "down")
 
 
 @pytest.fixture(scope="session")
@@ -268,7 +326,7 @@ def webhook() -> Iterator[WebhookStandIn]:
 def telling(
     tmp_path_factory: pytest.TempPathFactory, mail: MailStandIn, webhook: WebhookStandIn
 ) -> Iterator[Installation]:
-    """An installation that tells a mail server and a webhook of what fails, and whose Airflow is left running.
+    """An installation that tells a mail server and a webhook of what fails.
 
     A run of ingestion misses its deadline of a second, and search lags behind at once. For several files, each of which
     begins with :func:`start_anew`.
@@ -282,8 +340,6 @@ def telling(
         "AIRFLOW_CONN_ALERTS_MAIL": json.dumps(mail.connection),
         "AIRFLOW_CONN_ALERTS_WEBHOOK": json.dumps(webhook.connection(TOKEN)),
     }
-    code, output = installation.call("deploy.local", "up", "--without-search")
-    assert code == 0, output
     yield installation
     installation.call("deploy.local", "down")
 

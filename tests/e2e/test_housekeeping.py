@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture(scope="module")
-def airflow(telling: Installation) -> Installation:
+def airflow(telling: Installation) -> Iterator[Installation]:
     """Airflow with fifteen live episodes, and a training that somebody gave up more than a year ago."""
     start_anew(telling)
     make_live(telling.home)
@@ -32,7 +33,8 @@ def airflow(telling: Installation) -> Installation:
     for root in (telling.home / "artifacts", installed.work_root):
         for path in root.rglob("*"):
             os.utime(path, (time.time() - 400 * 24 * 3600,) * 2)
-    return telling
+    yield telling
+    telling.take_down()
 
 
 class Person(AirflowApi):

@@ -19,7 +19,7 @@ import pytest
 from deploy.local.api import AirflowApi, DagRun, TaskInstance
 from include.episodes import snapshot
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, install, sample_episodes, tasks_at_work, write_dataset
+from tests.e2e.conftest import Installation, sample_episodes, start_anew, tasks_at_work, write_dataset
 from tests.standins.kaggle import DOWNLOAD, LOOK_UP, STORAGE, Fault, KaggleStandIn
 
 pytestmark = pytest.mark.airflow
@@ -28,29 +28,12 @@ RUN_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
-def kaggle() -> Iterator[KaggleStandIn]:
-    with KaggleStandIn().serve() as standin:
-        yield standin
-
-
-@pytest.fixture(scope="module")
-def airflow(kaggle: KaggleStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def airflow(productive: Installation, kaggle: KaggleStandIn) -> Iterator[Installation]:
     """Airflow with nothing but ingestion running, and the key in the environment alone."""
-    installation = install(tmp_path_factory.mktemp("kaggle"), base_model="no-model")
-    installation.environment |= {
-        "PODSEARCH_SOURCE": "kaggle",
-        "PODSEARCH_KAGGLE_DATASET": kaggle.dataset,
-        "KAGGLE_API_ENVIRONMENT": "TEST",
-        "NO_PROXY": "localhost,127.0.0.1",
-        "AIRFLOW_CONN_KAGGLE_DEFAULT": json.dumps({"conn_type": "kaggle", "password": kaggle.token}),
-    }
-    code, output = installation.call("deploy.local", "up", "--without-search")
-    assert code == 0, output
-    api = log_in(installation)
-    for dag_id in ("train_retriever", "reindex_episodes"):
-        api._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
-    yield installation
-    installation.call("deploy.local", "down")
+    start_anew(productive, going=["ingest_episodes"])
+    kaggle.forget()
+    yield productive
+    productive.take_down()
 
 
 @pytest.fixture(scope="module")

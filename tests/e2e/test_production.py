@@ -6,13 +6,10 @@ Kaggle and Pinecone are stand-ins that the official clients talk to; the models 
 from __future__ import annotations
 
 import io
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -23,7 +20,7 @@ from deploy.local.follow import Follower
 from include.index.plan import FOLDER as REINDEX
 from include.settings import Settings, groups
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, install, sample_episodes, write_dataset
+from tests.e2e.conftest import Installation, sample_episodes, start_anew, write_dataset
 from tests.e2e.state import State, read_state
 from tests.standins.kaggle import KaggleStandIn
 from tests.standins.pinecone import PineconeStandIn
@@ -66,32 +63,13 @@ class Production:
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, Any]) -> Iterator[Production]:
-    root = tmp_path_factory.mktemp("production")
-    with ExitStack() as stack:
-        kaggle = stack.enter_context(KaggleStandIn().serve())
-        pinecone = stack.enter_context(PineconeStandIn().serve())
-        installation = install(
-            root,
-            profile="production",
-            device="cpu",  # no GPU is asked for where tests run
-            kaggle_dataset=kaggle.dataset,
-            curated_queries=str(root / "dataset" / "curated_queries.csv"),
-            pinecone_host=pinecone.host,
-            pinecone_api_key=pinecone.key,
-            **production_models,
-        )
-        del installation.environment["PODSEARCH_DATASET_DIR"]
-        installation.environment |= {
-            "KAGGLE_API_ENVIRONMENT": "TEST",
-            "NO_PROXY": "localhost,127.0.0.0/8",
-            "AIRFLOW_CONN_KAGGLE_DEFAULT": json.dumps({"conn_type": "kaggle", "password": kaggle.token}),
-        }
-        kaggle.add_version(installation.dataset)
-        code, output = installation.call("deploy.local", "up", "--without-search")
-        assert code == 0, output
-        yield Production(installation, kaggle, pinecone)
-        installation.call("deploy.local", "down")
+def production(productive: Installation, kaggle: KaggleStandIn, pinecone: PineconeStandIn) -> Production:
+    """Production before its first run, with a version of the dataset at Kaggle."""
+    start_anew(productive, going=DAGS)
+    write_dataset(productive.dataset, sample_episodes())
+    kaggle.forget()
+    kaggle.add_version(productive.dataset)
+    return Production(productive, kaggle, pinecone)
 
 
 @pytest.fixture(scope="module")

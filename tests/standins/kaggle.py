@@ -104,6 +104,13 @@ class KaggleStandIn:
         self.versions[self.latest] = files
         return self.latest
 
+    def forget(self) -> None:
+        """Be as it was before the first version: what was published and asked is gone."""
+        self.versions.clear()
+        self.requests.clear()
+        self.stalled.clear()
+        self.latest = 0
+
     def count(self, what: str) -> int:
         """How many requests were of one kind."""
         return sum(request.split()[0] == what for request in self.requests)
