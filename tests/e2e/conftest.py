@@ -269,9 +269,15 @@ def first_run(undisturbed: Installation) -> tuple[str, State]:
 
 
 @pytest.fixture(scope="session")
-def kaggle() -> Iterator[KaggleStandIn]:
-    with KaggleStandIn().serve() as standin:
-        yield standin
+def unserved_kaggle() -> KaggleStandIn:
+    """The same for several files, though its one port is held for each of them alone: other tests wait for it."""
+    return KaggleStandIn()
+
+
+@pytest.fixture(scope="module")
+def kaggle(unserved_kaggle: KaggleStandIn) -> Iterator[KaggleStandIn]:
+    with unserved_kaggle.serve():
+        yield unserved_kaggle
 
 
 @pytest.fixture(scope="session")
@@ -284,7 +290,7 @@ def pinecone() -> Iterator[PineconeStandIn]:
 def productive(
     tmp_path_factory: pytest.TempPathFactory,
     production_models: dict[str, Any],
-    kaggle: KaggleStandIn,
+    unserved_kaggle: KaggleStandIn,
     pinecone: PineconeStandIn,
 ) -> Iterator[Installation]:
     """An installation with the production profile, and Kaggle's key in the environment alone; for several files, each
@@ -294,7 +300,7 @@ def productive(
         root,
         profile="production",
         device="cpu",  # no GPU is asked for where tests run
-        kaggle_dataset=kaggle.dataset,
+        kaggle_dataset=unserved_kaggle.dataset,
         curated_queries=str(root / "dataset" / "curated_queries.csv"),
         pinecone_host=pinecone.host,
         pinecone_api_key=pinecone.key,
@@ -304,7 +310,7 @@ def productive(
     installation.environment |= {
         "KAGGLE_API_ENVIRONMENT": "TEST",
         "NO_PROXY": "localhost,127.0.0.0/8",
-        "AIRFLOW_CONN_KAGGLE_DEFAULT": json.dumps({"conn_type": "kaggle", "password": kaggle.token}),
+        "AIRFLOW_CONN_KAGGLE_DEFAULT": json.dumps({"conn_type": "kaggle", "password": unserved_kaggle.token}),
     }
     yield installation
     installation.call("deploy.local", "down")

@@ -8,7 +8,6 @@ address (``127.0.0.1``, another host to HTTP), whose own signature opens it and 
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import io
 import json
@@ -23,6 +22,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+
+from filelock import FileLock
 
 from tests.standins.serving import serving
 
@@ -132,9 +133,12 @@ class KaggleStandIn:
 
     @contextmanager
     def serve(self) -> Iterator[KaggleStandIn]:
-        """Answer until the end of the block; waits while another stand-in is served on this machine."""
-        with (Path(tempfile.gettempdir()) / f"kaggle-stand-in-{PORT}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Answer until the end of the block; waits while another stand-in is served on this machine.
+
+        :raises Timeout: it was for half an hour, perhaps by this process.
+        """
+        with FileLock(Path(tempfile.gettempdir()) / f"kaggle-stand-in-{PORT}.lock", timeout=1800):
+            self.stopped.clear()
             with serving(_Handler, port=PORT, kaggle=self):
                 try:
                     yield self
