@@ -45,7 +45,7 @@ secrets: ## Add the secrets that docker-compose.yaml needs to .env
 	@PYTHONDONTWRITEBYTECODE=1 "$${PYTHON:-python3}" -m deploy.cluster.secrets
 
 test: lint ## Set up, then lint, check types and run every test
-	$(IN_VENV) --dev -m pytest -n 3
+	$(IN_VENV) --dev -m pytest -n 4
 
 lint: ## Lint and check types
 	$(IN_VENV) --dev -m ruff check .

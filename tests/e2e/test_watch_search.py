@@ -15,7 +15,7 @@ from include.index.lancedb import LanceIndex
 from include.index.live import require_live
 from include.storage import ArtifactStore
 from tests.e2e.conftest import Installation, start_anew
-from tests.e2e.test_alerts import wait_for
+from tests.e2e.test_alerts import wait_for, wait_for_callback
 from tests.include.episodes.catalogue import publish
 from tests.include.index.workshop import write_live
 from tests.include.search.catalogue import make_live
@@ -94,5 +94,5 @@ def test_search_that_cannot_answer_fails_a_task_and_no_other(airflow: Installati
     assert (told.body["type"], "gone" in told.body["title"]) == ("failure", True)
     write_live(store, live)
     assert set(watch(airflow).values()) == {"success"}
-    wait_for(lambda: open_faults(airflow), lambda found: not found)
+    wait_for_callback(airflow, "watch_search", lambda: open_faults(airflow), lambda found: not found)
     assert [call.body["type"] for call in webhook.calls] == ["failure", "success"]

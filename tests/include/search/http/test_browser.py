@@ -50,10 +50,15 @@ class Visit:
         self.said: list[str] = []
         self.elsewhere: list[str] = []
         self.page = context.new_page()
-        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("console", lambda message: self._hear(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         # Nothing answers there: what is asked for is noted, and that is all.
         context.route(re.compile(rf"^(?!{re.escape(address)})"), self._note)
+
+    def _hear(self, text: str) -> None:
+        # Chromium says so when somebody types before the page has put the cursor where they type anyway.
+        if not text.startswith("Autofocus processing was blocked"):
+            self.said.append(text)
 
     def _note(self, route: Route) -> None:
         self.elsewhere.append(route.request.url)
