@@ -291,6 +291,8 @@ def test_whatever_fails_the_pipeline_ends_in_the_same(cluster: Cluster, admin: C
     runs = [run for run in admin.wait(is_over, cluster) if run.run_id not in earlier]
     assert {run.state for run in runs if run.dag_id != "watch_search"} == {"success"}
     assert {"redis", "scheduler", "worker-cpu"} <= set(cluster.restarted)
+    tries = cluster.query("SELECT max(try_number) FROM task_instance WHERE task_id = 'fine_tune'")
+    assert int(tries[0]) > 1, "its worker was killed in the middle"
     met = [fault.met for fault in cluster.store.faults]
     assert min(met) > 0, met
     cluster.store.behave()
