@@ -19,6 +19,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, BTree, HnswSq, IvfSq
+from lancedb.query import MatchQuery
 
 from include.index.contract import (
     SEARCHED,
@@ -151,7 +152,9 @@ class LanceIndex:
         columns = [*_columns(table), "_score"]
 
         def ask(query: str) -> list[Hit]:
-            search = table.search(folded(query), query_type="fts", fts_columns=WORDS).limit(k).select(columns)
+            # Not the bare string: in quotation marks it would be a phrase, which the index keeps nothing for.
+            words = MatchQuery(folded(query), WORDS)  # type: ignore[call-arg]  # defaults that mypy does not see
+            search = table.search(words, query_type="fts").limit(k).select(columns)
             if where:
                 search = search.where(where)
             rows = search.to_arrow().to_pylist()

@@ -333,6 +333,9 @@ class EpisodeIndexContract:
         "query",
         [
             '"owls',
+            '"owls"',
+            '"owls" and "nothing"',
+            "“owls”",
             "owls)",
             "title:owls",
             "owls^9",
@@ -348,7 +351,7 @@ class EpisodeIndexContract:
     def test_no_sign_in_a_query_means_anything(self, library: EpisodeIndex, query: str) -> None:
         assert ids_of(library.search_words("ns", [query], 3)[0])[0] == "a"
 
-    @pytest.mark.parametrize("query", ["", "   ", "?!", '"', "🎧", "\x00"])
+    @pytest.mark.parametrize("query", ["", "   ", "?!", '"', '""', "🎧", "\x00"])
     def test_a_query_without_words_finds_nothing(self, library: EpisodeIndex, query: str) -> None:
         assert library.search_words("ns", [query], 3) == [[]]
 
