@@ -15,12 +15,36 @@ from datetime import UTC, datetime, timedelta
 from include.settings import get_settings
 
 DAY = 24 * 3600
+TABLES = (
+    "_xcom_archive",
+    "asset_event",
+    "callback",
+    "celery_taskmeta",
+    "celery_tasksetmeta",
+    "connection_test_request",
+    "dag_run",
+    "dag_version",
+    "deadline",
+    "import_error",
+    "job",
+    "log",
+    "partitioned_asset_key_log",
+    "revoked_token",
+    "task_instance",
+    "task_instance_history",
+    "task_reschedule",
+    "task_state_store",
+    "trigger",
+    "xcom",
+)
+"""All that Airflow can clean but ``dag``: a DAG counts as old once its file has not been read for so long, as after a
+long time off, and goes with its runs and with whether it was paused."""
 
 
 def arguments(days: int) -> list[str]:
     """Of ``airflow``, to remove what is older than so many days."""
     before = datetime.now(UTC) - timedelta(days=days)
-    options = ("--skip-archive", "--error-on-cleanup-failure", "--yes")
+    options = ("--tables", ",".join(TABLES), "--skip-archive", "--error-on-cleanup-failure", "--yes")
     return ["db", "clean", "--clean-before-timestamp", before.isoformat(), *options]
 
 

@@ -70,8 +70,10 @@ def test_what_would_be_removed_is_removed_and_search_goes_on(airflow: Installati
     assert not (airflow.settings.installation.work_root / "given-up").exists()
     assert require_live(store) == live
 
+    person._call("PATCH", "/api/v2/dags/housekeeping", json={"is_paused": True})
     settings = airflow.settings
     Airflow(airflow_home(settings.installation.home), airflow_environment(settings)).clean_database(0)
     assert person._call("GET", "/api/v2/dags/housekeeping/dagRuns")["total_entries"] == 0, "as if both were old"
+    assert person._call("GET", "/api/v2/dags/housekeeping")["is_paused"], "the DAG itself stays, as it was"
     code, output = airflow.call("include.search", "winter", "--mode", "lexical")
     assert code == 0, output
