@@ -13,6 +13,7 @@ from operators.alerts import ApprovalAwaited
 from operators.approval import ANSWER_WITHIN, responder
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
+from operators.measures import Count, count
 from operators.reports import report_answered, report_gate
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
         else:
             with self.leased(context) as device:
                 model = open_encoder(self.store, self.model_version, device.torch)
-                evaluate_model(self.store, evaluation, model, self.model_version)
+                embedded = evaluate_model(self.store, evaluation, model, self.model_version)
+            count(Count.EMBEDDINGS, embedded)
         return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)
 
 

@@ -27,8 +27,11 @@ class Gauge(StrEnum):
     QUARANTINED = "podsearch.snapshot.quarantined"
     SNAPSHOT_AGE = "podsearch.snapshot.age_seconds"
     QUERY_RATE = "podsearch.queries_per_second"
+    QUERY_TOKENS_RATE = "podsearch.query_tokens_per_second"
     EMBEDDING_RATE = "podsearch.embeddings_per_second"
     UPSERT_RATE = "podsearch.upserts_per_second"
+    PLAN_VECTORS = "podsearch.plan.vectors"
+    PLAN_SECONDS = "podsearch.plan.seconds"
     INDEX_RECORDS = "podsearch.index.records"
     INDEX_LAG = "podsearch.index.lag_seconds"
     LIVE_QUALITY = "podsearch.live.quality"
@@ -52,5 +55,10 @@ def gauge(what: Gauge, value: float, **tags: str) -> None:
 def work(counted: Count, rate: Gauge, number: int, seconds: float) -> None:
     """Report how much was done, and how much per second."""
     count(counted, number)
+    pace(rate, number, seconds)
+
+
+def pace(rate: Gauge, number: int, seconds: float) -> None:
+    """Report how much was done per second."""
     if seconds > 0:
         gauge(rate, number / seconds)

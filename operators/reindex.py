@@ -13,7 +13,7 @@ from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.lineage import Data, Lineage
 from operators.links import ReportLink, page_url
-from operators.measures import Count, Gauge, work
+from operators.measures import Count, Gauge, gauge, work
 from operators.names import LIVE_INDEX
 from operators.reports import report_live
 
@@ -60,6 +60,10 @@ class PlanReindexOperator(PodsearchOperator):
         self.log.info("Estimated cost: %s.", cost)
         context["ti"].xcom_push(key="plan_id", value=plan.plan_id)
         context["ti"].xcom_push(key="cost", value=cost.model_dump())
+        for planned, vectors in (("embed", cost.embed), ("write", cost.write), ("delete", cost.delete)):
+            gauge(Gauge.PLAN_VECTORS, vectors, work=planned)
+        if cost.seconds is not None:
+            gauge(Gauge.PLAN_SECONDS, cost.seconds)
         # A task mapped over nothing would be skipped, and what follows with it: one idle shard is simpler.
         return [{"shard": shard} for shard in plan.shards or [0]]
 

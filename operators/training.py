@@ -9,7 +9,7 @@ from include.settings import get_settings
 from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.lineage import Data, Lineage
-from operators.measures import Count, Gauge, work
+from operators.measures import Count, Gauge, pace, work
 from operators.names import RETRIEVER
 from operators.quality import ValidateOperator
 
@@ -126,6 +126,8 @@ class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
             )
             written = generate_queries(self.store, self.plan, self.shard, generator)
         work(Count.QUERIES, Gauge.QUERY_RATE, written, self.usage.seconds)
+        if generator.tokens:
+            pace(Gauge.QUERY_TOKENS_RATE, generator.tokens, self.usage.seconds)
         self.lineage = Lineage(
             reads=(Data("snapshots", self.plan.snapshot_id),),
             writes=(Data("training/queries", self.plan.training_id, written),),

@@ -134,22 +134,27 @@ def evaluate_model(
     model_version: str,
     *,
     batch_size: int = 0,
-) -> list[ModelEvaluation]:
-    """Measure one model on every query set, by exact search beside words, and keep the results of each query."""
+) -> int:
+    """Measure one model on every query set, by exact search beside words, and keep the results of each query.
+
+    :returns: how many texts no run had embedded with the model before.
+    """
     if is_evaluated(store, plan.evaluation_id, model_version):
-        return load_evaluations(store, plan.evaluation_id, model_version)
+        return 0
     encoder = as_encoder(model)
-    ids, catalogue = _encode_catalogue(store, plan, encoder, model_version, batch_size)
+    embedded, ids, catalogue = _encode_catalogue(store, plan, encoder, model_version, batch_size)
     words = store.read_table(FOLDER, plan.evaluation_id, WORDS_FILE)
     evaluations = []
     for query_set in read_query_sets(store, plan.evaluation_id):
+        more, positives = _encode_held_out(store, query_set, encoder, model_version, batch_size)
+        embedded += more
         evaluation, results, dense = evaluate(
             query_set,
             model_version=model_version,
             queries=encode(encoder, query_set.queries, batch_size=batch_size, kind="query"),
             catalogue=catalogue,
             ids=ids,
-            positives=_encode_held_out(store, query_set, encoder, model_version, batch_size),
+            positives=positives,
             lexical=read_ranked(words, query_set),
             weight=plan.hybrid_weight,
             seed=plan.seed,
@@ -171,7 +176,7 @@ def evaluate_model(
         model_version,
         MANIFEST,
     )
-    return evaluations
+    return embedded
 
 
 def load_evaluations(store: ArtifactStore, evaluation_id: str, model_version: str) -> list[ModelEvaluation]:
@@ -282,11 +287,14 @@ def _queries_table(sets: Sequence[QuerySet]) -> pa.Table:
 
 def _encode_catalogue(
     store: ArtifactStore, plan: EvaluationPlan, encoder: Encoder, version: str, batch_size: int
-) -> tuple[list[str], Vectors]:
-    """Ids and vectors of the catalogue, shard by shard, through the cache that indexing also uses."""
+) -> tuple[int, list[str], Vectors]:
+    """Ids and vectors of the catalogue, shard by shard, through the cache that indexing also uses; and how many texts
+    were not in it.
+    """
     import numpy as np
 
     wanted = store.read_table(FOLDER, plan.evaluation_id, "catalogue.parquet")["episode_id"]
+    embedded = 0
     ids: list[str] = []
     vectors: list[Vectors] = []
     for part in snapshot.load(store, plan.snapshot_id).parts:
@@ -296,21 +304,24 @@ def _encode_catalogue(
             continue
         hashes = table["content_hash"].to_pylist()
         cache = EmbeddingCache(store, version, shard_part(part.shard))
-        cache.encode_missing(dict(zip(hashes, table["text"].to_pylist(), strict=True)), encoder, batch_size=batch_size)
+        texts = dict(zip(hashes, table["text"].to_pylist(), strict=True))
+        embedded += cache.encode_missing(texts, encoder, batch_size=batch_size)
         ids.extend(table["episode_id"].to_pylist())
         vectors.append(cache.vectors(hashes))
-    return ids, np.concatenate(vectors)
+    return embedded, ids, np.concatenate(vectors)
 
 
 def _encode_held_out(
     store: ArtifactStore, query_set: QuerySet, encoder: Encoder, version: str, batch_size: int
-) -> Vectors | None:
+) -> tuple[int, Vectors | None]:
+    """Vectors of what the test queries must find, and how many texts were not in the cache."""
     if query_set.positives is None:
-        return None
+        return 0, None
     hashes = [content_hash(text) for text in query_set.positives]
     cache = EmbeddingCache(store, version, "held-out")
-    cache.encode_missing(dict(zip(hashes, query_set.positives, strict=True)), encoder, batch_size=batch_size)
-    return cache.vectors(hashes)
+    texts = dict(zip(hashes, query_set.positives, strict=True))
+    embedded = cache.encode_missing(texts, encoder, batch_size=batch_size)
+    return embedded, cache.vectors(hashes)
 
 
 def _draw(seed: int, key: str) -> bytes:

@@ -94,6 +94,11 @@ class QueryGenerator(Protocol):
     """How many passages to pass per call, so that a killed task loses little; None: all of them at once, because the
     generator compares the passages of a call."""
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has drawn so far; 0 if it is no model."""
+        ...
+
     def generate(self, passages: Sequence[Passage], n: int, seed: int) -> list[list[Query]]:
         """At most ``n`` distinct queries per passage, in the passages' order; fewer if a text does not yield more."""
         ...

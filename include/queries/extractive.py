@@ -51,6 +51,7 @@ class ExtractiveQueryGenerator:
     """Titles, key phrases and lead sentences of the episodes themselves."""
 
     name = "extractive"
+    tokens = 0
     chunk: int | None = None
     """A word tells an episode apart from the others of the call."""
 

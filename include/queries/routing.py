@@ -21,6 +21,11 @@ class RoutedQueryGenerator:
         self.chunk = english.chunk
         self._generators = {True: english, False: multilingual}
 
+    @property
+    def tokens(self) -> int:
+        """See :class:`include.queries.contract.QueryGenerator`."""
+        return sum(generator.tokens for generator in self._generators.values())
+
     def generate(self, passages: Sequence[Passage], n: int, seed: int) -> list[list[Query]]:
         """See :class:`include.queries.contract.QueryGenerator`."""
         english = [is_english(passage.language, script_shares(passage.text())) for passage in passages]

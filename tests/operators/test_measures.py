@@ -13,18 +13,24 @@ from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsL
 from airflow.sdk.execution_time.context import set_current_context
 
 from include.feedback.figures import Day
-from include.index.live import require_live
+from include.index.estimate import FILE, Timing
+from include.index.live import NOTHING, require_live
 from include.settings import get_settings
 from include.storage import ArtifactStore
 from operators.base import PodsearchOperator
+from operators.comparison import EvaluateModelOperator, PlanComparisonOperator
 from operators.gpu import GpuOperator
 from operators.measures import Count, Gauge, work
+from operators.reindex import PlanReindexOperator
+from operators.training import GenerateQueriesOperator, PlanTrainingOperator
 from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckListeningOperator, CheckSearchOperator
 from tests.deploy.observability.test_observability import ENVIRONMENT
 from tests.include.index.workshop import write_live
 from tests.include.search.catalogue import make_live
+from tests.models import build_model
 from tests.operators.conftest import FakeContext, Installation, ingest
 from tests.standins.otlp import OtlpStandIn, airflow_metrics, flush
+from tests.t5 import build_t5
 
 
 @pytest.fixture
@@ -33,11 +39,12 @@ def collector() -> Iterator[OtlpStandIn]:
         yield standin
 
 
-def execute(operator: PodsearchOperator) -> None:
-    context: Any = FakeContext()
-    with set_current_context(context):
-        operator.execute(context)
+def execute(operator: PodsearchOperator, context: FakeContext | None = None) -> Any:
+    own: Any = context or FakeContext()
+    with set_current_context(own):
+        returned = operator.execute(own)
     flush()
+    return returned
 
 
 def test_what_was_ingested_and_what_was_not(installation: Installation, collector: OtlpStandIn) -> None:
@@ -67,6 +74,63 @@ def test_what_listeners_found_yesterday(
     assert collector.value("airflow_podsearch_listeners_searches") == 80
     assert collector.value("airflow_podsearch_listeners_success") == 0.5
     assert collector.value("airflow_podsearch_listeners_mrr") is None, "nothing was played"
+
+
+def test_what_a_reindex_will_cost(installation: Installation, collector: OtlpStandIn, tmp_path: Path) -> None:
+    installation.publish_snapshot()
+    installation.register_model(tmp_path / "tuned", "tuned")
+    plan = PlanReindexOperator(task_id="plan_reindex", model_version="tuned", live=NOTHING)
+    execute(plan)
+    vectors = [collector.value("airflow_podsearch_plan_vectors", work=one) for one in ("embed", "write", "delete")]
+    assert vectors == [6, 6, 0]
+    assert collector.value("airflow_podsearch_plan_seconds") is None, "nothing similar was measured yet"
+
+    measured = Timing(
+        plan_id="p", seconds={"encode_shard": 30.0, "upsert_shard": 3.0}, vectors={"encode_shard": 3, "upsert_shard": 6}
+    )
+    installation.store.write_json([measured.model_dump()], FILE)
+    execute(plan)
+    assert collector.value("airflow_podsearch_plan_seconds") == 63
+
+
+def test_texts_that_are_embedded_to_measure_a_model_are_counted_once(
+    installation: Installation, collector: OtlpStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A small catalogue is embedded then, and nothing of it is left for ``encode_shard``."""
+    installation.publish_snapshot()
+    monkeypatch.setenv("PODSEARCH_BASE_MODEL", str(build_model(tmp_path)))
+    monkeypatch.setenv("PODSEARCH_DEVICE", "cpu")
+    get_settings.cache_clear()
+    planned = FakeContext(run_type="manual")
+    [mapped] = execute(PlanComparisonOperator(task_id="plan_comparison"), planned)
+    for _ in range(2):
+        comparison_id = planned.ti.pushed["comparison_id"]
+        execute(EvaluateModelOperator(task_id="evaluate_model", comparison_id=comparison_id, **mapped))
+        assert collector.value("airflow_podsearch_embeddings_total") == 6
+
+
+@pytest.mark.parametrize("generator", ["extractive", "doc2query"])
+def test_tokens_are_measured_where_a_model_writes_queries(
+    installation: Installation, collector: OtlpStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, generator: str
+) -> None:
+    t5 = str(build_t5(tmp_path / "t5"))
+    for name, value in (
+        ("QUERY_GENERATOR", generator),
+        ("GENERATOR_MODEL", t5),
+        ("GENERATOR_MULTILINGUAL_MODEL", t5),
+        ("DEVICE", "cpu"),
+    ):
+        monkeypatch.setenv(f"PODSEARCH_{name}", value)
+    get_settings.cache_clear()
+    installation.publish_snapshot()
+    planned = FakeContext()
+    first, *_ = execute(PlanTrainingOperator(task_id="plan_training", force=False), planned)
+    training_id = planned.ti.pushed["training_id"]
+    execute(GenerateQueriesOperator(task_id="generate_queries", training_id=training_id, gpus=0, **first))
+    queries = collector.value("airflow_podsearch_queries_per_second")
+    tokens = collector.value("airflow_podsearch_query_tokens_per_second")
+    assert queries
+    assert tokens is None if generator == "extractive" else tokens and tokens > queries
 
 
 def test_what_is_live_and_how_well_it_answers(

@@ -47,6 +47,7 @@ class Doc2QueryGenerator:
         name: str = DOC2QUERY,
     ) -> None:
         self.name = name
+        self.tokens = 0
         self._spec = spec
         self._device = device
         self._threads = threads or len(os.sched_getaffinity(0))
@@ -72,6 +73,7 @@ class Doc2QueryGenerator:
         ]
         sources = [TokenizedText(passages[at].episode_id, tuple(own)) for at, own in zip(telling, tokens, strict=True)]
         samples = engine.sample(sources, n, seed, Progress(len(sources)).add)
+        self.tokens += sum(len(sample) for own in samples for sample in own)
         for at, own in zip(telling, samples, strict=True):
             written = tokenizer.batch_decode(own, skip_special_tokens=True)
             queries[at] = [Query(text, self.name, texts[at]) for text in _distinct(written)]

@@ -225,6 +225,7 @@ def report_everything() -> None:
         count(counted, 1_000, **({"task_id": "fine_tune"} if counted is Count.GPU_SECONDS else {}))
     labels: dict[Gauge, dict[str, str]] = {
         Gauge.QUARANTINED: {"reason": "orphan"},
+        Gauge.PLAN_VECTORS: {"work": "embed"},
         Gauge.LIVE_QUALITY: {"queries": "curated", "metric": "recall@30"},
     }
     for measured in Gauge:

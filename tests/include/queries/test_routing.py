@@ -26,10 +26,12 @@ class Recorder:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.tokens = 0
         self.asked: list[list[str]] = []
 
     def generate(self, passages: Sequence[Passage], n: int, seed: int) -> list[list[Query]]:
         self.asked.append([passage.episode_id for passage in passages])
+        self.tokens += len(passages)
         return [[Query(f"{passage.episode_id} {n} {seed}", self.name, passage.text())] for passage in passages]
 
 
@@ -45,6 +47,7 @@ def test_each_passage_goes_to_the_model_that_knows_its_language() -> None:
         [("b 3 9", "english")],
     ]
     assert routed.chunk == 7
+    assert routed.tokens == 4, "of both"
 
 
 def test_a_model_that_nothing_is_for_is_not_asked() -> None:

@@ -33,6 +33,7 @@ def generator(request: pytest.FixtureRequest, trained: Tiny, tmp_path: Path) -> 
 def test_queries_are_about_their_passages(generator: Doc2QueryGenerator) -> None:
     episodes = passages()
     hits = total = 0
+    assert generator.tokens == 0
     for passage, queries in zip(episodes, generator.generate(episodes, 3, 1), strict=True):
         assert len({query.text.casefold() for query in queries}) == len(queries) <= 3
         for query in queries:
@@ -42,6 +43,7 @@ def test_queries_are_about_their_passages(generator: Doc2QueryGenerator) -> None
             hits += len(words & set(passage.text().lower().replace(".", "").split()))
             total += len(words)
     assert hits > 0.5 * total > 10
+    assert total <= generator.tokens <= 12 * 3 * len(episodes), "those of repeated queries, too"
 
 
 def test_a_retried_shard_ends_in_the_same_queries(generator: Doc2QueryGenerator) -> None:

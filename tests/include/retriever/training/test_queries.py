@@ -15,6 +15,7 @@ class Clerk:
     """Writes a query an episode, some episodes at a time, and is killed in one of its calls."""
 
     name = "clerk"
+    tokens = 0
 
     def __init__(self, chunk: int | None, *, killed_in: int | None = None) -> None:
         self.chunk = chunk
