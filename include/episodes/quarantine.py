@@ -16,8 +16,10 @@ from include.episodes.schema import QUARANTINE
 
 GROUP_ROWS = 10_000
 """Rows in memory before they are written, where they are."""
-USABLE_ID = r"^[!-~]{1,512}$"
-"""An id that every index accepts: printable ASCII without spaces, at most 512 characters (Pinecone's limit)."""
+MAX_ID_CHARS = 512
+"""Pinecone's limit."""
+USABLE_ID = rf"^[!-~]{{1,{MAX_ID_CHARS}}}$"
+"""An id that every index accepts: printable ASCII without spaces."""
 
 
 class Reason(StrEnum):

@@ -8,6 +8,7 @@ recorded: who looks after search is no listener.
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import httpx
 from fastapi import Request
@@ -56,7 +57,7 @@ class SearchPage:
         :param path: of the service, without its first slash.
         :raises SearchNotThereError: it does not answer.
         """
-        url = self._url.copy_with(path="/" + path.lstrip("/"), query=request.url.query.encode())
+        url = self._url.copy_with(path="/" + quote(path.lstrip("/")), query=request.url.query.encode())
         try:
             found = await self._client.get(url)
         except httpx.HTTPError as error:

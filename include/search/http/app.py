@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from include.episodes.quarantine import MAX_ID_CHARS
 from include.feedback.recorder import Recorder
 from include.search.http import pages, recording
 from include.search.http.access import CHALLENGES, has_token, is_loopback, read_token
@@ -63,7 +64,7 @@ def _desk(request: Request) -> Desk:
 
 AtDesk = Annotated[Desk, Depends(_desk)]
 Recorded = Annotated[Recording, Depends(Recording)]
-EpisodeId = Annotated[str, Path(max_length=200, description="The `id` of an episode.")]
+EpisodeId = Annotated[str, Path(max_length=MAX_ID_CHARS, description="The `id` of an episode.")]
 programs = APIRouter(responses=documented(401, 422, 503))
 people = APIRouter(include_in_schema=False)
 watchers = APIRouter()
@@ -152,16 +153,7 @@ async def search(asked: Annotated[ProgramsQuestion, Query()], desk: AtDesk, reco
     )
 
 
-@programs.get("/episodes/{episode_id}", responses=documented(404))
-async def one_episode(episode_id: EpisodeId, desk: AtDesk) -> EpisodeAnswer:
-    """One episode."""
-    live, there = await desk.ask(lambda service: service.fetch([episode_id]))
-    if episode_id not in there:
-        raise UnknownEpisodeError(episode_id)
-    return EpisodeAnswer(live=Live.of(live), episode=Episode.of(episode_id, there[episode_id]))
-
-
-@programs.get("/episodes/{episode_id}/similar", responses=documented(404))
+@programs.get("/episodes/{episode_id:path}/similar", responses=documented(404))
 async def similar_episodes(episode_id: EpisodeId, asked: Annotated[Like, Query()], desk: AtDesk) -> SimilarAnswer:
     """The other episodes whose meaning is nearest, best first."""
     answer = await desk.ask(lambda service: service.similar(episode_id, asked.k, asked.filter))
@@ -170,6 +162,15 @@ async def similar_episodes(episode_id: EpisodeId, asked: Annotated[Like, Query()
         episode=Episode.of(episode_id, answer.metadata),
         results=found(answer, first=1, count=asked.k),
     )
+
+
+@programs.get("/episodes/{episode_id:path}", responses=documented(404))
+async def one_episode(episode_id: EpisodeId, desk: AtDesk) -> EpisodeAnswer:
+    """One episode."""
+    live, there = await desk.ask(lambda service: service.fetch([episode_id]))
+    if episode_id not in there:
+        raise UnknownEpisodeError(episode_id)
+    return EpisodeAnswer(live=Live.of(live), episode=Episode.of(episode_id, there[episode_id]))
 
 
 @programs.get("/suggest")
@@ -206,7 +207,7 @@ async def search_page(
     return response
 
 
-@people.get("/similar/{episode_id}")
+@people.get("/similar/{episode_id:path}")
 async def similar_page(episode_id: EpisodeId, desk: AtDesk, recorded: Recorded, search: str = "") -> HTMLResponse:
     answer = await desk.ask(lambda service: service.similar(episode_id))
     search_id = recorded.opened(search, episode_id)
@@ -279,7 +280,7 @@ class Guarded:
             await self._chosen(scope)(scope, receive, send_guarded)
         finally:
             took = time.perf_counter() - begun
-            self._metrics.answered(getattr(scope.get("route"), "path", None), status, took)
+            self._metrics.answered(getattr(scope.get("route"), "path_format", None), status, took)
             path = scope["path"].encode("unicode_escape").decode()
             log.info("%s %s %d %.0f ms", scope["method"], path, status, 1000 * took)
 

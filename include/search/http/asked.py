@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from include.episodes.quarantine import MAX_ID_CHARS
 from include.feedback.events import SESSION
 from include.index.contract import Filter, Length, Period
 from include.search.service import MAX_QUERY_CHARS, MAX_RESULTS, Mode
@@ -34,7 +35,9 @@ def _plain(value: str | None) -> str | None:
     return value
 
 
-Name = Annotated[Annotated[str, Field(max_length=200)] | None, BeforeValidator(_absent), AfterValidator(_plain)]
+Name = Annotated[
+    Annotated[str, Field(max_length=MAX_ID_CHARS)] | None, BeforeValidator(_absent), AfterValidator(_plain)
+]
 Day = Annotated[Annotated[date, Field(ge=FIRST, le=LAST)] | None, BeforeValidator(_absent)]
 Number = Annotated[Annotated[int, Field(ge=0, le=MAX_RESULTS)] | None, BeforeValidator(_absent)]
 Minutes = Annotated[Annotated[int, Field(ge=1, le=MAX_MINUTES)] | None, BeforeValidator(_absent)]

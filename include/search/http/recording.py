@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from include.episodes.quarantine import MAX_ID_CHARS
 from include.feedback.events import MAX_SECONDS, SEARCH, SESSION, new_session
 from include.feedback.recorder import Recorder
 from include.search.http.pages import SCRIPT
@@ -34,7 +35,7 @@ class Happened(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     search_id: str = Field(pattern=f"^{SEARCH}$", description="The `search_id` in the answer to the search.")
-    episode_id: str = Field(min_length=1, max_length=200)
+    episode_id: str = Field(min_length=1, max_length=MAX_ID_CHARS)
     action: Literal["opened", "played"]
     seconds: float = Field(default=0, ge=0, le=MAX_SECONDS, description="How long it has been played so far.")
     session: Session | None = Field(default=None, description="The session that the search was made with.")

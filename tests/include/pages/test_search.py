@@ -117,6 +117,12 @@ def test_the_question_goes_to_the_service_and_nothing_of_the_readers(page: TestC
     assert "secret" not in str(asked)
 
 
+@pytest.mark.parametrize("path", ["similar/https%3A//example.org/%3Fp%3D1", "similar/50%25"])
+def test_the_service_is_asked_for_the_same_address(page: TestClient, path: str) -> None:
+    tree = LexborHTMLParser(page.get(PREFIX + path).text)
+    assert [one.text() for one in tree.css(".empty p")] == ["/" + path]
+
+
 @pytest.mark.parametrize("path", ["/evil.example/asked", "//evil.example/", "@evil.example/", "http://evil.example/"])
 def test_no_path_leads_to_another_host(page: TestClient, path: str) -> None:
     assert page.get(PREFIX + path).status_code in (200, 404)

@@ -163,7 +163,7 @@ def test_a_mistake_is_named_with_its_value(
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/episodes/nobody", 404), ("/episodes/nobody/similar", 404), ("/episodes/" + "x" * 201, 422), ("/search/", 404)],
+    [("/episodes/nobody", 404), ("/episodes/nobody/similar", 404), ("/episodes/" + "x" * 513, 422), ("/search/", 404)],
 )
 def test_what_is_not_there_is_told_as_a_problem(client: httpx.Client, path: str, status: int) -> None:
     answer = client.get(path)

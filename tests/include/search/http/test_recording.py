@@ -168,7 +168,7 @@ def test_a_program_names_the_session_and_tells_what_happened(visit: Visit) -> No
     [
         {"search_id": "x"},
         {"episode_id": ""},
-        {"episode_id": "e" * 201},
+        {"episode_id": "e" * 513},
         {"action": "liked"},
         {"seconds": -1},
         {"seconds": 86_401},
