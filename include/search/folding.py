@@ -11,8 +11,11 @@ word."""
 WORD_START = re.compile(rf"[^\W{UNSPACED}]+|[{UNSPACED}]")
 """From where on a text may be written by somebody who looks for it."""
 
+_TYPED = str.maketrans("’‘“”„–—‐−", '\'\'"""----')
+"""Printers' signs, and what keyboards have in their place."""
+
 
 def fold(text: str) -> str:
-    """A text in plain lower-case letters."""
-    composed = unicodedata.normalize("NFKD", text.casefold())
+    """A text in plain lower-case letters and signs."""
+    composed = unicodedata.normalize("NFKD", text.casefold()).translate(_TYPED)
     return "".join(sign for sign in composed if not unicodedata.combining(sign))

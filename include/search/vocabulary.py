@@ -100,9 +100,11 @@ class Vocabulary:
 
         :param beginning: of a title, or of a part of one.
         """
-        wanted = fold(" ".join(beginning.split()) + " " * beginning[-1:].isspace())[:KEY_CHARS]
-        if not wanted.strip():
+        wanted = fold(" ".join(beginning.split()) + " " * beginning[-1:].isspace())
+        word = WORD_START.search(wanted)  # titles are sorted by their words, not by a sign before them
+        if word is None:
             return []
+        wanted = wanted[word.start() :][:KEY_CHARS]
         first = bisect_left(self._order, wanted, key=self._key)
         last = bisect_right(self._order, wanted, first, key=lambda place: self._key(place)[: len(wanted)])
         ranks = self._ranks[first:last]
@@ -119,8 +121,9 @@ class Vocabulary:
         """
 
         def mended(word: re.Match[str]) -> str:
-            nearest = None if fold(word[0]) in self._words or known(word[0]) else self._nearest(fold(word[0]))
-            return self._spellings[nearest] if nearest else word[0]
+            nearest = None if fold(word[0]) in self._words else self._nearest(fold(word[0]))
+            # The index is asked last, because it takes longest.
+            return self._spellings[nearest] if nearest and not known(word[0]) else word[0]
 
         put = _WORD.sub(mended, query)
         return put if put != query else None
@@ -153,8 +156,7 @@ class Vocabulary:
 
     def _key(self, place: int) -> str:
         number, start = self._places[place]
-        text: str = self._folded[number][start:]
-        return text
+        return f"{self._folded[number][start:]} "  # as somebody types after a whole word
 
 
 class Vocabularies:

@@ -22,6 +22,8 @@ EPISODES = [
     ("The sleep show", "e4"),
     ("Holidays\x00 &\n <b>bears</b>", "e5"),
     ("Holidays without sleep", "e6"),
+    ("#35: Don’t “panic” – breathe", "e7"),
+    ("[News] Owls", "e8"),
 ]
 
 
@@ -46,6 +48,25 @@ def test_titles_that_begin_so_come_before_those_with_a_word_that_does_and_shows_
 @pytest.mark.parametrize("typed", ["cafe", "CAFÉ C", "cafe\u0301", "ｃａｆｅ", "  café  c"])
 def test_case_accents_width_and_space_do_not_matter(words: Vocabulary, typed: str) -> None:
     assert suggested(words, typed) == ["p2"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("#35", "e7"),
+        ('#35: Don\'t "panic" - breathe', "e7"),
+        ("don't \"p", "e7"),
+        ("don’t “p", "e7"),
+        ('"panic', "e7"),
+        ("[news", "e8"),
+        ("owls ", "e8"),
+        ("café crème ", "p2"),
+    ],
+)
+def test_a_title_is_found_as_it_is_written_or_as_a_keyboard_writes_it(
+    words: Vocabulary, typed: str, found: str
+) -> None:
+    assert suggested(words, typed) == [found]
 
 
 def test_a_word_begins_anywhere_where_there_is_no_space_between_words(words: Vocabulary) -> None:
@@ -80,6 +101,7 @@ def test_an_empty_catalogue_suggests_nothing() -> None:
         ("bear", None),
         ("sle", None),  # too short to be sure
         ("s1eep", None),  # no word
+        ("don't", None),
     ],
 )
 def test_a_slip_is_put_right_by_a_word_of_titles(words: Vocabulary, query: str, meant: str | None) -> None:
