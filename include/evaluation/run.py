@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "evaluations"
 KNOWN_ITEMS = 150
+QUERIES_FILE = "queries.parquet"
 WORDS_FILE = "words.parquet"
 DENSE = "-dense"
 """Ends the name of what vectors alone find."""
@@ -113,7 +114,7 @@ def plan_evaluation(
     )
     words = rank_words(store, snapshot_id, chosen, sets)
     store.write_table(words, FOLDER, evaluation_id, WORDS_FILE)
-    store.write_table(_queries_table(sets), FOLDER, evaluation_id, "queries.parquet")
+    store.write_table(_queries_table(sets), FOLDER, evaluation_id, QUERIES_FILE)
     store.write_table(pa.table({"episode_id": chosen}), FOLDER, evaluation_id, "catalogue.parquet")
     store.write_json(plan.model_dump(), FOLDER, evaluation_id, MANIFEST)
     return plan
@@ -212,7 +213,7 @@ def load_sides(
 
 def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:
     """The query sets that were fixed for an evaluation."""
-    table = store.read_table(FOLDER, evaluation_id, "queries.parquet")
+    table = store.read_table(FOLDER, evaluation_id, QUERIES_FILE)
     sets = []
     names: tuple[QuerySetName, ...] = ("test", "known", "played", "curated")
     for name in names:

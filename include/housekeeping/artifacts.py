@@ -2,7 +2,8 @@
 
 An artifact is removed if it is older than the retention of its kind (its newest file counts) and nothing needs it
 (:mod:`.needs`). Models, their vectors and namespaces are retired elsewhere, when what is live changes
-(:mod:`include.index.retire`, :mod:`include.index.retire_models`); what they leave behind is removed here.
+(:mod:`include.index.retire`, :mod:`include.index.retire_models`); what they leave behind is removed here, and so are
+vectors of texts that are gone, though their model stays (:mod:`.vectors`).
 
 The caller must make sure that nobody else is working on more than what is live. Artifacts that are written to after
 they were examined stay all the same. If it is killed at any moment and repeated, it ends in the same state: a manifest
@@ -22,6 +23,7 @@ from include.episodes import snapshot
 from include.evaluation import comparison, reports, run
 from include.housekeeping.needs import Needs
 from include.housekeeping.summary import Summary
+from include.housekeeping.vectors import compact
 from include.index import live, live_page, plan, watched
 from include.quality import drift, pages, profile, result, trend
 from include.retriever import encode, registry
@@ -82,8 +84,10 @@ def prune(store: ArtifactStore, days: Days, *, dry_run: bool, now: datetime | No
     :raises PermanentError: what is live is unknown.
     """
     now = now or datetime.now(UTC)
-    summary = Summary(dry_run=dry_run)
-    for artifact in expired(store, days, now=now):
+    summary, needs = Summary(dry_run=dry_run), Needs(store)
+    if needs.anything_live:
+        compact(store, needs, summary, before=now - timedelta(days=days.work))
+    for artifact in expired(store, needs, days, now=now):
         if dry_run or _remove(store, artifact):
             summary.add(artifact.kind, artifact.bytes)
     if not dry_run and (cleared := store.clear_unfinished()):
@@ -91,9 +95,8 @@ def prune(store: ArtifactStore, days: Days, *, dry_run: bool, now: datetime | No
     return summary
 
 
-def expired(store: ArtifactStore, days: Days, *, now: datetime) -> Iterator[Artifact]:
-    """What :func:`prune` removes, kind by kind."""
-    needs = Needs(store)
+def expired(store: ArtifactStore, needs: Needs, days: Days, *, now: datetime) -> Iterator[Artifact]:
+    """What :func:`prune` removes whole, kind by kind."""
     if not needs.anything_live:
         return
     profiles = needs.profiles(max(drift.WINDOW, trend.WINDOW) + 1)  # they leave out the one that is held against them

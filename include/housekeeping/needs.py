@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from functools import cached_property
 from itertools import combinations
 
+import pyarrow as pa
+
 from include.episodes import snapshot
+from include.episodes.schema import content_hash
+from include.evaluation import run
 from include.index.live import history, read_live
 from include.index.live_page import SHOWN
 from include.index.plan import JOURNALS, read_journal
@@ -44,6 +48,22 @@ class Needs:
             *(pointer.snapshot_id for pointer in self.pointers),
             *(state for journal in self.journals for state in journal.states if state),
         }
+
+    @cached_property
+    def texts(self) -> pa.Array:
+        """Hashes of the texts that these snapshots and the test queries of evaluations have, whose vectors are read."""
+        tested = [
+            content_hash(text)
+            for name in self.store.names(run.FOLDER)
+            if self.store.exists(run.FOLDER, name, run.QUERIES_FILE)
+            for query_set in run.read_query_sets(self.store, name)
+            for text in query_set.positives or ()
+        ]
+        texts = pa.array(tested, pa.string())
+        for name in sorted(self.snapshots):
+            own = snapshot.read(self.store, name, columns=["content_hash"])["content_hash"]
+            texts = pa.chunked_array([texts, *own.chunks]).unique()
+        return texts
 
     def profiles(self, window: int) -> set[str]:
         """Snapshots whose profiles drift is measured against, or the trend is drawn from."""

@@ -2,7 +2,7 @@
 
 A cache is a folder of Parquet files, each written atomically after a chunk of work, so that a killed task loses at most
 one chunk and a repeated one encodes nothing. When there are many files they are merged, because finding a vector means
-reading all of them.
+reading all of them. Vectors of texts that nothing needs any more are removed by :mod:`include.housekeeping.vectors`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from include.retriever.composition import COMPOSITION, encode_documents
 from include.retriever.encoders.contract import Encoder, TextKind, Vectors
-from include.storage import ArtifactStore, digest
+from include.storage import ArtifactStore, StoredFile, digest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -67,6 +67,38 @@ def shard_part(shard: int) -> str:
     return f"shard-{shard:04d}"
 
 
+def cached(store: ArtifactStore, model_version: str) -> list[StoredFile]:
+    """The files of a model's cache, of all parts."""
+    found = store.files(*_of_model(model_version))
+    return sorted((file for file in found if not file.path[-1].startswith(".")), key=lambda file: file.path)
+
+
+def cached_texts(store: ArtifactStore, file: StoredFile) -> pa.ChunkedArray:
+    """Hashes of the texts whose vectors a file has."""
+    return store.read_table(*file.path, columns=["content_hash"])["content_hash"]
+
+
+def keep_only(store: ArtifactStore, file: StoredFile, hashes: pa.Array) -> None:
+    """Remove a file, once those of its vectors that are of these texts are in another."""
+    table = store.read_table(*file.path)
+    kept = table.filter(pc.is_in(table["content_hash"], value_set=hashes))
+    if len(kept) == len(table):
+        return
+    if len(kept):
+        _write(store, kept, digest(*kept["content_hash"].to_pylist()), *file.path[:-1])
+    store.remove(*file.path)
+
+
+def _of_model(model_version: str) -> tuple[str, ...]:
+    """The folder of a model's cache."""
+    return FOLDER, model_version, f"composition{COMPOSITION}"
+
+
+def _write(store: ArtifactStore, table: pa.Table, name: str, *folder: str) -> None:
+    prefix = _SMALL_PREFIX if len(table) < SMALL else ""
+    store.write_table(table, *folder, f"{prefix}{name}.parquet")
+
+
 class EmbeddingCache:
     """Vectors of one model version, made as :mod:`include.retriever.composition` says.
 
@@ -76,7 +108,7 @@ class EmbeddingCache:
 
     def __init__(self, store: ArtifactStore, model_version: str, part: str) -> None:
         self.store = store
-        self.folder = (FOLDER, model_version, f"composition{COMPOSITION}", part)
+        self.folder = (*_of_model(model_version), part)
 
     def missing(self, hashes: set[str]) -> set[str]:
         """Which of some texts have no vector yet."""
@@ -89,7 +121,8 @@ class EmbeddingCache:
 
     def add(self, hashes: list[str], vectors: Vectors) -> None:
         values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), vectors.shape[1])
-        self._write(pa.table({"content_hash": pa.array(hashes), "vector": values}), digest(*hashes))
+        table = pa.table({"content_hash": pa.array(hashes), "vector": values})
+        _write(self.store, table, digest(*hashes), *self.folder)
         self._merge()
 
     def encode_missing(
@@ -174,10 +207,6 @@ class EmbeddingCache:
             for name in self.store.names(*model, part):
                 yield (*model, part, name)
 
-    def _write(self, table: pa.Table, name: str) -> None:
-        prefix = _SMALL_PREFIX if len(table) < SMALL else ""
-        self.store.write_table(table, *self.folder, f"{prefix}{name}.parquet")
-
     def _merge(self) -> None:
         """Merge this part's small files if there are many. If interrupted, it leaves some vectors in two files."""
         names = [name for name in self.store.names(*self.folder) if name.startswith(_SMALL_PREFIX)]
@@ -187,7 +216,7 @@ class EmbeddingCache:
             tables = [self.store.read_table(*self.folder, name) for name in names]
         except FileNotFoundError:
             return  # another attempt at this task is still at work
-        self._write(pa.concat_tables(tables), digest(*names))
+        _write(self.store, pa.concat_tables(tables), digest(*names), *self.folder)
         for name in names:
             self.store.remove(*self.folder, name)
 

@@ -24,9 +24,10 @@ from include.index.retire_models import retire_models
 from include.index.rollback import plan_rollback, roll_back
 from include.quality import pages, profile, trend
 from include.retriever.composition import COMPOSITION
+from include.retriever.encode import EmbeddingCache, shard_part
 from include.storage import MANIFEST, ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
-from tests.include.index.workshop import Fuse, Killed, MortalStore, content, register, reindex
+from tests.include.index.workshop import Fuse, Killed, MortalStore, content, embedding, register, reindex
 
 DAYS = Days(work=30, reports=300)
 ROWS = [episode(number) for number in range(6)]
@@ -195,8 +196,8 @@ def test_trainings_and_embeddings_stay_as_long_as_their_model(
         manifest = store.read_json("models", version, MANIFEST)
         store.write_json(manifest | {"training_id": f"t-{version}"}, "models", version, MANIFEST)
         store.write_bytes(b"pairs", "training", f"t-{version}", "pairs.parquet")
-        part = (f"composition{COMPOSITION}", "shard-0000")
-        store.write_bytes(b"vectors", "embeddings", version, *part, "a.parquet")
+        key = ROWS[1]["content_hash"]
+        EmbeddingCache(store, version, shard_part(0)).add([key], embedding(key)[None])
         store.write_json({}, "decisions", f"{version}--m1.json")
     store.write_bytes(b"pairs", "training", "never-finished", "pairs.parquet")
     store.write_bytes(b"weights", "models", "never-registered", "model.safetensors")
@@ -212,7 +213,7 @@ def test_trainings_and_embeddings_stay_as_long_as_their_model(
 
 
 def test_vectors_of_an_earlier_composition_go(store: ArtifactStore, snapshots: list[str]) -> None:
-    """No release reads them any more; those of the models that are there are kept for ever."""
+    """No release reads them any more."""
     store.write_bytes(b"vectors", "embeddings", "m2", "composition1", "shard-0000", "a.parquet")
     prune_after(store, 3_000)
     assert store.names("embeddings", "m2") == [f"composition{COMPOSITION}"]
