@@ -1,10 +1,10 @@
 """### Housekeeping
 
 Runs daily and removes what is no longer needed: snapshots, downloads, evaluations, plans, reports and Data Docs that
-are older than `PODSEARCH_KEEP_…_DAYS`; what retired models left behind; embeddings of texts that are gone; recorded
-searches that are older than listeners were told; and unfinished work and logs on its machine. It never removes what is
-live or was live before, what an index may hold, or what drift and the trend are computed from. Triggered with "Dry
-run", it only reports what it would remove: each task's log and XCom have the counts and bytes.
+are older than `PODSEARCH_KEEP_…_DAYS`; what retired models left behind; embeddings of texts that are gone; feeds taken
+off the list; recorded searches that are older than listeners were told; and unfinished work and logs on its machine. It
+never removes what is live or was live before, what an index may hold, or what drift and the trend are computed from.
+Triggered with "Dry run", it only reports what it would remove: each task's log and XCom have the counts and bytes.
 
 **Owner:** podsearch. **If it fails:** nothing else is affected, and the next run catches up. While another DAG is
 running, nothing is removed from the artifact store: the task is skipped and says so.

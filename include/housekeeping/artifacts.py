@@ -20,6 +20,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from include.episodes import snapshot
+from include.episodes.sources.feeds import state as feed_state
 from include.evaluation import comparison, reports, run
 from include.housekeeping.needs import Needs
 from include.housekeeping.summary import Summary
@@ -100,7 +101,7 @@ def expired(store: ArtifactStore, needs: Needs, days: Days, *, now: datetime) ->
     if not needs.anything_live:
         return
     profiles = needs.profiles(max(drift.WINDOW, trend.WINDOW) + 1)  # they leave out the one that is held against them
-    for kind in _kinds(store, needs, days):
+    for kind in _kinds(store, needs, days, now):
         for artifact in _artifacts(kind, store.files(*kind.folder)):
             if artifact.modified >= now - timedelta(days=kind.days) or artifact.path[-1] in kind.needed:
                 continue
@@ -110,15 +111,17 @@ def expired(store: ArtifactStore, needs: Needs, days: Days, *, now: datetime) ->
                 yield artifact
 
 
-def _kinds(store: ArtifactStore, needs: Needs, days: Days) -> list[ArtifactKind]:
+def _kinds(store: ArtifactStore, needs: Needs, days: Days, now: datetime) -> list[ArtifactKind]:
     evaluations = needs.evaluations(store.files(run.FOLDER))
     decisions = {name for name in store.names(comparison.DECISIONS) if needs.decides(name)}
+    feeds = needs.feeds(now - timedelta(days=days.work))
     notes = {name for name in store.names(registry.FOLDER) if name.endswith(".json")}
     composed = f"composition{COMPOSITION}"
     return [
         ArtifactKind("snapshots", (snapshot.FOLDER,), days.work, needs.snapshots | {snapshot.LATEST}),
         ArtifactKind("downloads", ("downloads", "feeds"), days.work, newest=1),
         ArtifactKind("downloads", ("downloads", "kaggle"), days.work, newest=1, depth=3),
+        ArtifactKind("feeds taken off the list", (feed_state.FOLDER,), days.work, feeds),
         ArtifactKind("trainings", (training.FOLDER,), days.work, needs.trainings),
         ArtifactKind("unfinished models", (registry.FOLDER,), days.work, needs.versions | notes),
         ArtifactKind("embeddings of retired models", (encode.FOLDER,), days.work, needs.versions),
@@ -153,6 +156,9 @@ def _remove(store: ArtifactStore, artifact: Artifact) -> bool:
     if any(file.modified > artifact.modified for file in now_there):
         return False
     if set(artifact.files) >= set(now_there):
+        for file in artifact.files:
+            if file.path[-1] == feed_state.STATE:  # first, like a manifest: without it, a feed is read anew
+                store.remove(*file.path)
         store.remove(*artifact.path)
         return True
     for file in sorted(artifact.files, key=lambda file: file.path[-1] != MANIFEST):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import cached_property
 from itertools import combinations
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from include.episodes import snapshot
 from include.episodes.schema import content_hash
+from include.episodes.sources.feeds import state as feed_state
 from include.evaluation import run
 from include.index.live import history, read_live
 from include.index.live_page import SHOWN
@@ -64,6 +66,11 @@ class Needs:
             own = snapshot.read(self.store, name, columns=["content_hash"])["content_hash"]
             texts = pa.chunked_array([texts, *own.chunks]).unique()
         return texts
+
+    def feeds(self, since: datetime) -> set[str]:
+        """Feeds that are on the list, or were at some time since then; and what is known of all feeds together."""
+        gone = {name for name, when in feed_state.read_unlisted(self.store).items() if when < since}
+        return set(self.store.names(feed_state.FOLDER)) - gone
 
     def profiles(self, window: int) -> set[str]:
         """Snapshots whose profiles drift is measured against, or the trend is drawn from."""

@@ -11,6 +11,8 @@ import pytest
 
 from include.episodes import snapshot
 from include.episodes.going_back import go_back
+from include.episodes.sources.feeds import state as feed_state
+from include.episodes.sources.feeds.addresses import Feed
 from include.errors import PermanentError
 from include.housekeeping import artifacts
 from include.housekeeping.artifacts import Days, prune
@@ -266,6 +268,53 @@ def test_old_downloads_go_but_for_the_last(store: ArtifactStore, snapshots: list
     prune_after(store, 31)
     assert store.names("downloads", "kaggle", "somebody", "episodes") == ["2"]
     assert store.names("downloads", "feeds") == ["v2"]
+
+
+FEEDS = [Feed(letter * 32, f"https://{letter}.example/feed") for letter in "abc"]
+SHOW = feed_state.Catalogue(show={"title": "A show"}, episodes={"e": {"title": "One"}})
+
+
+def poll_feeds(store: ArtifactStore, *listed: Feed, day: float) -> None:
+    """What a poll leaves of feeds, of which none has anything new."""
+    feed_state.note_unlisted(store, listed, datetime.now(UTC) + timedelta(days=day))
+    for feed in listed:
+        known = feed_state.load(store, feed)
+        feed_state.read_catalogue(store, known)
+        if not known.catalogue:
+            feed_state.save_catalogue(store, known, SHOW)
+    store.write_json({}, "feeds", "report.json")
+
+
+def test_feeds_that_were_taken_off_the_list_long_ago_go(store: ArtifactStore, snapshots: list[str]) -> None:
+    """However long ago they have said something new; one that is listed may be silent for years."""
+    a, b, c = FEEDS
+    poll_feeds(store, a, b, c, day=0)
+    poll_feeds(store, a, b, day=100)
+    poll_feeds(store, a, day=110)
+    assert "feeds taken off the list" not in prune_after(store, 129).kinds
+    assert prune_after(store, 131).kinds["feeds taken off the list"].items == 1
+    assert store.names("feeds") == [a.feed_id, b.feed_id, "report.json", "unlisted.json"]
+    poll_feeds(store, a, b, day=132)
+    prune_after(store, 3_000)
+    assert store.names("feeds") == [a.feed_id, b.feed_id, "report.json", "unlisted.json"]
+
+
+def test_a_feed_whose_removal_was_killed_can_come_back(store: ArtifactStore, snapshots: list[str]) -> None:
+    a, b, _ = FEEDS
+    poll_feeds(store, a, b, day=0)
+    poll_feeds(store, a, day=1)
+    left = set()
+    for moment in range(100):
+        try:
+            prune_after(MortalStore(str(store.path()), Fuse(moment)), 32)
+        except Killed:
+            left.add(tuple(name == feed_state.STATE for name in store.names("feeds", b.feed_id)))
+            poll_feeds(store, a, b, day=2)  # which reads what is known of it
+            poll_feeds(store, a, day=1)
+            continue
+        break
+    assert left - {()} == {(False, True), (False,)}, "a state without the episodes that it names would fail every poll"
+    assert b.feed_id not in store.names("feeds")
 
 
 def test_what_a_killed_writer_left_goes_after_a_day(store: ArtifactStore, snapshots: list[str]) -> None:

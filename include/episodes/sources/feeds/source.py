@@ -13,6 +13,7 @@ from include.episodes.sources.feeds.client import PollLimits
 from include.episodes.sources.feeds.dataset import dataset_folder, write_dataset
 from include.episodes.sources.feeds.poll import PolledFeed, PollStatus, poll
 from include.episodes.sources.feeds.report import make_report, write_report
+from include.episodes.sources.feeds.state import note_unlisted
 from include.episodes.sources.files import DatasetError
 from include.errors import RetryLaterError
 from include.storage import ArtifactStore
@@ -23,7 +24,8 @@ class FeedsSource:
 
     :param store: keeps what is known of each feed (``feeds/``), the report of the last poll (``feeds/report.json``) and
         the last two datasets (``downloads/feeds/``).
-    :param feeds: the list: OPML, or text with one address per line. Removing a feed from it removes its episodes.
+    :param feeds: the list: OPML, or text with one address per line. Removing a feed from it removes its episodes;
+        what is known of it is kept for a while, in case it comes back.
     :param limits: of a poll and of each feed.
     :param allow_private: also ask addresses that are not public.
     :param contact: address or mail that the User-Agent names.
@@ -59,6 +61,7 @@ class FeedsSource:
         """
         feeds = read_list(self.feeds)
         polled_at, started = datetime.now(UTC), time.monotonic()
+        note_unlisted(self.store, feeds.feeds, polled_at)
         outcomes = asyncio.run(
             poll(
                 self.store,

@@ -3,15 +3,19 @@
 ``feeds/<feed id>/state.json`` is small and names the file beside it that holds the show and its episodes. That file is
 written first, under a name that follows from its content, and the state then replaced in one step: a poll that is
 killed leaves the old pair or the new one, never an ETag without the episodes that belong to it.
+
+What is known of a feed outlives its place on the list: ``feeds/unlisted.json`` says since when it is not listed, and
+:mod:`include.housekeeping` removes it when that is long ago.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from include.episodes.sources.feeds.addresses import Feed
 from include.episodes.sources.feeds.client import Answer, Validators
@@ -20,6 +24,8 @@ from include.episodes.sources.feeds.parse import PARSER_VERSION, Parsed
 from include.storage import ArtifactStore, digest
 
 FOLDER = "feeds"
+STATE = "state.json"
+UNLISTED = "unlisted.json"
 
 
 class Catalogue(BaseModel):
@@ -120,9 +126,9 @@ class FeedState(BaseModel):
 def load(store: ArtifactStore, feed: Feed) -> FeedState:
     """The state of a feed, under the address and title that the list has for it now."""
     fresh = FeedState(feed_id=feed.feed_id, address=feed.address, asked=feed.address, title=feed.title)
-    if not store.exists(FOLDER, feed.feed_id, "state.json"):
+    if not store.exists(FOLDER, feed.feed_id, STATE):
         return fresh
-    known = FeedState.model_validate(store.read_json(FOLDER, feed.feed_id, "state.json"))
+    known = FeedState.model_validate(store.read_json(FOLDER, feed.feed_id, STATE))
     if known.address == feed.address:
         return known.model_copy(update={"title": feed.title or known.title})
     # The same feed, written otherwise (http or https): the list has the last word.
@@ -130,7 +136,22 @@ def load(store: ArtifactStore, feed: Feed) -> FeedState:
 
 
 def save(store: ArtifactStore, state: FeedState) -> None:
-    store.write_json(state.model_dump(mode="json"), FOLDER, state.feed_id, "state.json")
+    store.write_json(state.model_dump(mode="json"), FOLDER, state.feed_id, STATE)
+
+
+def note_unlisted(store: ArtifactStore, feeds: Iterable[Feed], now: datetime) -> None:
+    """Keep since when known feeds are not on the list."""
+    known = {name for name in store.names(FOLDER) if not name.endswith(".json")}
+    before = read_unlisted(store)
+    unlisted = {name: before.get(name, now) for name in sorted(known - {feed.feed_id for feed in feeds})}
+    if unlisted != before:
+        store.write_json({name: since.isoformat() for name, since in unlisted.items()}, FOLDER, UNLISTED)
+
+
+def read_unlisted(store: ArtifactStore) -> dict[str, datetime]:
+    """Since when the feeds are not on the list that are known and were not there at the last poll."""
+    kept = store.read_if_there(FOLDER, UNLISTED)
+    return TypeAdapter(dict[str, datetime]).validate_json(kept) if kept else {}
 
 
 def read_catalogue(store: ArtifactStore, state: FeedState) -> Catalogue:

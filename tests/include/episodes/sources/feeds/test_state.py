@@ -40,6 +40,22 @@ def test_the_same_content_has_the_same_name_and_the_old_one_goes(store: Artifact
     assert store.names("feeds", FEED.feed_id) == sorted(["state.json", other.catalogue])
 
 
+def test_a_feed_is_off_the_list_since_the_first_poll_without_it(store: ArtifactStore) -> None:
+    kept, gone = FEED, Feed("0" * 32, "https://other.example/f")
+    for feed in (kept, gone):
+        states.save_catalogue(store, states.load(store, feed), CATALOGUE)
+    store.write_json({}, "feeds", "report.json")
+    for day, feeds in enumerate(([kept, gone], [kept], [kept])):
+        states.note_unlisted(store, feeds, NOW + timedelta(days=day))
+    assert states.read_unlisted(store) == {gone.feed_id: NOW + timedelta(days=1)}
+    states.note_unlisted(store, [kept, gone], NOW + timedelta(days=3))
+    assert states.read_unlisted(store) == {}, "it is back, and nothing is lost"
+    states.note_unlisted(store, [kept], NOW + timedelta(days=4))
+    store.remove("feeds", gone.feed_id)
+    states.note_unlisted(store, [kept], NOW + timedelta(days=5))
+    assert states.read_unlisted(store) == {}, "what is removed is not remembered"
+
+
 def test_merging_keeps_older_episodes_and_takes_the_new_words() -> None:
     parsed = Parsed(show={"title": "New"}, episodes={"e": {"title": "One, edited"}, "f": {"title": "Two"}})
     merged = CATALOGUE.merged(Parsed(show={"title": "New"}, episodes={"f": {"title": "Two"}})).merged(parsed)
