@@ -300,6 +300,7 @@ def test_feeds_that_were_taken_off_the_list_long_ago_go(store: ArtifactStore, sn
 
 
 def test_a_feed_whose_removal_was_killed_can_come_back(store: ArtifactStore, snapshots: list[str]) -> None:
+    prune_after(store, 32)  # what else is old, and would be removed first
     a, b, _ = FEEDS
     poll_feeds(store, a, b, day=0)
     poll_feeds(store, a, day=1)
