@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from include.retriever.encoders.contract import Encoder, Vectors
+    from include.retriever.encoders.contract import Vectors
+    from include.retriever.encoders.opening import Engine
+    from include.retriever.encoders.precision import Precision
 
 ARTICLE_BATCH = 64
 DISTILUSE = "distiluse-architecture"
@@ -22,8 +25,19 @@ DISTILUSE = "distiluse-architecture"
 Encode = Callable[[list[str]], "Vectors"]
 
 
-def article(model: SentenceTransformer, cache: Path) -> Encode:
+@dataclass(frozen=True)
+class Asked:
+    """What to encode with."""
+
+    model: str
+    device: str
+    threads: int
+    work: Path
+
+
+def article(asked: Asked) -> Encode:
     """The article's calls: batches of 64 as they come, the library's defaults for the rest."""
+    model = load_model(asked.model, asked.device, asked.work)
 
     def encode(texts: list[str]) -> Vectors:
         batches = [texts[start : start + ARTICLE_BATCH] for start in range(0, len(texts), ARTICLE_BATCH)]
@@ -33,35 +47,27 @@ def article(model: SentenceTransformer, cache: Path) -> Encode:
     return encode
 
 
-def torch(model: SentenceTransformer, cache: Path) -> Encode:
+def torch(asked: Asked) -> Encode:
     """Ours with PyTorch: each text tokenized once, batches by the number of tokens."""
-    from include.retriever.encoders.opening import make_encoder
-
-    return _ours(make_encoder(model, "float32", engine="torch", cache=cache))
+    return _ours(asked, engine="torch")
 
 
-def ctranslate2(model: SentenceTransformer, cache: Path) -> Encode:
+def ctranslate2(asked: Asked) -> Encode:
     """Ours with CTranslate2: the same vectors."""
-    from include.retriever.encoders.opening import make_encoder
-
-    return _ours(make_encoder(model, "float32", cache=cache))
+    return _ours(asked)
 
 
-def int8(model: SentenceTransformer, cache: Path) -> Encode:
+def int8(asked: Asked) -> Encode:
     """The same with 8 bits: nearly the same vectors."""
-    from include.retriever.encoders.opening import make_encoder
-
-    return _ours(make_encoder(model, "int8", cache=cache))
+    return _ours(asked, precision="int8")
 
 
-def float16(model: SentenceTransformer, cache: Path) -> Encode:
+def float16(asked: Asked) -> Encode:
     """Ours with PyTorch and 16 bits on a GPU."""
-    from include.retriever.encoders.opening import make_encoder
-
-    return _ours(make_encoder(model, "float16", cache=cache))
+    return _ours(asked, precision="float16")
 
 
-CONTENDERS: dict[str, Callable[[SentenceTransformer, Path], Encode]] = {
+CONTENDERS: dict[str, Callable[[Asked], Encode]] = {
     "article": article,
     "torch": torch,
     "ctranslate2": ctranslate2,
@@ -85,7 +91,7 @@ def measure(
 
     torch.set_num_threads(threads)
     asked = json.loads(texts.read_text())
-    encode = CONTENDERS[name](load_model(model, device, work), work / "converted")
+    encode = CONTENDERS[name](Asked(model, device, threads, work))
     encode(asked["documents"][:8])
     started, started_cpu = time.perf_counter(), time.process_time()
     documents = encode(asked["documents"])
@@ -103,19 +109,30 @@ def token_counts(model: str, work: Path, texts: list[str]) -> list[int]:
     return [len(own) for own in tokens]
 
 
-def _ours(encoder: Encoder) -> Encode:
+def _ours(asked: Asked, *, precision: Precision = "float32", engine: Engine = "auto") -> Encode:
+    from include.retriever.encoders.opening import open_folder
+
+    folder = model_folder(asked.model, asked.work)
+    cache = asked.work / "converted"
+    encoder = open_folder(folder, precision, asked.device, threads=asked.threads, engine=engine, cache=cache)
     return lambda texts: encoder.encode(texts)
 
 
 def load_model(name: str, device: str, work: Path) -> SentenceTransformer:
-    from include.retriever.registry import load_base
+    from include.retriever.registry import load_folder
+
+    return load_folder(model_folder(name, work), device)
+
+
+def model_folder(name: str, work: Path) -> Path:
+    from include.retriever.registry import base_folder, load_base
 
     if name != DISTILUSE:
-        return load_base(name, device)
+        return base_folder(name)
     folder = work / DISTILUSE
     if not (folder / "modules.json").is_file():
         build_distiluse(folder, load_base("all-MiniLM-L6-v2", "cpu").tokenizer)
-    return load_base(str(folder), device)
+    return folder
 
 
 def build_distiluse(folder: Path, tokenizer: Any) -> None:

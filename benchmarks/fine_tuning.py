@@ -86,10 +86,10 @@ def ours(folder: Path, pairs: pa.Table, arguments: argparse.Namespace) -> Senten
     from datetime import UTC, datetime
 
     from include.retriever.finetuning.hardware import Hardware
-    from include.retriever.finetuning.loading import open_folder
     from include.retriever.finetuning.run import fine_tune
     from include.retriever.manifest import ModelManifest
     from include.retriever.recipe import Recipe
+    from include.retriever.registry import load_folder
 
     base = ModelManifest(
         version="benchmark-base-1",
@@ -109,7 +109,7 @@ def ours(folder: Path, pairs: pa.Table, arguments: argparse.Namespace) -> Senten
         hardware=Hardware(device=arguments.device, gpus=arguments.gpus, threads=arguments.threads),
         work=arguments.target / "ours",
     )
-    model = open_folder(trained, arguments.device)
+    model = load_folder(trained, arguments.device)
     model.max_seq_length = min(model.max_seq_length or ARTICLE_TOKENS, ARTICLE_TOKENS)
     return model
 
@@ -183,7 +183,7 @@ def _train_and_evaluate(arguments: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from include.retriever.finetuning.evaluation import create_evaluator, figures_of
-    from include.retriever.finetuning.loading import open_folder
+    from include.retriever.registry import load_folder
 
     # What the contenders import is loaded before the time is taken: seconds, where Python must compile it first.
     import_module("include.retriever.finetuning.run")
@@ -192,7 +192,7 @@ def _train_and_evaluate(arguments: argparse.Namespace) -> dict[str, float]:
     train = pairs.filter(pc.field("split") == "train").slice(0, arguments.pairs)
     held_out = create_evaluator(pairs.filter(pc.field("split") != "train"))
     assert held_out is not None
-    base = open_folder(arguments.base, arguments.device)
+    base = load_folder(arguments.base, arguments.device)
     base.max_seq_length = min(base.max_seq_length or ARTICLE_TOKENS, ARTICLE_TOKENS)
     before = figures_of(held_out(base))
     started, started_cpu = time.perf_counter(), time.process_time()

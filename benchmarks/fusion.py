@@ -97,10 +97,10 @@ def _nearest(table: pa.Table, curated: QuerySet, arguments: argparse.Namespace) 
     from include.evaluation.ranking import rank
     from include.index.fusion import DEPTH
     from include.retriever.composition import encode_documents
-    from include.retriever.encoders.opening import make_encoder
-    from include.retriever.registry import load_base
+    from include.retriever.encoders.opening import open_folder
+    from include.retriever.registry import base_folder
 
-    encoder = make_encoder(load_base(arguments.model, "cpu"), "float32", cache=arguments.results / "converted")
+    encoder = open_folder(base_folder(arguments.model), "float32", "cpu", cache=arguments.results / "converted")
     file = arguments.results / f"vectors-{len(table)}.npy"
     if not file.is_file():
         np.save(file, encode_documents(encoder, table["text"].to_pylist(), batch_size=0))

@@ -287,10 +287,9 @@ class _Catalogue:
         return pairs.filter(pa.array(kept.keep))
 
     def _encoder(self, folder: Path) -> Any:
-        from include.retriever.encoders.opening import make_encoder
-        from include.retriever.finetuning.loading import open_folder
+        from include.retriever.encoders.opening import open_folder
 
-        return make_encoder(open_folder(folder, "cpu"), "float32", cache=self._temporary / "converted")
+        return open_folder(folder, "float32", "cpu", threads=self._work.threads, cache=self._temporary / "converted")
 
 
 def table(folder: Path, names: list[str], seeds: int) -> str:

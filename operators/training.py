@@ -199,7 +199,7 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
             return done
         with self.leased(context) as device:
             base = ensure_base(self.store, self.plan.base_model, device.torch)
-            encoder = open_encoder(self.store, base.version, device.torch)
+            encoder = open_encoder(self.store, base.version, device.torch, threads=device.threads)
             return make_round_trip(self.store, self.plan, encoder, model_version=base.version)
 
 

@@ -71,7 +71,7 @@ class CheckSearchOperator(PodsearchOperator):
         if live is None:
             report_search(None, None)
             return None
-        service = open_search(self.settings, engine="torch", reranked=False, open_index=open_index)
+        service = open_search(self.settings, reranked=False, open_index=open_index)
         path = self.settings.curated_queries_path
         ask = canaries.OneByOne(service.search)
         checked = canaries.check(self.store, live, ask, read_curated(path) if path else {})

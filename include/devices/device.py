@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +43,8 @@ class Device:
     """The leased GPUs, as CUDA_VISIBLE_DEVICES names them; CUDA sees them as 0, 1, …, and no others."""
     names: tuple[str, ...] = ()
     """Their models."""
+    threads: int = field(default=1, compare=False)
+    """For work on the CPU; PyTorch in this process has as many."""
     fallback: bool = False
     """A GPU would have been used, but there is none."""
 
@@ -81,11 +83,12 @@ def borrow(
                     raise DeviceError(f"A GPU is required (PODSEARCH_DEVICE=cuda): {problem} {REMEDY}") from None
                 device = Device("cpu", fallback=True)
                 log.log(logging.WARNING if visible else logging.INFO, "No GPU can be used: %s", problem)
-        torch.set_num_threads(threads or _share_of_cores(len(device.gpus), len(visible)))
+        device = replace(device, threads=threads or _share_of_cores(len(device.gpus), len(visible)))
+        torch.set_num_threads(device.threads)
         if device.gpus:
             log.info("Leased %s (%s).", ", ".join(device.names), ",".join(device.gpus))
         else:
-            log.info("Using the CPU with %d threads.", torch.get_num_threads())
+            log.info("Using the CPU with %d threads.", device.threads)
         yield device
 
 

@@ -144,7 +144,7 @@ def _search_service() -> SearchService:
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    return open_search(get_settings(), engine="torch", per_show=0, reranked=False)
+    return open_search(get_settings(), per_show=0, reranked=False)
 
 
 if __name__ == "__main__":

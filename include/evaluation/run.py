@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,13 +21,10 @@ from include.evaluation.words import rank_words, read_ranked
 from include.index.fusion import Scored
 from include.queries.filtering import query_key
 from include.queries.logs import LoggedQuery
-from include.retriever.encode import EmbeddingCache, Vectors, as_encoder, encode, shard_part
-from include.retriever.encoders.contract import Encoder
+from include.retriever.encode import EmbeddingCache, shard_part
+from include.retriever.encoders.contract import Encoder, Vectors
 from include.retriever.training.pairing import held_out, read_pairs
 from include.storage import MANIFEST, ArtifactStore, digest
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +127,7 @@ def is_evaluated(store: ArtifactStore, evaluation_id: str, model_version: str) -
 def evaluate_model(
     store: ArtifactStore,
     plan: EvaluationPlan,
-    model: Encoder | SentenceTransformer,
+    encoder: Encoder,
     model_version: str,
     *,
     batch_size: int = 0,
@@ -142,7 +138,6 @@ def evaluate_model(
     """
     if is_evaluated(store, plan.evaluation_id, model_version):
         return 0
-    encoder = as_encoder(model)
     embedded, ids, catalogue = _encode_catalogue(store, plan, encoder, model_version, batch_size)
     words = store.read_table(FOLDER, plan.evaluation_id, WORDS_FILE)
     evaluations = []
@@ -152,7 +147,7 @@ def evaluate_model(
         evaluation, results, dense = evaluate(
             query_set,
             model_version=model_version,
-            queries=encode(encoder, query_set.queries, batch_size=batch_size, kind="query"),
+            queries=encoder.encode(query_set.queries, batch_size=batch_size, kind="query"),
             catalogue=catalogue,
             ids=ids,
             positives=positives,

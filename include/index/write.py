@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -37,9 +37,6 @@ from include.index.plan import (
 from include.retriever.encode import EmbeddingCache, shard_part
 from include.retriever.encoders.contract import Encoder
 from include.storage import ArtifactStore
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +112,13 @@ def encode_shard(
     plan: Plan,
     shard: int,
     texts: Mapping[str, str],
-    model: Encoder | SentenceTransformer,
+    encoder: Encoder,
     *,
     batch_size: int = 0,
 ) -> int:
     """Encode texts of a shard into the cache; how many."""
     return EmbeddingCache(store, plan.model_version, shard_part(shard)).encode_missing(
-        texts, model, batch_size=batch_size
+        texts, encoder, batch_size=batch_size
     )
 
 

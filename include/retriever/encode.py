@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.retriever.composition import COMPOSITION, encode_documents
-from include.retriever.encoders.contract import Encoder, TextKind, Vectors
+from include.retriever.encoders.contract import Encoder, Vectors
 from include.storage import ArtifactStore, StoredFile, digest
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-__all__ = ["EmbeddingCache", "Vectors", "encode", "shard_part"]
 
 log = logging.getLogger(__name__)
 
@@ -38,28 +32,6 @@ SMALL = 8_192
 FEW = 8
 """So many small files are merged into one, of 130 MB at most for 512 dimensions."""
 _SMALL_PREFIX = "small-"
-
-
-def encode(
-    model: Encoder | SentenceTransformer, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document"
-) -> Vectors:
-    """L2-normalised vectors of some texts, shape (n, dimension), float32.
-
-    :param batch_size: see :class:`include.retriever.encoders.contract.Encoder`.
-    :param kind: models may treat queries differently from documents.
-    """
-    return as_encoder(model).encode(texts, batch_size=batch_size, kind=kind)
-
-
-def as_encoder(model: Encoder | SentenceTransformer) -> Encoder:
-    """The model as an encoder, on the device where it is."""
-    from sentence_transformers import SentenceTransformer
-
-    if not isinstance(model, SentenceTransformer):
-        return model
-    from include.retriever.encoders.torch_encoder import TorchEncoder
-
-    return TorchEncoder(model)
 
 
 def shard_part(shard: int) -> str:
@@ -125,16 +97,13 @@ class EmbeddingCache:
         _write(self.store, table, digest(*hashes), *self.folder)
         self._merge()
 
-    def encode_missing(
-        self, texts: Mapping[str, str], model: Encoder | SentenceTransformer, *, batch_size: int = 0
-    ) -> int:
+    def encode_missing(self, texts: Mapping[str, str], encoder: Encoder, *, batch_size: int = 0) -> int:
         """Encode the texts that have no vector yet, longest first, and log the progress.
 
         :param texts: text by content hash.
         :returns: how many texts were encoded.
         """
         todo = sorted(self.missing(set(texts)), key=lambda key: (-len(texts[key]), key))
-        encoder = as_encoder(model)
         started = time.monotonic()
         done, size = 0, CHUNK
         while done < len(todo):

@@ -10,6 +10,8 @@ import importlib.util
 import logging
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,10 @@ class ModelError(PermanentError):
     """A model cannot be loaded; the message says what to do."""
 
 
+class DamagedModelError(ModelError):
+    """A model's folder cannot be loaded; the message says why."""
+
+
 def load_base(name: str, device: str) -> SentenceTransformer:
     """Load a base model by packaged name, local folder or hub id; safetensors only, never remote code.
 
@@ -43,13 +49,7 @@ def load_base(name: str, device: str) -> SentenceTransformer:
     """
     from sentence_transformers import SentenceTransformer
 
-    folder = _packaged(name) or Path(name).expanduser()
-    if not folder.is_dir():
-        try:
-            folder = fetch(Wanted(name))
-        except HubModelError as error:
-            raise ModelError(f"{error} Packaged with podsearch: {', '.join(PACKAGED)}.") from error
-    _refuse_pickles(folder, f"base model {name!r}", BASE_SETTING)
+    folder = base_folder(name)
     try:
         return SentenceTransformer(
             str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
@@ -59,6 +59,18 @@ def load_base(name: str, device: str) -> SentenceTransformer:
             f"The base model {name!r} could not be loaded ({type(error).__name__}: {error}). Set PODSEARCH_BASE_MODEL "
             f"to a packaged model ({', '.join(PACKAGED)}), to a local folder, or to a hub id."
         ) from error
+
+
+def base_folder(name: str) -> Path:
+    """The folder of a base model, which is downloaded if need be; raises likewise."""
+    folder = _packaged(name) or Path(name).expanduser()
+    if not folder.is_dir():
+        try:
+            folder = fetch(Wanted(name))
+        except HubModelError as error:
+            raise ModelError(f"{error} Packaged with podsearch: {', '.join(PACKAGED)}.") from error
+    _refuse_pickles(folder, f"base model {name!r}", BASE_SETTING)
+    return folder
 
 
 def load_cross_encoder(name: str, device: str, *, setting: str) -> CrossEncoder:
@@ -176,13 +188,12 @@ def model_folder(version: str) -> tuple[str, str]:
     return FOLDER, version
 
 
-def open_model(store: ArtifactStore, version: str, device: str) -> SentenceTransformer:
-    """Load a registered version for encoding.
+@contextmanager
+def local_folder(store: ArtifactStore, version: str) -> Iterator[Path]:
+    """A local folder with the files of a registered version.
 
-    :raises ModelError: it is not there, or damaged.
+    :raises ModelError: it is not there; or it was found damaged in the block.
     """
-    from sentence_transformers import SentenceTransformer
-
     if not store.is_complete(FOLDER, version):
         raise ModelError(
             f"The model {version} is not in the registry ({store.path(FOLDER, version)}): restore its folder from a "
@@ -190,14 +201,27 @@ def open_model(store: ArtifactStore, version: str, device: str) -> SentenceTrans
         )
     with store.local_copy(FOLDER, version) as folder:
         try:
-            model = SentenceTransformer(
-                str(folder), device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
-            )
-        except Exception as error:  # a damaged file fails in as many ways as there are libraries below
+            yield folder
+        except DamagedModelError as error:
             raise ModelError(
-                f"The model {version} cannot be loaded ({type(error).__name__}: {error}): restore "
-                f"{store.path(FOLDER, version)} from a backup, or train another."
+                f"The model {version} cannot be loaded ({error}): restore {store.path(FOLDER, version)} from a backup, "
+                "or train another."
             ) from error
+
+
+def load_folder(folder: Path, device: str) -> SentenceTransformer:
+    """Load a model that the registry or a training has written; safetensors only, never remote code.
+
+    :raises DamagedModelError: it cannot be loaded.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(
+            str(folder), device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
+    except Exception as error:  # a damaged file fails in as many ways as there are libraries below
+        raise DamagedModelError(f"{type(error).__name__}: {error}") from error
     # Not above: what goes wrong from here on is the device's trouble, and may pass.
     return model.to(device)
 

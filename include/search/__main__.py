@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _search(query: str, k: int, language: str | None, mode: Mode) -> list[Result]:
     from include.search.opening import open_search
 
-    service = open_search(get_settings(), engine="torch")
+    service = open_search(get_settings())
     return service.search(query, k, {"language": language} if language else None, mode=mode)
 
 

@@ -7,7 +7,6 @@ from typing import Protocol
 from include.index import opening
 from include.index.contract import EpisodeIndex
 from include.index.live import LivePointer
-from include.retriever.encoders.opening import Engine
 from include.search.reranking import open_reranker
 from include.search.service import SearchService
 from include.settings import Settings
@@ -23,14 +22,12 @@ class OpensIndex(Protocol):
 def open_search(
     settings: Settings,
     *,
-    engine: Engine = "auto",
     per_show: int | None = None,
     reranked: bool = True,
     open_index: OpensIndex = opening.open_index,
 ) -> SearchService:
     """The search service of an installation.
 
-    :param engine: what encodes queries; ``torch`` opens faster, which pays off for a few queries.
     :param per_show: results of one show in an answer, at most; 0: any number (default: what the settings say).
     :param reranked: by a cross-encoder, if the settings name one.
     :param open_index: with credentials that are not in the settings, for instance.
@@ -43,6 +40,5 @@ def open_search(
         lambda live: open_index(settings, live=live),
         weight=settings.search.hybrid_weight,
         per_show=settings.search.results_per_show if per_show is None else per_show,
-        engine=engine,
         reranker=open_reranker(reranker) if reranker else None,
     )

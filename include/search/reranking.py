@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from include.index.contract import Metadata
 from include.retriever.composition import beginning
@@ -43,11 +42,13 @@ class Reranker:
         """How well each text answers the query, in the model's own measure: more is better."""
         if not texts:
             return []
+        from torch.nn import Identity
+
         with self._turn:
             scores = self._model.predict(
                 [(query, text) for text in texts],
                 batch_size=BATCH,
-                activation_fn=torch.nn.Identity(),  # not a sigmoid, which would make the best scores equal
+                activation_fn=Identity(),  # not a sigmoid, which would make the best scores equal
                 show_progress_bar=False,
             )
         return [float(score) for score in scores]

@@ -14,7 +14,7 @@ from include.episodes import snapshot
 from include.index.contract import EpisodeIndex, Filter, Hit, Metadata
 from include.index.fusion import DEPTH, Place, together
 from include.index.live import LivePointer, require_live
-from include.retriever.encoders.opening import Engine, open_encoder
+from include.retriever.encoders.opening import open_encoder
 from include.search.encoding import Encoded, QueryEncoder
 from include.search.flights import Flights
 from include.search.reranking import DEPTH as RERANKED
@@ -104,7 +104,6 @@ class SearchService:
     :param open_index: opens the index that a pointer names.
     :param weight: of meaning relative to words in hybrid answers; see :func:`include.index.fusion.fuse`.
     :param per_show: results of one show that an answer has, at most, unless one show is asked for; 0: any number.
-    :param engine: what encodes queries; ``auto`` takes a second to open, and then answers faster.
     :param reranker: puts the first results of hybrid answers in another order; None leaves them as they are.
     :raises NothingLiveError: nothing is live yet.
     """
@@ -116,16 +115,12 @@ class SearchService:
         *,
         weight: float,
         per_show: int = 0,
-        device: str = "cpu",
-        engine: Engine = "auto",
         reranker: Reranker | None = None,
     ) -> None:
         self._store = store
         self._open_index = open_index
         self._weight = weight
         self._per_show = per_show
-        self._device = device
-        self._engine: Engine = engine
         self._reranker = reranker
         self._opening = threading.Lock()
         self._flights: Flights[Answer] = Flights()
@@ -266,7 +261,7 @@ class SearchService:
         return _Opened(live, self._open_index(live), encoder, manifest)
 
     def _encoder(self, live: LivePointer) -> QueryEncoder:
-        encoder = open_encoder(self._store, live.model_version, self._device, engine=self._engine)
+        encoder = open_encoder(self._store, live.model_version, "cpu")
         return QueryEncoder(encoder, self.encoded)
 
 

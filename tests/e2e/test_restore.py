@@ -35,7 +35,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Settings]:
 
 
 def answers(settings: Settings) -> Answers:
-    found = open_search(settings, engine="torch").search_many(QUERIES, 5)
+    found = open_search(settings).search_many(QUERIES, 5)
     return [[(result.episode_id, round(result.score, 4)) for result in results] for results in found]
 
 

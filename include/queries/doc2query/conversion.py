@@ -17,7 +17,8 @@ import ctranslate2
 import numpy as np
 from ctranslate2.specs.model_spec import NumpyVariable
 
-from include import conversion
+from include.conversion import cache as conversions
+from include.conversion import transformers
 from include.queries.doc2query.load import ModelSource
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def converted(source: ModelSource, load: Callable[[], T5ForConditionalGeneration
     :param kind: its number format.
     """
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(source.name).name)
-    return conversion.converted(
+    return conversions.converted(
         name,
         source.identity,
         compute_type=kind,
@@ -49,7 +50,7 @@ def converted(source: ModelSource, load: Callable[[], T5ForConditionalGeneration
 
 def convert(model: T5ForConditionalGeneration, folder: Path, *, kind: str) -> Path:
     """Write a model in CTranslate2's format."""
-    return conversion.convert(
+    return transformers.convert(
         model,
         folder,
         compute_type=kind,

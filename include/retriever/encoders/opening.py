@@ -1,23 +1,16 @@
-"""Opening a registered model for encoding, in the fastest way on its device."""
+"""Opening a model for encoding, in the fastest way on its device."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import torch
+from typing import Literal
 
 from include.hub import conversions
 from include.retriever.encoders.contract import Encoder, EncoderError
-from include.retriever.encoders.parity import LEAST_COSINE, PROBES, least_cosine
 from include.retriever.encoders.precision import Precision, split_precision
-from include.retriever.encoders.torch_encoder import TorchEncoder
-from include.retriever.registry import open_model
+from include.retriever.registry import load_folder, local_folder
 from include.storage import ArtifactStore
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -27,46 +20,58 @@ Engine = Literal["auto", "torch"]
 
 
 def open_encoder(
-    store: ArtifactStore, version: str, device: str, *, engine: Engine = "auto", cache: Path | None = None
+    store: ArtifactStore,
+    version: str,
+    device: str,
+    *,
+    threads: int = 0,
+    engine: Engine = "auto",
+    cache: Path | None = None,
 ) -> Encoder:
     """Open a registered model version, in the precision that its name says (``…-int8``).
 
     :param device: ``cpu`` or ``cuda``; ``int8`` is computed on the CPU all the same.
+    :param threads: for CTranslate2; 0: one per core that this process may use.
     :param cache: where converted models are kept on this machine (default: in the artifact store, or beside the hub's
         cache if it is an object store).
     :raises EncoderError: the model cannot be used in this precision.
+    :raises ModelError: it is not there, or damaged.
     """
     _, precision = split_precision(version)
-    model = open_model(store, version, "cpu" if precision == "int8" else device)
     default = store.local_root / FOLDER if store.local_root else conversions()
-    return make_encoder(model, precision, engine=engine, cache=cache or default)
+    with local_folder(store, version) as folder:
+        return open_folder(folder, precision, device, threads=threads, engine=engine, cache=cache or default)
 
 
-def make_encoder(model: SentenceTransformer, precision: Precision, *, engine: Engine = "auto", cache: Path) -> Encoder:
-    """An encoder for a model that nobody else uses: its weights are converted or freed.
-
-    :raises EncoderError: the model cannot be used in this precision.
-    """
-    if precision == "float16" and model.device.type == "cuda":
-        return _half(model)
+def open_folder(
+    folder: Path, precision: Precision, device: str, *, threads: int = 0, engine: Engine = "auto", cache: Path
+) -> Encoder:
+    """Likewise a model in a folder, in sentence-transformers' format."""
+    if precision == "float16" and device == "cuda":
+        return _half(folder, device)
     if precision == "float16":
         log.info("16 bits are slow on a CPU: encoding with 32 instead, which gives nearly the same vectors.")
-    if model.device.type != "cpu" or (engine == "torch" and precision != "int8"):
-        return TorchEncoder(model)
-    from include.retriever.encoders.ctranslate2_encoder import ctranslate2_encoder
+    if precision == "int8" or (device == "cpu" and engine == "auto"):
+        from include.retriever.encoders.converted import open_converted
 
-    wanted: Precision = "int8" if precision == "int8" else "float32"
-    try:
-        return ctranslate2_encoder(model, precision=wanted, threads=torch.get_num_threads(), cache=cache)
-    except EncoderError as error:
-        if wanted == "int8":
-            raise EncoderError(f"The model cannot be used in 8 bits: {error}. Use float32.") from error
-        log.info("Encoding with PyTorch: %s.", error)
-        return TorchEncoder(model)
+        wanted: Precision = "int8" if precision == "int8" else "float32"
+        try:
+            return open_converted(folder, precision=wanted, threads=threads, cache=cache)
+        except EncoderError as error:
+            if wanted == "int8":
+                raise EncoderError(f"The model cannot be used in 8 bits: {error}. Use float32.") from error
+            log.info("Encoding with PyTorch: %s.", error)
+    from include.retriever.encoders.torch_encoder import TorchEncoder
+
+    return TorchEncoder(load_folder(folder, device))
 
 
-def _half(model: SentenceTransformer) -> Encoder:
+def _half(folder: Path, device: str) -> Encoder:
     """An encoder that computes with 16 bits on a GPU, once its vectors were compared."""
+    from include.retriever.encoders.parity import LEAST_COSINE, PROBES, least_cosine
+    from include.retriever.encoders.torch_encoder import TorchEncoder
+
+    model = load_folder(folder, device)
     encoder = TorchEncoder(model)
     reference = encoder.encode(PROBES)
     model.half()

@@ -6,14 +6,7 @@ from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
 
-from include.retriever.registry import load_base
-
-SAFETENSORS = {"use_safetensors": True}
-
-
-def open_folder(folder: Path, device: str) -> SentenceTransformer:
-    """A model that the registry or a training has written."""
-    return SentenceTransformer(str(folder), device=device, trust_remote_code=False, model_kwargs=SAFETENSORS)
+from include.retriever.registry import load_base, load_folder
 
 
 def load_guide(name: str, base_folder: Path, device: str) -> SentenceTransformer:
@@ -22,5 +15,5 @@ def load_guide(name: str, base_folder: Path, device: str) -> SentenceTransformer
     :param name: as a base model is named, or ``base`` for the one that the training begins with.
     :raises ModelError: it cannot be found or reached.
     """
-    guide = open_folder(base_folder, device) if name == "base" else load_base(name, device)
+    guide = load_folder(base_folder, device) if name == "base" else load_base(name, device)
     return guide.eval().requires_grad_(False)

@@ -26,14 +26,13 @@ from include.retriever.finetuning.distributed import peak_bytes, train_distribut
 from include.retriever.finetuning.evaluation import create_evaluator, measure
 from include.retriever.finetuning.examples import prepare_examples
 from include.retriever.finetuning.hardware import Hardware
-from include.retriever.finetuning.loading import open_folder
 from include.retriever.finetuning.losses import mini_batch_to_begin_with
 from include.retriever.finetuning.progress import evaluations, losses
 from include.retriever.finetuning.trainer import train_model
 from include.retriever.manifest import ModelManifest
 from include.retriever.pairs import count_by
 from include.retriever.recipe import Recipe
-from include.retriever.registry import dimension_of
+from include.retriever.registry import dimension_of, load_folder
 from include.storage import ArtifactStore, digest
 
 log = logging.getLogger(__name__)
@@ -130,7 +129,7 @@ def _prepare(
     work: Path,
 ) -> tuple[dict[str, float], pa.Table]:
     """The base model's metrics, and what to learn from."""
-    model = open_folder(base_folder, hardware.device)
+    model = load_folder(base_folder, hardware.device)
     before = measure(evaluator, model, work / "before.json")
     return before, prepare_examples(model, train, recipe, device=hardware.device, work=work)
 
@@ -174,7 +173,7 @@ def _train(
             mini_batch_size=mini_batch_size,
             work=work,
         )
-        return open_folder(trained, hardware.device), history
+        return load_folder(trained, hardware.device), history
 
     # A teacher's loss looks at all texts of a pair together, but at no other pair's: it has no mini batches.
     return HalvingBatch(first or whole).run(attempt, minimum=whole if recipe.teacher else 1)

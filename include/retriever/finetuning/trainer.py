@@ -29,16 +29,17 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils.import_utils import is_torch_tf32_available
 
 from include.devices.attention import plain_attention
-from include.retriever.encoders.batches import preprocess
+from include.retriever.encoders.features import preprocess
 from include.retriever.finetuning.checkpoints import last_checkpoint
 from include.retriever.finetuning.evaluation import BEST_BY, EarlyStop
 from include.retriever.finetuning.examples import create_sampler, training_texts
 from include.retriever.finetuning.hardware import Hardware
-from include.retriever.finetuning.loading import load_guide, open_folder
+from include.retriever.finetuning.loading import load_guide
 from include.retriever.finetuning.losses import create_loss
 from include.retriever.finetuning.progress import ProgressLog
 from include.retriever.finetuning.sampler import PairBatchSampler
 from include.retriever.recipe import Recipe
+from include.retriever.registry import load_folder
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def train_model(
     :param device: this process's, as PyTorch calls it.
     :returns: the model, and the trainer's history: its entries of losses and evaluations.
     """
-    model = open_folder(base_folder, device)
+    model = load_folder(base_folder, device)
     model.model_card_data.generate_widget_examples = False
     if recipe.query_prompt:
         model.prompts["query"] = recipe.query_prompt

@@ -19,8 +19,8 @@ from include.queries.filtering import Dropped, filter_queries
 from include.queries.logs import LoggedQuery, load_logs
 from include.queries.roundtrip import Catalogue, round_trip
 from include.queries.samples import QuerySample, draw_samples
-from include.retriever.encode import EmbeddingCache, Vectors, shard_part
-from include.retriever.encoders.contract import Encoder
+from include.retriever.encode import EmbeddingCache, shard_part
+from include.retriever.encoders.contract import Encoder, Vectors
 from include.retriever.pairs import as_pairs, build_pairs, count_by
 from include.retriever.training.plan import FOLDER, HELD_OUT_FILE, LOGS_FILE, RECORDED_FILE, TrainingPlan
 from include.retriever.training.queries import PASSAGE_COLUMNS, read_queries

@@ -16,7 +16,8 @@ from include.index.approval import keep_approval
 from include.index.live import require_live
 from include.index.plan import plan_reindex
 from include.index.write import Verification
-from include.retriever.registry import ensure_base, open_model
+from include.retriever.encoders.opening import open_encoder
+from include.retriever.registry import ensure_base
 from include.storage import ArtifactStore
 from tests.include.search.catalogue import make_live
 from tests.models import build_model
@@ -46,7 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportData, str]:
     )
     other = ensure_base(store, str(build_model(home / "other", seed=8)), "cpu")
     for version in (live.model_version, other.version):
-        evaluate_model(store, evaluation, open_model(store, version, "cpu"), version, batch_size=8)
+        evaluate_model(store, evaluation, open_encoder(store, version, "cpu", engine="torch"), version, batch_size=8)
     comparison = ModelComparison(
         comparison_id="c",
         evaluation_id=evaluation.evaluation_id,

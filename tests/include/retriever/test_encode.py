@@ -10,8 +10,9 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from include.retriever import encode as module
-from include.retriever.encode import EmbeddingCache, as_encoder, encode, shard_part
-from include.retriever.encoders.contract import TextKind, Vectors
+from include.retriever.encode import EmbeddingCache, shard_part
+from include.retriever.encoders.contract import Encoder, TextKind, Vectors
+from include.retriever.encoders.torch_encoder import TorchEncoder
 from include.storage import ArtifactStore
 from tests.models import DIMENSION, TOPICS
 
@@ -27,8 +28,8 @@ def some_texts(count: int, seed: int = 1) -> dict[str, str]:
 class CountingEncoder:
     """Notes the texts that a real model is given, and can break down before a call."""
 
-    def __init__(self, model: SentenceTransformer, *, fail_at_call: int | None = None) -> None:
-        self.encoder, self.fail_at_call = as_encoder(model), fail_at_call
+    def __init__(self, encoder: Encoder, *, fail_at_call: int | None = None) -> None:
+        self.encoder, self.fail_at_call = encoder, fail_at_call
         self.calls: list[list[str]] = []
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document") -> Vectors:
@@ -38,6 +39,11 @@ class CountingEncoder:
         return self.encoder.encode(texts, batch_size=batch_size, kind=kind)
 
 
+@pytest.fixture
+def encoder(model: SentenceTransformer) -> Encoder:
+    return TorchEncoder(model)
+
+
 @pytest.fixture(params=["disk", "memory"])
 def cache(request: pytest.FixtureRequest, tmp_path: Path) -> EmbeddingCache:
     """A cache on a local disk and in an object store."""
@@ -45,27 +51,27 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> EmbeddingCache:
     return EmbeddingCache(ArtifactStore(root), "model-1", shard_part(3))
 
 
-def test_vectors_are_normalised_float32(model: SentenceTransformer) -> None:
-    vectors = encode(model, ["sleep at night", "", "🎉", "soup " * 500], batch_size=2)
+def test_vectors_are_normalised_float32(encoder: Encoder) -> None:
+    vectors = encoder.encode(["sleep at night", "", "🎉", "soup " * 500], batch_size=2)
     assert vectors.shape == (4, DIMENSION)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_a_vector_does_not_depend_on_its_batch_mates(model: SentenceTransformer) -> None:
+def test_a_vector_does_not_depend_on_its_batch_mates(encoder: Encoder) -> None:
     """An episode that is encoded again in another batch must stay where it is in the index."""
     texts = list(some_texts(40).values())
-    together = encode(model, texts, batch_size=16)
-    alone = np.concatenate([encode(model, [text], batch_size=1) for text in texts])
-    backwards = encode(model, texts[::-1], batch_size=7)[::-1]
+    together = encoder.encode(texts, batch_size=16)
+    alone = np.concatenate([encoder.encode([text], batch_size=1) for text in texts])
+    backwards = encoder.encode(texts[::-1], batch_size=7)[::-1]
     np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_allclose(together, backwards, atol=1e-5)
 
 
-def test_nothing_is_encoded_twice(cache: EmbeddingCache, model: SentenceTransformer) -> None:
+def test_nothing_is_encoded_twice(cache: EmbeddingCache, encoder: Encoder) -> None:
     texts = some_texts(20)
     first, second = dict(list(texts.items())[:12]), texts
-    counting = CountingEncoder(model)
+    counting = CountingEncoder(encoder)
     assert cache.encode_missing(first, counting, batch_size=8) == 12
     assert cache.encode_missing(second, counting, batch_size=8) == 8
     assert cache.encode_missing(second, counting, batch_size=8) == 0
@@ -74,22 +80,22 @@ def test_nothing_is_encoded_twice(cache: EmbeddingCache, model: SentenceTransfor
 
 
 def test_killed_half_way_loses_one_chunk_at_most(
-    cache: EmbeddingCache, model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+    cache: EmbeddingCache, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 8)
     monkeypatch.setattr(module, "CHUNK_SECONDS", 0)
     texts = some_texts(30)
     with pytest.raises(KeyboardInterrupt):
-        cache.encode_missing(texts, CountingEncoder(model, fail_at_call=3), batch_size=4)
+        cache.encode_missing(texts, CountingEncoder(encoder, fail_at_call=3), batch_size=4)
     assert len(cache.missing(set(texts))) == 30 - 16
-    again = CountingEncoder(model)
+    again = CountingEncoder(encoder)
     assert cache.encode_missing(texts, again, batch_size=4) == 14
     assert sum(map(len, again.calls)) == 14
     assert cache.missing(set(texts)) == set()
 
 
 def test_killed_while_writing_leaves_no_part_of_a_file(
-    tmp_path: Path, model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = EmbeddingCache(ArtifactStore(tmp_path), "model-1", "queries")
 
@@ -98,26 +104,26 @@ def test_killed_while_writing_leaves_no_part_of_a_file(
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
-        cache.encode_missing(some_texts(3), model, batch_size=4)
+        cache.encode_missing(some_texts(3), encoder, batch_size=4)
     assert cache.missing(set(some_texts(3))) == set(some_texts(3))
     monkeypatch.undo()
-    assert cache.encode_missing(some_texts(3), model, batch_size=4) == 3
+    assert cache.encode_missing(some_texts(3), encoder, batch_size=4) == 3
 
 
-def test_longest_texts_come_first(cache: EmbeddingCache, model: SentenceTransformer) -> None:
+def test_longest_texts_come_first(cache: EmbeddingCache, encoder: Encoder) -> None:
     """A batch too large for the memory shows at once, and the time that is left is never underestimated."""
-    counting = CountingEncoder(model)
+    counting = CountingEncoder(encoder)
     cache.encode_missing(some_texts(30), counting, batch_size=8)
     lengths = [len(text) for call in counting.calls for text in call]
     assert lengths == sorted(lengths, reverse=True)
 
 
-def test_vectors_come_in_the_order_that_is_asked_for(cache: EmbeddingCache, model: SentenceTransformer) -> None:
+def test_vectors_come_in_the_order_that_is_asked_for(cache: EmbeddingCache, encoder: Encoder) -> None:
     texts = some_texts(25)
-    cache.encode_missing(texts, model, batch_size=8)
+    cache.encode_missing(texts, encoder, batch_size=8)
     order = random.Random(5).sample(sorted(texts), 25)
     np.testing.assert_allclose(
-        cache.vectors(order), encode(model, [texts[key] for key in order], batch_size=8), atol=1e-5
+        cache.vectors(order), encoder.encode([texts[key] for key in order], batch_size=8), atol=1e-5
     )
     assert cache.vectors([order[0], order[0]]).shape == (2, DIMENSION)
     assert len(cache.vectors([])) == 0
@@ -125,20 +131,20 @@ def test_vectors_come_in_the_order_that_is_asked_for(cache: EmbeddingCache, mode
         cache.vectors(["unknown"])
 
 
-def test_models_do_not_meet(tmp_path: Path, model: SentenceTransformer) -> None:
+def test_models_do_not_meet(tmp_path: Path, encoder: Encoder) -> None:
     """Vectors of two models in one index are the recipe's gravest mistake."""
     store = ArtifactStore(tmp_path)
-    EmbeddingCache(store, "model-1", "held-out").encode_missing({"h": "sleep"}, model, batch_size=4)
+    EmbeddingCache(store, "model-1", "held-out").encode_missing({"h": "sleep"}, encoder, batch_size=4)
     assert EmbeddingCache(store, "model-2", "held-out").missing({"h"}) == {"h"}
 
 
-def test_a_text_that_moved_to_another_part_is_not_encoded_again(tmp_path: Path, model: SentenceTransformer) -> None:
+def test_a_text_that_moved_to_another_part_is_not_encoded_again(tmp_path: Path, encoder: Encoder) -> None:
     """Shards change with their number; a vector does not."""
     store = ArtifactStore(tmp_path)
     before, now = (EmbeddingCache(store, "model-1", shard_part(shard)) for shard in (0, 1))
-    before.encode_missing({"h": "sleep"}, model, batch_size=4)
-    assert now.encode_missing({"h": "sleep", "i": "soup"}, model, batch_size=4) == 1
-    np.testing.assert_allclose(now.vectors(["i", "h"]), encode(model, ["soup", "sleep"], batch_size=4), atol=1e-5)
+    before.encode_missing({"h": "sleep"}, encoder, batch_size=4)
+    assert now.encode_missing({"h": "sleep", "i": "soup"}, encoder, batch_size=4) == 1
+    np.testing.assert_allclose(now.vectors(["i", "h"]), encoder.encode(["soup", "sleep"], batch_size=4), atol=1e-5)
 
 
 def names(cache: EmbeddingCache) -> list[str]:
@@ -151,12 +157,12 @@ def some_vectors(count: int, seed: int = 1) -> tuple[list[str], Vectors]:
 
 
 def test_quick_work_is_written_less_often(
-    cache: EmbeddingCache, model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+    cache: EmbeddingCache, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a GPU a chunk takes a fraction of a second; a file each would be hundreds of them."""
     monkeypatch.setattr(module, "CHUNK", 2)
     monkeypatch.setattr(module, "LARGEST_CHUNK", 8)
-    counting = CountingEncoder(model)
+    counting = CountingEncoder(encoder)
     cache.encode_missing(some_texts(30), counting, batch_size=4)
     assert [len(call) for call in counting.calls] == [2, 4, 8, 8, 8]
 

@@ -19,9 +19,10 @@ from include.retriever.registry import (
     ensure_base,
     load_base,
     load_cross_encoder,
+    load_folder,
     load_manifest,
+    local_folder,
     newest_trained,
-    open_model,
     register,
     registered,
 )
@@ -49,6 +50,11 @@ def manifest(version: str = "tiny-tuned-1", **changes: object) -> ModelManifest:
     return ModelManifest.model_validate(values | changes)
 
 
+def opened(store: ArtifactStore, version: str, device: str = "cpu") -> SentenceTransformer:
+    with local_folder(store, version) as folder:
+        return load_folder(folder, device)
+
+
 def test_a_base_model_is_registered_once(
     store: ArtifactStore, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +78,7 @@ def test_a_registered_model_encodes_as_its_base_does(
 ) -> None:
     version = ensure_base(store, str(model_folder), "cpu").version
     texts = ["sleep at night", "a soup of onions"]
-    np.testing.assert_allclose(open_model(store, version, "cpu").encode(texts), model.encode(texts), atol=1e-6)
+    np.testing.assert_allclose(opened(store, version).encode(texts), model.encode(texts), atol=1e-6)
 
 
 def test_what_is_registered_is_never_changed(store: ArtifactStore, tmp_path: Path, model_folder: Path) -> None:
@@ -104,9 +110,9 @@ def test_a_registration_that_was_killed_is_not_there_and_can_be_repeated(
     monkeypatch.undo()
     assert newest_trained(store) is None
     with pytest.raises(ModelError, match="not in the registry"):
-        open_model(store, manifest().version, "cpu")
+        opened(store, manifest().version)
     register(store, folder, manifest())
-    assert open_model(store, manifest().version, "cpu").encode("sleep").shape == (DIMENSION,)
+    assert opened(store, manifest().version).encode("sleep").shape == (DIMENSION,)
 
 
 def test_the_manifest_is_written_last(
@@ -270,7 +276,7 @@ def test_a_damaged_version_is_named(store: ArtifactStore, tmp_path: Path, model_
     weights = store.read_bytes(FOLDER, manifest().version, "model.safetensors")
     store.write_bytes(weights[:1_000], FOLDER, manifest().version, "model.safetensors")
     with pytest.raises(ModelError, match=f"{manifest().version} cannot be loaded.*backup"):
-        open_model(store, manifest().version, device)
+        opened(store, manifest().version, device)
 
 
 def test_an_unknown_version_is_not_there(store: ArtifactStore) -> None:

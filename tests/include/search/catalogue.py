@@ -9,7 +9,8 @@ from include.episodes import snapshot
 from include.index.lancedb import LanceIndex
 from include.index.plan import plan_reindex
 from include.index.write import encode_shard, prepare_namespace, texts_to_encode, upsert_shard, verify
-from include.retriever.registry import ensure_base, open_model
+from include.retriever.encoders.opening import open_encoder
+from include.retriever.registry import ensure_base
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.index.workshop import activate
@@ -43,9 +44,9 @@ def make_live(home: Path) -> Path:
     manifest = ensure_base(store, str(build_model(home / "base")), "cpu")
     plan = plan_reindex(store, model_version=manifest.version, live=None)
     prepare_namespace(store, index, plan, manifest.dimension)
-    model = open_model(store, manifest.version, "cpu")
+    encoder = open_encoder(store, manifest.version, "cpu")
     for shard in plan.shards:
-        encode_shard(store, plan, shard, texts_to_encode(store, plan, shard), model, batch_size=8)
+        encode_shard(store, plan, shard, texts_to_encode(store, plan, shard), encoder, batch_size=8)
         upsert_shard(store, index, plan, shard)
     verify(store, index, plan)
     activate(store, index, plan)

@@ -30,7 +30,7 @@ class Installation:
     def __init__(self, home: Path) -> None:
         self.store = ArtifactStore(home / "artifacts")
         self.index = LanceIndex(str(home / "artifacts" / "index"))
-        self.service = SearchService(self.store, lambda live: self.index, weight=0.6, engine="torch")
+        self.service = SearchService(self.store, lambda live: self.index, weight=0.6)
 
     @property
     def live(self) -> LivePointer:

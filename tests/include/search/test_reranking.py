@@ -46,7 +46,7 @@ def reranked(home: Path, folder: Path) -> SearchService:
 def opened(home: Path, reranker: Reranker | None = None, *, per_show: int = 0) -> SearchService:
     index = LanceIndex(str(home / "artifacts" / "index"))
     store = ArtifactStore(home / "artifacts")
-    return SearchService(store, lambda live: index, weight=0.5, per_show=per_show, engine="torch", reranker=reranker)
+    return SearchService(store, lambda live: index, weight=0.5, per_show=per_show, reranker=reranker)
 
 
 def ids(results: list[Result]) -> list[str]:
@@ -172,8 +172,8 @@ def test_the_setting_names_it(at_home: pytest.MonkeyPatch, folder: Path, plain: 
     at_home.setenv("PODSEARCH_RERANKER", str(folder))
     settings = get_settings()
     get_settings.cache_clear()
-    assert all(one.reranked for one in open_search(settings, engine="torch").search(QUERY, k=15))
-    assert not any(one.reranked for one in open_search(settings, engine="torch", reranked=False).search(QUERY, k=15))
+    assert all(one.reranked for one in open_search(settings).search(QUERY, k=15))
+    assert not any(one.reranked for one in open_search(settings, reranked=False).search(QUERY, k=15))
     assert not any(one.reranked for one in plain.search(QUERY, k=15))
 
 

@@ -12,8 +12,7 @@ import pytest
 from include.errors import PermanentError
 from include.index.lancedb import LanceIndex
 from include.index.live import LivePointer, NothingLiveError, require_live
-from include.retriever.encode import encode
-from include.retriever.registry import open_model
+from include.retriever.encoders.opening import open_encoder
 from include.search.service import MAX_QUERY_CHARS, Mode, SearchService
 from include.storage import ArtifactStore
 from tests.include.index.workshop import write_live
@@ -38,8 +37,8 @@ def test_an_episode_is_found_by_its_words(service: SearchService) -> None:
 
 def test_scores_are_cosines_of_query_and_text(service: SearchService, home: Path) -> None:
     store = ArtifactStore(home / "artifacts")
-    model = open_model(store, require_live(store).model_version, "cpu")
-    query, text = encode(model, ["moon and soup", "moon. space rocket moon orbit planet star. space."], batch_size=2)
+    encoder = open_encoder(store, require_live(store).model_version, "cpu", engine="torch")
+    query, text = encoder.encode(["moon and soup", "moon. space rocket moon orbit planet star. space."], batch_size=2)
     hit = next(hit for hit in service.search("moon and soup", k=15, mode="dense") if hit.metadata.title == "moon")
     assert hit.score == pytest.approx(float(np.dot(query, text)), abs=1e-3)
     assert hit.dense is not None

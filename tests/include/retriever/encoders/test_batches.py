@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from sentence_transformers import SentenceTransformer
 
-from include.retriever.encoders.batches import by_tokens, cut, lengths_of, tokenize
-from tests.include.retriever.encoders.texts import ODD, some_texts
+from include.retriever.encoders.batches import WINDOW, by_tokens, padded, tokenized, used
 
 
 @pytest.mark.parametrize("budget", [1, 64, 1_000, 10**9])
@@ -27,20 +24,22 @@ def test_batches_are_full_and_of_like_length() -> None:
     assert len(batches) < 1.1 * lengths.sum() / 384 + 2
 
 
-def test_a_batch_that_is_cut_from_many_is_what_the_model_makes_of_it_alone(model: SentenceTransformer) -> None:
-    texts = [*some_texts(20), *ODD]
-    features = tokenize(model, texts, "document")
-    lengths = lengths_of(features)
-    assert lengths is not None
-    for rows in by_tokens(lengths, 200):
-        alone = tokenize(model, [texts[row] for row in rows], "document")
-        own = cut(features, rows, int(lengths[rows[0]]))
-        assert own.keys() == alone.keys()
-        for name, value in alone.items():
-            assert torch.equal(own[name], value) if isinstance(value, torch.Tensor) else own[name] == value
+def test_every_text_is_tokenized_once_longest_first() -> None:
+    texts = ["x" * (number % 97) for number in range(2 * WINDOW + 1)]
+    given: list[str] = []
+
+    def tokenize(own: list[str]) -> list[int]:
+        given.extend(own)
+        return [len(text) for text in own]
+
+    found = [one for window in tokenized(texts, tokenize) for one in zip(*window, strict=True)]
+    assert given == sorted(texts, key=len, reverse=True)
+    assert sorted(at for at, _, _ in found) == list(range(len(texts)))
+    assert all(texts[at] == text and len(text) == tokens for at, text, tokens in found)
+    assert list(tokenized([], tokenize)) == []
 
 
-def test_padding_on_the_left_is_left_alone(model: SentenceTransformer) -> None:
-    model.tokenizer.padding_side = "left"
-    assert lengths_of(tokenize(model, ["sleep", "sleep at night"], "document")) is None
-    assert lengths_of({"input_ids": torch.zeros(5, dtype=torch.long)}) is None
+def test_tokens_are_padded_on_the_right() -> None:
+    tokens, lengths = padded([[5, 6], [7], [8, 9, 10]], 0)
+    assert tokens.tolist() == [[5, 6, 0], [7, 0, 0], [8, 9, 10]]
+    assert used(lengths).tolist() == [[True, True, False], [True, False, False], [True, True, True]]

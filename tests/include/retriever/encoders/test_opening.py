@@ -7,10 +7,10 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from include.retriever.encoders import ctranslate2_encoder, opening
+from include.retriever.encoders import converted, opening
 from include.retriever.encoders.contract import EncoderError
 from include.retriever.encoders.ctranslate2_encoder import CTranslate2Encoder
-from include.retriever.encoders.opening import make_encoder, open_encoder
+from include.retriever.encoders.opening import open_encoder, open_folder
 from include.retriever.encoders.variants import ensure_precision
 from include.retriever.registry import ensure_base
 from include.storage import ArtifactStore
@@ -54,32 +54,34 @@ def test_8_bits_are_8_bits_whatever_the_engine(store: ArtifactStore, version: st
 
 
 def test_a_model_that_cannot_be_converted_is_used_as_it_is(
-    model: SentenceTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_folder: Path, model: SentenceTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ctranslate2_encoder, "ARCHITECTURES", {"distilbert"})
+    monkeypatch.setattr(converted, "ARCHITECTURES", {"distilbert"})
     expected = model.encode(TEXTS, normalize_embeddings=True)
-    np.testing.assert_allclose(make_encoder(model, "float32", cache=tmp_path).encode(TEXTS), expected, atol=1e-5)
+    encoder = open_folder(model_folder, "float32", "cpu", cache=tmp_path)
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
     with pytest.raises(EncoderError, match=r"8 bits.*Use float32"):
-        make_encoder(model, "int8", cache=tmp_path)
+        open_folder(model_folder, "int8", "cpu", cache=tmp_path)
 
 
-def test_16_bits_on_a_cpu_are_32(model: SentenceTransformer, tmp_path: Path) -> None:
+def test_16_bits_on_a_cpu_are_32(model_folder: Path, model: SentenceTransformer, tmp_path: Path) -> None:
     expected = model.encode(TEXTS, normalize_embeddings=True)
-    np.testing.assert_allclose(make_encoder(model, "float16", cache=tmp_path).encode(TEXTS), expected, atol=1e-5)
+    encoder = open_folder(model_folder, "float16", "cpu", cache=tmp_path)
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
 
 
-def test_16_bits_that_change_the_vectors_are_refused(model_folder: Path) -> None:
+def test_16_bits_that_change_the_vectors_are_refused(model_folder: Path, tmp_path: Path) -> None:
     """What is done on a GPU, done on a CPU; the second model's numbers are too large for 16 bits."""
-    good = SentenceTransformer(str(model_folder), device="cpu")
-    expected = good.encode(TEXTS, normalize_embeddings=True)
-    np.testing.assert_allclose(opening._half(good).encode(TEXTS), expected, atol=0.02)
+    expected = SentenceTransformer(str(model_folder), device="cpu").encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(opening._half(model_folder, "cpu").encode(TEXTS), expected, atol=0.02)
     bad = SentenceTransformer(str(model_folder), device="cpu")
     with torch.no_grad():
         for name, weights in bad.named_parameters():
             if name.endswith("LayerNorm.weight"):
                 weights.mul_(1e6)
+    bad.save_pretrained(str(tmp_path / "bad"))
     with pytest.raises(EncoderError, match=r"16 bits.*Use float32"):
-        opening._half(bad)
+        opening._half(tmp_path / "bad", "cpu")
 
 
 def test_conversions_are_kept_with_the_artifacts(store: ArtifactStore, version: str, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling, StaticEmbedding
 from torch import Tensor
 
-from include.retriever.encoders import torch_encoder
+from include.retriever.encoders import batches
 from include.retriever.encoders.contract import TextKind
 from include.retriever.encoders.torch_encoder import TorchEncoder
 from tests.include.retriever.encoders.texts import ODD, some_texts
@@ -38,7 +37,7 @@ def test_a_model_with_a_dense_layer(tmp_path: Path) -> None:
 
 
 def test_more_texts_than_are_tokenized_at_a_time(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_encoder, "WINDOW", 7)
+    monkeypatch.setattr(batches, "WINDOW", 7)
     np.testing.assert_allclose(TorchEncoder(model).encode(TEXTS), expected(model, TEXTS), atol=1e-5)
 
 
@@ -88,18 +87,17 @@ class SmallDevice(TorchEncoder):
         super().__init__(model)
         self.tokens, self.tried = tokens, list[int]()
 
-    def _forward(self, batches: Iterable[dict[str, Any]], kind: TextKind) -> Iterator[Tensor]:
-        for batch in batches:
-            self.tried.append(batch["input_ids"].numel())
-            if self.tried[-1] > self.tokens:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-            yield from super()._forward([batch], kind)
+    def _forward(self, batch: dict[str, Any], kind: TextKind) -> Tensor:
+        self.tried.append(batch["input_ids"].numel())
+        if self.tried[-1] > self.tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super()._forward(batch, kind)
 
 
 def test_a_device_without_enough_memory_gets_smaller_batches(
     model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch_encoder, "WINDOW", 16)
+    monkeypatch.setattr(batches, "WINDOW", 16)
     encoder = SmallDevice(model, tokens=500)
     np.testing.assert_allclose(encoder.encode(TEXTS, batch_size=64), expected(model, TEXTS), atol=1e-5)
     too_large = [tokens > 500 for tokens in encoder.tried]

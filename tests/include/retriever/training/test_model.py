@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from include.retriever.finetuning.hardware import Hardware
-from include.retriever.registry import load_manifest, newest_trained, open_model
+from include.retriever.registry import load_folder, load_manifest, local_folder, newest_trained
 from include.retriever.training.model import register_trained, train, trained
 from include.retriever.training.pairing import write_pairs
 from include.retriever.training.plan import why_due
@@ -32,7 +32,8 @@ def test_from_snapshot_to_registered_model(
     assert registered == newest_trained(store) == load_manifest(store, fitted.version)
     assert registered == fitted.model_copy(update={"device_usage": USAGE})
     assert not (work / planned.training_id).exists()
-    assert open_model(store, fitted.version, "cpu").encode("sleep").shape == (DIMENSION,)
+    with local_folder(store, fitted.version) as folder:
+        assert load_folder(folder, "cpu").encode("sleep").shape == (DIMENSION,)
     assert why_due(store, base_model=str(model_folder), recipe=RECIPE, retrain_after_days=30) is None
 
     monkeypatch.setattr(

@@ -25,9 +25,7 @@ def open_service(
 ) -> Callable[[], SearchService]:
     """What opens the search service of a home."""
     index = LanceIndex(str(home / "artifacts" / "index"))
-    return lambda: SearchService(
-        ArtifactStore(home / "artifacts"), open_index or (lambda live: index), weight=0.5, engine="torch"
-    )
+    return lambda: SearchService(ArtifactStore(home / "artifacts"), open_index or (lambda live: index), weight=0.5)
 
 
 @contextmanager

@@ -1,56 +1,18 @@
-"""Converting transformers for CTranslate2, once per machine, in a folder that drops what is not used."""
+"""Converting transformers to CTranslate2's format."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import logging
-import os
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ctranslate2
 from ctranslate2.converters import TransformersConverter
 from ctranslate2.specs.model_spec import visit_spec
-from filelock import FileLock
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-log = logging.getLogger(__name__)
-
-FORMAT = 1
-"""Raise it when conversion changes, so that models are converted again."""
-UNUSED_DAYS = 60
-"""A converted model that has not been opened for this long is deleted when another is made."""
-
-
-def converted(name: str, identity: str, *, compute_type: str, cache: Path, convert: Callable[[Path], object]) -> Path:
-    """The folder of a converted model, which is created unless it exists.
-
-    Concurrent tasks wait for the first; a killed one leaves nothing that looks finished.
-
-    :param identity: distinguishes the model's weights from all others.
-    :param compute_type: the number format, in CTranslate2's terms.
-    :param convert: creates the folder, and raises if it cannot be trusted, before anybody else sees it.
-    """
-    parts = (identity, ctranslate2.__version__, compute_type, str(FORMAT))
-    target = cache / f"{name}-{compute_type}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.is_dir():
-            log.info("Converting %s to %s for CTranslate2, once: %s.", name, compute_type, target)
-            with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=cache) as temporary:
-                made = Path(temporary) / "model"
-                convert(made)
-                made.rename(target)
-            _forget_unused(cache)
-        os.utime(target)
-    return target
 
 
 def convert(
@@ -114,11 +76,3 @@ class _Numbers:
 
     def convert_ids_to_tokens(self, number: int) -> str:
         return str(number)
-
-
-def _forget_unused(cache: Path) -> None:
-    oldest = time.time() - UNUSED_DAYS * 86_400
-    for folder in cache.iterdir():
-        if folder.is_dir() and folder.stat().st_mtime < oldest:
-            log.info("Deleting %s, which was not used for %d days.", folder, UNUSED_DAYS)
-            shutil.rmtree(folder, ignore_errors=True)
