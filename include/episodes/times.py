@@ -16,6 +16,8 @@ MAX_DURATION = 7 * 24 * 3600
 _EPOCH = re.compile(r"(\d{9,10})(?:\.\d+)?", re.A)
 _TWELVE_HOURS = re.compile(r"\b(\d{1,2}):(\d\d(?::\d\d)?)\s*([ap])\.?m\b\.?", re.I | re.A)
 _TIME = re.compile(r"\d[:.]\d", re.A)
+_UTC = re.compile(r"\s*(?:UTC|GMT)$", re.I)
+_COLON_IN_OFFSET = re.compile(r"([+-]\d\d):(\d\d)$", re.A)
 _SEPTEMBER = re.compile(r"\bsept\b", re.I)
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2})(?:\.\d+)?", re.A)
 _UNITS = re.compile(
@@ -51,8 +53,9 @@ def _written(text: str) -> datetime:
     except ValueError:
         text = _TWELVE_HOURS.sub(_in_24_hours, text)
     try:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(_UTC.sub("Z", text))
     except ValueError:
+        text = _COLON_IN_OFFSET.sub(r"\1\2", text)  # the parser would leave such an offset out
         return parsedate_to_datetime(_SEPTEMBER.sub("Sep", text) + ("" if _TIME.search(text) else " 00:00"))
 
 

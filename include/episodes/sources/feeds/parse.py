@@ -22,7 +22,7 @@ from include.episodes.sources.feeds.failure import FeedError, Reason
 from include.episodes.sources.feeds.ids import episode_id
 from include.episodes.times import parse_date, parse_duration
 
-PARSER_VERSION = 3
+PARSER_VERSION = 4
 """Raise it when the same bytes give different rows: every feed is then fetched and read again."""
 
 MAX_TEXT = 200_000
