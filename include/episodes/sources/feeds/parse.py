@@ -37,6 +37,9 @@ _KEYWORDS = re.compile(rb"<itunes:keywords>[^<]*(?:<!\[CDATA\[[^\]]*\]\]>)?[^<]*
 _END = re.compile(rb"</\s*(?:rss|feed|rdf:RDF)\s*>", re.IGNORECASE)
 _ITEM = re.compile(rb"<(?:item|entry)[\s>]", re.IGNORECASE)
 _ITEM_END = re.compile(rb"</\s*(?:item|entry)\s*>", re.IGNORECASE)
+_BARE_AMPERSAND = re.compile(
+    rb"(<!\[CDATA\[.*?(?:\]\]>|\Z))|&(?!#[0-9]+;|#x[0-9a-f]+;|[a-z][a-z0-9]{1,31};)", re.IGNORECASE | re.DOTALL
+)
 _HTML = re.compile(rb"^\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*(?:<!doctype\s+html|<html)", re.I | re.S)
 _DECLARED_ENCODING = re.compile(rb"^\s*<\?xml[^>]*\sencoding\s*=", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -85,7 +88,9 @@ def parse_feed(body: bytes, *, feed_id: str, address: str, charset: str = "") ->
     flaw = _short(document.get("bozo_exception"))
     if flaw:
         body, torn = _without_torn_items(body)
-        document = _read(body, charset) if torn else document
+        # As it is, feedparser would make "R&B;" of "R&B", and a "©" of "&copy=1" in an address.
+        escaped = _BARE_AMPERSAND.sub(lambda found: found[1] or b"&amp;", body) if b"\x00" not in body else body
+        document = _read(escaped, charset) if torn or escaped != body else document
     if not document.get("version"):
         raise FeedError(Reason.NOT_A_FEED, flaw)
     if flaw and not _END.search(body[-2_048:]):

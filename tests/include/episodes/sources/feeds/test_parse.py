@@ -249,6 +249,17 @@ def test_a_feed_that_is_not_quite_xml_is_repaired_and_says_so() -> None:
     assert "not well-formed" in parsed.flaw or "undefined entity" in parsed.flaw
 
 
+@pytest.mark.parametrize("title", ["R&B and Q&A", "R&B;", "AT&T &copy=1 & more", "&", "&#x;", "<![CDATA[R&B <i>]]>"])
+def test_an_ampersand_that_is_not_escaped_stays_what_it_is(title: str) -> None:
+    audio = b"https://cdn.example/1.mp3?a=1&copy=2&b;"
+    feed = rss([Item("TITLE", guid="1", audio="AUDIO")]).replace(b"TITLE", title.encode()).replace(b"AUDIO", audio)
+    parsed = read(feed)
+    (episode,) = parsed.episodes.values()
+    assert episode["title"] == title.removeprefix("<![CDATA[").removesuffix("]]>")
+    assert episode["audio"] == audio.decode()
+    assert parsed.flaw
+
+
 @pytest.mark.parametrize("declared", ["", "iso-8859-1", "utf-8", "no-such-encoding"])
 @pytest.mark.parametrize("charset", ["", "iso-8859-1", "utf-8", "no-such-encoding"])
 def test_latin_1_is_read_whatever_is_said_about_it(declared: str, charset: str) -> None:
