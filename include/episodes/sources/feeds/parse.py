@@ -184,7 +184,7 @@ def _show(feed: Any, address: str) -> dict[str, str]:
 def _episode(entry: Any, address: str) -> dict[str, str]:
     contents = (content.get("value") for content in entry.get("content", ()))
     return {
-        "title": _short(entry.get("title")),
+        "title": _short(entry.get("title")) or _short(entry.get("itunes_title")),
         "audio": _web(address, _enclosure(entry)),
         "audio_length": _seconds(entry.get("itunes_duration")),
         "pub_date": _date(entry),
@@ -215,10 +215,15 @@ def _guid(entry: Any) -> str:
 
 
 def _enclosure(entry: Any) -> str | None:
-    """Address of the first enclosure that is audio, else of the first one."""
-    enclosures = [link for link in entry.get("links", ()) if link.get("rel") == "enclosure" and link.get("href")]
-    audio = [link for link in enclosures if str(link.get("type", "")).startswith("audio/")]
+    """Address of the first enclosure that is audio, else of the first one that is no picture."""
+    links = [link for link in entry.get("links", ()) if link.get("rel") == "enclosure" and link.get("href")]
+    enclosures = [link for link in links if not _is(link, "image")]
+    audio = [link for link in enclosures if _is(link, "audio")]
     return str((audio or enclosures)[0]["href"]) if enclosures else None
+
+
+def _is(link: Any, kind: str) -> bool:
+    return str(link.get("type", "")).lower().startswith(f"{kind}/")
 
 
 def _categories(feed: Any) -> str:
@@ -247,8 +252,8 @@ def _date(entry: Any) -> str:
 
     feedparser's own reading takes ``9:05 PM`` for the morning and makes dates up, so it is not asked.
     """
-    given = next((name for name in ("published", "updated") if name in entry), None)
-    text = _short(entry.get(given)) if given else ""
+    given = (_short(entry[name]) for name in ("published", "updated") if name in entry)
+    text = next(filter(None, given), "")
     return f"{date:%Y-%m-%d %H:%M:%S}+00" if (date := parse_date(text)) else text
 
 
@@ -259,7 +264,7 @@ def _web(base: str, link: Any) -> str:
         address = urljoin(base, text) if text else ""
     except ValueError:
         return ""
-    return address if address.startswith(("http://", "https://")) else ""
+    return address if address.lower().startswith(("http://", "https://")) else ""
 
 
 def _longest(*texts: Any) -> str:

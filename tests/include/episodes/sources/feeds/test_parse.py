@@ -152,6 +152,26 @@ def test_audio_goes_before_other_enclosures() -> None:
     assert only(item)["audio"] == "https://show.example/real.mp3"
 
 
+def test_a_picture_makes_no_episode_of_a_post() -> None:
+    picture = '<enclosure url="https://cdn.example/1.jpg" type="image/jpeg" length="1"/>'
+    parsed = read(rss([Item("Heard", guid="1"), Item("Read", guid="2", audio="", extra=picture)]))
+    assert [episode["title"] for episode in parsed.episodes.values()] == ["Heard"]
+    assert parsed.no_audio == 1
+
+
+def test_the_scheme_of_an_address_may_be_in_capitals() -> None:
+    assert only(Item(audio="HTTP://cdn.example/A.mp3"))["audio"].lower() == "http://cdn.example/a.mp3"
+
+
+def test_what_stands_under_another_name_is_taken_where_the_usual_one_is_empty() -> None:
+    extra = "<itunes:title>The owl</itunes:title><dc:date>2023-11-06T10:00:00Z</dc:date>"
+    body = rss([Item(title="", date="", guid="1", extra=extra)])
+    body = body.replace(b"<rss ", b'<rss xmlns:dc="http://purl.org/dc/elements/1.1/" ')
+    for same in (body, body.replace(b"<title></title>", b""), body.replace(b"<pubDate></pubDate>", b"")):
+        (episode,) = read(same).episodes.values()
+        assert (episode["title"], episode["pub_date"]) == ("The owl", "2023-11-06 10:00:00+00")
+
+
 def test_without_a_guid_the_enclosure_identifies() -> None:
     parsed = read(rss([Item(audio="https://cdn.example/1.mp3")]))
     assert set(parsed.episodes) == {episode_id(FEED, "https://cdn.example/1.mp3")}
