@@ -14,7 +14,7 @@ from include.errors import PermanentError
 
 Vectors = npt.NDArray[np.float32]
 
-FORMAT = 2
+FORMAT = 3
 """Version of a record's format. Raise it when records or their vectors change: every model then gets a new namespace,
 which is built in full."""
 

@@ -9,7 +9,6 @@ in one column that joins all of :data:`SEARCHED`: it found more than the best of
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, timedelta
@@ -36,6 +35,7 @@ from include.index.contract import (
     Vectors,
     no_filter,
 )
+from include.index.folding import folded
 
 log = logging.getLogger(__name__)
 
@@ -257,12 +257,6 @@ def _rows(batch: Records, dimension: int) -> pa.Table:
         WORDS: [folded("\n".join(filter(None, (getattr(item, name) for name in SEARCHED)))) for item in batch.metadata],
     }
     return pa.table(columns, schema=_schema(dimension))
-
-
-def folded(text: str) -> str:
-    """A text prepared for word search: composed, with full-width letters made plain. The index itself folds case and
-    accents, in records and queries alike."""
-    return unicodedata.normalize("NFKC", text)
 
 
 def _columns(table: Any) -> list[str]:

@@ -87,7 +87,7 @@ def test_a_task_that_did_nothing_tells_of_no_dataset(installation: Installation,
         ("/var/lib/podsearch", Data("snapshots"), ("file", "/var/lib/podsearch/snapshots")),
         ("s3://bucket/artifacts/", Data("snapshots"), ("s3://bucket", "artifacts/snapshots")),
         ("s3://bucket", Data("snapshots"), ("s3://bucket", "snapshots")),
-        ("s3://bucket", Data("podsearch/m1-format2", backend="pinecone"), ("pinecone", "podsearch/m1-format2")),
+        ("s3://bucket", Data("podsearch/m1-format3", backend="pinecone"), ("pinecone", "podsearch/m1-format3")),
     ],
 )
 def test_names_are_those_that_openlineage_has_for_files_and_buckets(

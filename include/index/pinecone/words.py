@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from include.index.contract import SEARCHED, Metadata
+from include.index.folding import folded
 
 SEARCHED_CHARACTERS = 20_000
 """Longest text that Pinecone searches. Its limits are 100 KB and 10,000 words: so many characters have at most 80 KB in
@@ -35,7 +36,7 @@ def searched(metadata: Metadata) -> str:
 
 def asked(query: str) -> str | None:
     """A query as it is asked of what is searched; None if it has no words."""
-    return _divided(query, singles=False) if WORD.search(query) else None
+    return _divided(query, singles=False) if WORD.search(folded(query)) else None
 
 
 def encodable(text: str) -> str:
@@ -50,19 +51,19 @@ def _divided(text: str, *, singles: bool) -> str:
     :param singles: also between single letters, some of which are words.
     """
     if text.isascii():
-        return text
+        return folded(text)
 
     def divide(run: re.Match[str]) -> str:
         letters = run[0]
         pairs = [letters[start : start + 2] for start in range(max(len(letters) - 1, 1))]
         return f" {' '.join([*pairs, *(letters if singles and len(letters) > 1 else '')])} "
 
-    return RUN.sub(divide, folded(encodable(text)))
+    return RUN.sub(divide, unaccented(encodable(text)))
 
 
-def folded(text: str) -> str:
-    """A text whose words are compared: composed, and with plain letters for those with accents or of full width."""
-    return unicodedata.normalize("NFKC", text).translate(_PLAIN)
+def unaccented(text: str) -> str:
+    """A folded text, with plain letters for those with accents."""
+    return folded(text).translate(_PLAIN)
 
 
 class _Plain(dict[int, str]):

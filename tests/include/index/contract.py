@@ -318,6 +318,26 @@ class EpisodeIndexContract:
     def test_words_are_found_in_every_field(self, library: EpisodeIndex, query: str, right: str) -> None:
         assert ids_of(library.search_words("ns", [query], 3)[0]) == [right]
 
+    @pytest.mark.parametrize(
+        ("written", "typed"),
+        [
+            ("The women’s hour", "women's"),
+            ("The women’s hour", "womens"),
+            ("The women's hour", "women’s"),
+            ("Don’t", "DON'T"),
+            ("O‘Brien", "o'brien"),
+            ("Hawaiʻi", "Hawai'i"),
+            ("Straße", "strasse"),
+            ("STRASSE", "Straße"),
+            ("İstanbul", "istanbul"),
+            ("2017_12_01_whales_final", "whales"),
+            ("whales", "the_whales"),
+        ],
+    )
+    def test_a_word_is_found_however_it_is_typed(self, library: EpisodeIndex, written: str, typed: str) -> None:
+        library.upsert("ns", [records("f", axis(5), title=written)])
+        assert ids_of(library.search_words("ns", [typed], 1)[0]) == ["f"]
+
     def test_one_of_the_words_is_enough_and_more_are_better(self, library: EpisodeIndex) -> None:
         ((first, second, *_),) = library.search_words("ns", ["owls that melt glaciers in science"], 3)
         assert first.episode_id == "c"

@@ -14,7 +14,7 @@ from include.storage import ArtifactStore
 FIRST = LivePointer(
     backend="lancedb",
     index="<b>index</b>",
-    namespace="m1-format2",
+    namespace="m1-format3",
     model_version="m1",
     snapshot_id="s1",
     metrics={"curated": {"recall@30": 0.5, "mrr@30": 0.25}},

@@ -35,7 +35,7 @@ def look(ago: int, hour: int = 12, **values: object) -> Look:
     at = datetime.combine(TODAY - timedelta(days=ago), time(hour, 30), UTC)
     usual = {
         "index": "podsearch",
-        "namespace": "m1-format2",
+        "namespace": "m1-format3",
         "records": 1_000,
         "age": 3_600.0,
         "score": 0.65,
@@ -141,8 +141,8 @@ def test_too_little_to_compare_says_nothing() -> None:
 def test_another_model_is_compared_with_nothing_before_it() -> None:
     """Its cosines mean something else, and its index may be another."""
     before = looks(seconds=0.001, score=0.9)
-    switched = [look(1, hour, namespace="m2-format2", score=0.2, seconds=1.0, records=10) for hour in range(6, 14)]
-    assert changes([*before[:-1], *switched, look(0, namespace="m2-format2", score=0.2, records=10)]) == []
+    switched = [look(1, hour, namespace="m2-format3", score=0.2, seconds=1.0, records=10) for hour in range(6, 14)]
+    assert changes([*before[:-1], *switched, look(0, namespace="m2-format3", score=0.2, records=10)]) == []
     moved = [look(1, hour, index="elsewhere", seconds=1.0) for hour in range(6, 14)]
     assert changes([*before[:-1], *moved, look(0, index="elsewhere")]) == [], "a namespace keeps its name when it moves"
     # And what is live again after it is held against its own days alone.

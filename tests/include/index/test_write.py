@@ -243,7 +243,7 @@ class TestVerify:
         elif kind == "vector":
             built.upsert(NAMESPACE, [marked(built, ROWS[7])])
             message = (
-                "1 of 60 records compared in m1-format2 differ from those of the snapshot .*"
+                "1 of 60 records compared in m1-format3 differ from those of the snapshot .*"
                 r"\(e0007: title 'left as it was' instead of 'Episode 7', .*, another vector than was encoded\)"
             )
         else:
