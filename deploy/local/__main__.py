@@ -11,13 +11,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 
-from rich.console import Console
 from rich.text import Text
 
 from deploy.local.api import AirflowApi, ApiError
 from deploy.local.environment import airflow_environment, airflow_home, logs_folder, require_free_port
 from deploy.local.follow import Follower
 from deploy.local.processes import SEARCH, Airflow, ComponentError
+from include import terminal
 from include.devices.inventory import visible_gpus
 from include.errors import PermanentError
 from include.home import VARIABLE, claim, find_home
@@ -25,7 +25,7 @@ from include.search.http.access import read_token, require_safe
 from include.settings import Settings, SettingsError, get_settings
 
 DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
-console = Console(highlight=False, soft_wrap=True)
+console = terminal.console(highlight=False, soft_wrap=True)
 
 
 class _Interrupts:

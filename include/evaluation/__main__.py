@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 
 from include.errors import PermanentError
@@ -23,7 +23,7 @@ from include.evaluation.metrics import Interval
 from include.evaluation.queries import read_judged
 from include.settings import get_settings
 from include.storage import ArtifactStore
-from include.terminal import plain
+from include.terminal import console, plain
 
 if TYPE_CHECKING:
     from include.search.service import SearchService
@@ -119,9 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _compare(first: str, second: str, *, everything: bool) -> int:
     store = ArtifactStore(get_settings().installation.artifacts_root)
-    console = Console()
+    terminal = console()
     for part in tables(compare_models(store, first, second), everything=everything):
-        console.print(part)
+        terminal.print(part)
     return 0
 
 
@@ -134,7 +134,7 @@ def _judge(query: str | None) -> int:
     queries = list(judged) if query is None else [query.encode("utf-8", "replace").decode().strip()]
     if queries in ([], [""]):
         raise PermanentError(f"Name a query with --query, or write queries into {path}.")
-    judge(path, judged, _search_service(), queries=queries, answers=sys.stdin, console=Console())
+    judge(path, judged, _search_service(), queries=queries, answers=sys.stdin, console=console())
     return 0
 
 

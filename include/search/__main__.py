@@ -8,12 +8,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from include.errors import PermanentError, RetryLaterError
 from include.settings import get_settings
-from include.terminal import plain
+from include.terminal import console, plain
 
 if TYPE_CHECKING:
     from include.search.service import Mode, Result
@@ -57,7 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (PermanentError, RetryLaterError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
-    Console().print(results_table(options.query, results))
+    except KeyboardInterrupt:
+        print()
+        return 130
+    if results:
+        console().print(results_table(options.query, results))
+    elif options.language:
+        told = f"No episodes found in {options.language}: a language is named as the catalogue has it."
+        console(soft_wrap=True).print(plain(told))
+    else:
+        print("No episodes found.")
     return 0
 
 

@@ -103,6 +103,33 @@ def test_nothing_live_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.stderr == "There is no live index yet: run the pipeline first (make run).\n"
 
 
+def test_no_results_are_said(ask: Ask) -> None:
+    status, out, _ = ask("sleep", "--language", "Klingon")
+    assert (status, out) == (0, "No episodes found in Klingon: a language is named as the catalogue has it.\n")
+    assert ask("xyzzy", "--mode", "lexical")[1] == "No episodes found.\n"
+
+
+def test_a_terminal_that_lacks_a_letter_shows_the_others(home: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PODSEARCH_")}
+    environment |= {"PODSEARCH_HOME": str(home), "PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": "iso-8859-1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "include.search", "日本 café rocket", "-k", "2"],
+        env=environment,
+        capture_output=True,
+        cwd=PROJECT,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert "?? café rocket" in done.stdout.decode("iso-8859-1")
+
+
+def test_who_interrupts_it_gets_no_traceback(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("include.search.opening.open_search", interrupted)
+    assert ask("rocket")[0] == 130
+
+
 def test_an_index_at_another_place_is_named(ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PODSEARCH_INDEX_LOCATION", str(tmp_path))
     status, _, errors = ask("rocket")
