@@ -53,7 +53,12 @@ def find_home(dotenv: Path = PROJECT / ".env") -> Path:
     """
     value = next((text for name, text in os.environ.items() if name.upper() == VARIABLE and text), "")
     if not value and dotenv.is_file():
-        found = _LINE.findall(dotenv.read_text(encoding="utf-8"))
+        try:
+            found = _LINE.findall(dotenv.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError:
+            raise ValueError(f"{dotenv} is not UTF-8: save it as UTF-8") from None
+        except OSError as error:
+            raise ValueError(f"{dotenv} cannot be read ({error.strerror})") from None
         value = "".join(found[-1]) if found else ""
         if "${" in value or "\\" in value:
             raise ValueError(f"{value} in {dotenv}: write the folder in full, without variables and backslashes")

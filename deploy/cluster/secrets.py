@@ -48,7 +48,7 @@ def missing(text: str) -> list[str]:
 
 def write(file: Path) -> list[str]:
     """Add what is missing, and leave the file readable by its owner alone; the names of what was added."""
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    text = file.read_text(encoding="utf-8-sig") if file.exists() else ""
     added = missing(text)
     if added:
         # What stands last counts: a line that sets one of them to nothing may stay.

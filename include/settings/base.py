@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -53,8 +55,24 @@ class DotEnv:
 
     @classmethod
     def values(cls) -> dict[str, str | None]:
-        """What it sets."""
-        return dotenv_values(cls.file)
+        """What it sets.
+
+        :raises SettingsError: it is not UTF-8, or has a line that sets nothing; values, which may be secrets, are not
+            in the message.
+        """
+        if not cls.file.is_file():
+            return {}
+        try:
+            text = cls.file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise SettingsError(f"{cls.file} is not UTF-8: save it as UTF-8.") from None
+        except OSError as error:
+            raise SettingsError(f"{cls.file} cannot be read ({error.strerror}).") from None
+        for line in parse_stream(io.StringIO(text)):
+            ours = (line.key or "").upper().startswith(PREFIX)
+            if line.error or (ours and line.value is None):
+                raise SettingsError(f"{cls.file}, line {line.original.line}: write NAME=value, or remove it.")
+        return dotenv_values(stream=io.StringIO(text))
 
 
 class Group(BaseSettings):

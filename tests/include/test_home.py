@@ -40,6 +40,18 @@ def test_make_reads_dotenv_as_the_settings_do(dotenv: Path, line: str) -> None:
     assert find_home(dotenv) == Settings().installation.home
 
 
+def test_a_byte_order_mark_hides_no_line(dotenv: Path) -> None:
+    """Windows' editor writes one."""
+    dotenv.write_text("PODSEARCH_HOME=/nowhere/x\n", encoding="utf-8-sig")
+    assert find_home(dotenv) == Settings().installation.home == Path("/nowhere/x")
+
+
+def test_another_encoding_is_said(dotenv: Path) -> None:
+    dotenv.write_text("# Übung\nPODSEARCH_HOME=/nowhere/x\n", encoding="latin-1")
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        find_home(dotenv)
+
+
 def test_the_environment_goes_before_dotenv(dotenv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dotenv.write_text("PODSEARCH_HOME=/nowhere/x\n")
     monkeypatch.setenv("PODSEARCH_HOME", "~/y")

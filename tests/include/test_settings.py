@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from include import settings as settings_module
-from include.settings import PROJECT, SAMPLE_DIR, get_settings
+from include.settings import PROJECT, SAMPLE_DIR, SettingsError, get_settings
 from tests.include.conftest import error_of
 
 pytestmark = pytest.mark.usefixtures("dotenv")
@@ -242,3 +242,22 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting(
 @pytest.mark.parametrize("name", ["PODSEARCH_WEB_PORT", "PODSEARCH_SERVICE", "PODSEARCH_WEB_SERVICE_HOSTS"])
 def test_what_only_looks_like_a_service_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert error_of(monkeypatch, **{name: "8090"}).startswith(f"{name}: there is no such setting")
+
+
+@pytest.mark.parametrize(
+    ("line", "encoding", "said"),
+    [
+        ("PODSEARCH_SHARDS: 7", "utf-8", "line 2"),
+        ("PODSEARCH_SHARDS", "utf-8", "line 2"),
+        ('PODSEARCH_DATASET_DIR="/data', "utf-8", "line 2"),
+        ("# Übung", "latin-1", "is not UTF-8"),
+        ("PODSEARCH_SHARDS=7", "utf-16", "is not UTF-8"),
+    ],
+)
+def test_a_line_of_dotenv_that_cannot_be_read_is_not_passed_over(
+    dotenv: Path, line: str, encoding: str, said: str
+) -> None:
+    dotenv.write_text(f"OTHER=1\n{line}\nPODSEARCH_PORT=9000\n", encoding=encoding)
+    with pytest.raises(SettingsError, match=said) as caught:
+        get_settings()
+    assert str(dotenv) in str(caught.value)

@@ -57,3 +57,11 @@ def test_no_value_is_printed(
     ]
     assert secrets.main() == 0
     assert "nothing was missing" in capsys.readouterr().out
+
+
+def test_a_byte_order_mark_hides_no_secret(tmp_path: Path) -> None:
+    """A second password would count, which the database does not have."""
+    file = tmp_path / ".env"
+    file.write_text("POSTGRES_PASSWORD=mine\n", encoding="utf-8-sig")
+    assert "POSTGRES_PASSWORD" not in secrets.write(file)
+    assert dotenv_values(file)["POSTGRES_PASSWORD"] == "mine"
