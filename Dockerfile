@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # Images of podsearch: `docker build --target cpu .`, `docker build --target gpu .`; docker-compose.yaml builds both.
-# The packages that `make` installs and those of requirements-cluster.txt, at the versions in constraints.txt.
+# The packages that `make` installs and those of requirements-cluster.txt, at the versions in constraints.txt: `make
+# hashes` writes them to requirements-image.txt, with the hash of each archive.
 
 ARG PYTHON=3.11-slim-bookworm
 
@@ -16,19 +17,24 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /opt/podsearch
 
 FROM build AS build-cpu
-# PyTorch for CPUs: one gigabyte instead of six.
+# PyTorch for CPUs: one gigabyte instead of six. Its builds are none of PyPI's, and have no hash here.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY requirements.txt requirements-cluster.txt constraints.txt ./
+COPY requirements-image.txt constraints.txt ./
 COPY deploy/provider deploy/provider
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --extra-index-url "${TORCH_INDEX}" --requirement requirements-cluster.txt --constraint constraints.txt
+    awk '/^[^ ]/ {cuda = /^(torch|triton|cuda-.*|nvidia-.*)==/ && !/^nvidia-ml-py==/} !cuda' requirements-image.txt > cpu.txt \
+    && pip install --no-deps --require-hashes --requirement cpu.txt \
+    && pip install --no-deps --extra-index-url "${TORCH_INDEX}" --constraint constraints.txt torch ./deploy/provider \
+    && pip check
 
 FROM build AS build-gpu
 # The standard PyTorch, with the CUDA libraries. The driver comes from the host.
-COPY requirements.txt requirements-cluster.txt constraints.txt ./
+COPY requirements-image.txt ./
 COPY deploy/provider deploy/provider
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --requirement requirements-cluster.txt --constraint constraints.txt
+    pip install --no-deps --require-hashes --requirement requirements-image.txt \
+    && pip install --no-deps ./deploy/provider \
+    && pip check
 
 # -- What runs: no compiler, no root --------------------------------------------------------------------------------
 FROM python:${PYTHON} AS runtime

@@ -21,7 +21,7 @@ WITH = @folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$$PYTHON" -m v
 	"$$folder/bin/pip" install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down search serve secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-search bench-gate bench-gpu sbom audit clean
+.PHONY: help run up down search serve secrets test lint format bench-ingest bench-query-generation bench-fine-tuning bench-encoding bench-reindex bench-vectors bench-search bench-gate bench-gpu hashes sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,11 @@ bench-gate: ## Simulate how often the gate is right (no models, a few minutes)
 
 bench-gpu: ## Run the CUDA tests and measure everything that runs on a GPU
 	$(IN_VENV) -m benchmarks.gpu
+
+hashes: ## Write what the images install, with hashes: requirements-image.txt
+	$(WITH) uv==0.13.9 && "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-emit-package podsearch-airflow-provider --custom-compile-command "make hashes" \
+		--constraint constraints.txt --output-file requirements-image.txt requirements-cluster.txt
 
 sbom: ## Write a bill of materials of the pinned packages (CycloneDX): sbom.json
 	$(WITH) cyclonedx-bom==7.5.0 && "$$folder/bin/cyclonedx-py" requirements constraints.txt --output-file sbom.json
