@@ -159,7 +159,8 @@ def _read(path: Path, data: bytes) -> _File:
                 raise CuratedQueriesError(
                     f"{path}, line {reader.line_num}: too many fields; quote a query with a comma in it."
                 )
-            rows.append((reader.line_num, {name: value or "" for name, value in row.items()}))
+            if any(value and value.strip() for value in row.values()):
+                rows.append((reader.line_num, {name: value or "" for name, value in row.items()}))
     except csv.Error as error:
         raise CuratedQueriesError(f"{path}, line {reader.line_num}: {error}.") from None
     return _File(columns, rows)
@@ -199,6 +200,9 @@ def _appended(path: Path, before: bytes, query: str, episode_id: str, grade: int
 
 
 def _written(rows: Iterable[dict[str, str]], columns: list[str], end: str) -> bytes:
-    lines = io.StringIO(newline="")
-    csv.DictWriter(lines, columns, restval="", lineterminator=end).writerows(rows)
-    return lines.getvalue().encode()
+    lines = []
+    for row in rows:
+        line = io.StringIO(newline="")
+        csv.DictWriter(line, columns, restval="", lineterminator="\r\n").writerow(row)  # it quotes fields with either
+        lines.append(line.getvalue().removesuffix("\r\n") + end)
+    return "".join(lines).encode()

@@ -88,6 +88,26 @@ def test_a_judgement_is_appended_and_the_rest_stays(tmp_path: Path, before: str 
     assert read_judged(file)["tea"]["b"] == 0
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("query", ["winter\rsleep", "winter\nsleep", "winter\r\nsleep", '"winter", sleep'])
+def test_whatever_a_query_holds_the_file_can_be_read_again(tmp_path: Path, query: str, end: str) -> None:
+    """A cell of a spreadsheet may have several lines, and what is pasted into a terminal a carriage return."""
+    file = tmp_path / "queries.csv"
+    quoted = query.replace('"', '""')
+    file.write_bytes(f'query,episode_ids{end}"{quoted}",e1{end}'.encode())
+    add_judgement(file, query, "e2", 1)
+    add_judgement(file, f"{query}?", "e3", 0)
+    assert read_judged(file) == {query: {"e1": 2, "e2": 1}, f"{query}?": {"e3": 0}}
+
+
+def test_rows_that_a_spreadsheet_leaves_empty_are_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "queries.csv"
+    file.write_text("query,episode_ids,grades\nowls,e1,\n,,\n , ,\n")
+    assert read_judged(file) == {"owls": {"e1": 2}}
+    add_judgement(file, "owls", "e2", 0)
+    assert read_judged(file) == {"owls": {"e1": 2, "e2": 0}}
+
+
 def test_a_judgement_reaches_what_a_link_names(tmp_path: Path) -> None:
     real, link = tmp_path / "real.csv", tmp_path / "link.csv"
     link.symlink_to(real)
