@@ -58,7 +58,12 @@ class FaultKind(StrEnum):
         return self in (FaultKind.FAILURE, FaultKind.DEADLINE, FaultKind.SEARCH)
 
 
-Short = Annotated[str, AfterValidator(lambda text: shorten(text, MAX_CHARS))]
+def _kept(limit: int) -> AfterValidator:
+    """A text as a file in UTF-8 can hold it, cut; bytes of a file name may be none."""
+    return AfterValidator(lambda text: shorten(text.encode("utf-8", "replace").decode(), limit))
+
+
+Short = Annotated[str, _kept(MAX_CHARS)]
 
 
 class Finding(BaseModel):
@@ -96,7 +101,7 @@ class Alert(BaseModel):
     severity: Severity
     cause: Short = ""
     headline: Short
-    detail: Annotated[str, AfterValidator(lambda text: shorten(text, MAX_DETAIL_CHARS))] = ""
+    detail: Annotated[str, _kept(MAX_DETAIL_CHARS)] = ""
     findings: list[Finding] = []
     unaffected: dict[str, str] = {}
     links: list[Link] = []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,17 @@ def test_a_fault_is_told_once_however_many_runs_meet_it(store: ArtifactStore, cl
         met(store, mail, run=run)
     assert mail.events == ["alert"]
     assert only_fault(store).runs == 5
+
+
+def test_bytes_of_a_file_name_that_are_no_utf_8_keep_no_fault_from_the_book(
+    store: ArtifactStore, clock: type[Clock]
+) -> None:
+    mail = KeepingChannel()
+    name = os.fsdecode(b"/data/caf\xe9.csv")
+    for _ in range(2):
+        met(store, mail, headline=f"{name} cannot be read", cause=name, detail=name)
+    assert mail.events == ["alert"]
+    assert only_fault(store).alert.headline == "/data/caf?.csv cannot be read"
 
 
 def test_its_end_is_told_once_and_it_leaves_the_book(store: ArtifactStore, clock: type[Clock]) -> None:
