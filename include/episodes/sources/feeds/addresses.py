@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
@@ -14,6 +15,8 @@ from include.errors import PermanentError
 
 MAX_LIST_BYTES = 64 * 2**20
 MAX_ADDRESS = 2_000
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+"""What stands behind a ``#`` without a space before it is part of an address."""
 
 
 class FeedListError(PermanentError, ValueError):
@@ -44,7 +47,7 @@ class FeedList:
 
 
 def read_list(path: Path) -> FeedList:
-    """Read a list of feeds: OPML, or text with one address per line (empty lines and ``#`` comments are ignored).
+    """Read a list of feeds: OPML, or text with one address per line (empty lines and ``# comments`` are ignored).
 
     :raises FeedListError: the file is missing, too large, not readable, or lists no feed.
     """
@@ -64,8 +67,10 @@ def read_list(path: Path) -> FeedList:
         ) from error
     feeds = _each_once(entries)
     if not feeds.feeds:
+        wrong = "".join(f" {shown(address)}: {why}." for address, why in feeds.refused[:1])
         raise FeedListError(
             f"{path} lists no feeds: put feed addresses into it, one per line, or outlines with an xmlUrl (OPML)."
+            f"{wrong}"
         )
     return feeds
 
@@ -99,8 +104,8 @@ def _is_xml(data: bytes) -> bool:
 
 
 def _lines(data: bytes) -> list[tuple[str, str]]:
-    lines = (line.strip() for line in data.decode("utf-8-sig").splitlines())
-    return [(line, "") for line in lines if line and not line.startswith("#")]
+    lines = (_COMMENT.sub("", line).strip() for line in data.decode("utf-8-sig").splitlines())
+    return [(line, "") for line in lines if line]
 
 
 def _opml(data: bytes) -> list[tuple[str, str]]:

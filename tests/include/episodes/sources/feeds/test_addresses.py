@@ -27,6 +27,16 @@ def test_a_text_list_is_one_address_a_line(feed_list: Path) -> None:
     assert [feed.address for feed in feeds] == ["https://one.example/feed", "http://two.example/rss"]
 
 
+def test_a_comment_may_stand_behind_an_address(feed_list: Path) -> None:
+    feed_list.write_text("https://one.example/feed # one\nhttps://two.example/\t# two\nhttps://three.example/#3\n")
+    feeds = read_list(feed_list).feeds
+    assert [feed.address for feed in feeds] == [
+        "https://one.example/feed",
+        "https://two.example/",
+        "https://three.example/#3",
+    ]
+
+
 def test_an_opml_list_is_read_with_its_folders_and_titles(feed_list: Path) -> None:
     feed_list.write_text(OPML, encoding="utf-8")
     assert [(feed.address, feed.title) for feed in read_list(feed_list).feeds] == [
@@ -54,7 +64,8 @@ def test_an_entry_that_is_no_address_is_put_aside(feed_list: Path) -> None:
     [
         (b"", "lists no feeds"),
         (b"# nothing yet\n", "lists no feeds"),
-        (b"nonsense\n", "lists no feeds"),
+        (b"one.example/feed\n", "one.example/feed: not an http or https address"),
+        (b"https://me:s3cret@[::1/?key=s3cret\n", "https://\\[::1/\\?…: "),
         (b"<opml><body/></opml>", "lists no feeds"),
         (b"<opml><body>", "neither OPML nor text"),
         (b"https://one.example/\xff\xfe", "neither OPML nor text"),
