@@ -29,6 +29,7 @@ class Gauge(StrEnum):
     QUERY_RATE = "podsearch.queries_per_second"
     QUERY_TOKENS_RATE = "podsearch.query_tokens_per_second"
     EMBEDDING_RATE = "podsearch.embeddings_per_second"
+    EMBEDDING_TOKENS_RATE = "podsearch.embedding_tokens_per_second"
     UPSERT_RATE = "podsearch.upserts_per_second"
     PLAN_VECTORS = "podsearch.plan.vectors"
     PLAN_SECONDS = "podsearch.plan.seconds"

@@ -13,7 +13,7 @@ from operators.base import PodsearchOperator
 from operators.gpu import GpuOperator
 from operators.lineage import Data, Lineage
 from operators.links import ReportLink, page_url
-from operators.measures import Count, Gauge, gauge, work
+from operators.measures import Count, Gauge, gauge, pace, work
 from operators.names import LIVE_INDEX
 from operators.reports import report_live
 
@@ -164,6 +164,8 @@ class EncodeShardOperator(GpuOperator, ReindexStepOperator):
             model = open_encoder(self.store, plan.model_version, device.torch, threads=device.threads)
             timing.vectors = encode_shard(self.store, plan, self.shard, texts, model)
         work(Count.EMBEDDINGS, Gauge.EMBEDDING_RATE, timing.vectors, timing.seconds)
+        if model.tokens:
+            pace(Gauge.EMBEDDING_TOKENS_RATE, model.tokens, timing.seconds)
         self.lineage = Lineage(
             reads=(Data("snapshots", plan.snapshot_id), Data("models", plan.model_version)),
             writes=(Data("embeddings", plan.model_version, timing.vectors),),

@@ -15,13 +15,15 @@ from airflow.sdk.execution_time.context import set_current_context
 from include.feedback.figures import Day
 from include.index.estimate import FILE, Timing
 from include.index.live import NOTHING, require_live
+from include.index.plan import plan_reindex
+from include.retriever.registry import ensure_base
 from include.settings import get_settings
 from include.storage import ArtifactStore
 from operators.base import PodsearchOperator
 from operators.comparison import EvaluateModelOperator, PlanComparisonOperator
 from operators.gpu import GpuOperator
 from operators.measures import Count, Gauge, work
-from operators.reindex import PlanReindexOperator
+from operators.reindex import EncodeShardOperator, PlanReindexOperator
 from operators.training import GenerateQueriesOperator, PlanTrainingOperator
 from operators.watch import CheckFreshnessOperator, CheckLagOperator, CheckListeningOperator, CheckSearchOperator
 from tests.deploy.observability.test_observability import ENVIRONMENT
@@ -107,6 +109,22 @@ def test_texts_that_are_embedded_to_measure_a_model_are_counted_once(
         comparison_id = planned.ti.pushed["comparison_id"]
         execute(EvaluateModelOperator(task_id="evaluate_model", comparison_id=comparison_id, **mapped))
         assert collector.value("airflow_podsearch_embeddings_total") == 6
+
+
+def test_tokens_are_measured_where_texts_are_encoded(
+    installation: Installation, collector: OtlpStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PODSEARCH_DEVICE", "cpu")
+    get_settings.cache_clear()
+    installation.publish_snapshot()
+    version = ensure_base(installation.store, str(build_model(tmp_path)), "cpu").version
+    plan = plan_reindex(installation.store, model_version=version, live=None)
+    execute(EncodeShardOperator(task_id="encode_shard", plan_id=plan.plan_id, live=NOTHING, shard=plan.shards[0]))
+    texts = collector.value("airflow_podsearch_embeddings_per_second")
+    tokens = collector.value("airflow_podsearch_embedding_tokens_per_second")
+    assert texts
+    assert tokens
+    assert tokens > 2 * texts, "each has a token before it and one behind it, too"
 
 
 @pytest.mark.parametrize("generator", ["extractive", "doc2query"])

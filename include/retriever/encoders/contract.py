@@ -22,6 +22,11 @@ class EncoderError(PermanentError):
 class Encoder(Protocol):
     """Turns texts into vectors."""
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has read so far, padding not counted; 0 if the model does not tell."""
+        ...
+
     def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: TextKind = "document") -> Vectors:
         """L2-normalised vectors in the texts' order, shape (n, dimension).
 

@@ -35,6 +35,7 @@ class CTranslate2Encoder:
     """
 
     def __init__(self, folder: Path, *, precision: Precision, threads: int) -> None:
+        self.tokens = 0
         self._head = Head.read(folder)
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._threads = threads
@@ -52,6 +53,7 @@ class CTranslate2Encoder:
                 computed = pool.map(self._vectors, repeat(tokens), repeat(lengths), batches)
                 for rows, own in zip(batches, computed, strict=True):
                     vectors[np.take(window, rows)] = own
+                self.tokens += int(lengths.sum())
         return vectors
 
     def _tokens(self, texts: list[str], kind: TextKind) -> tuple[Rows, Rows]:

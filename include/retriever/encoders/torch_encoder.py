@@ -30,6 +30,7 @@ class TorchEncoder:
     """
 
     def __init__(self, model: SentenceTransformer) -> None:
+        self.tokens = 0
         self._model = model.eval()
         self._device = model.device
         self._batch = HalvingBatch(_UNLIMITED)
@@ -60,6 +61,7 @@ class TorchEncoder:
         computed = torch.cat([self._forward(batch, kind) for batch in batches])[:, : self._model.truncate_dim]
         vectors = np.empty(tuple(computed.shape), np.float32)
         vectors[np.concatenate(rows)] = torch.nn.functional.normalize(computed.float(), dim=1).cpu().numpy()
+        self.tokens += int(lengths.sum())
         return vectors
 
     def _forward(self, batch: Features, kind: TextKind) -> Tensor:

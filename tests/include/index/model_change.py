@@ -35,6 +35,7 @@ class KnowingEncoder:
 
     version: str
     used: threading.local
+    tokens: int = 0
 
     def encode(self, texts: Sequence[str], *, batch_size: int = 0, kind: str = "document") -> Vectors:
         self.used.version = self.version

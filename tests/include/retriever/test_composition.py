@@ -13,6 +13,8 @@ LONG = "Why we sleep. " + "Notes at https://example.org/47?x=1 and talk@example.
 class Counting:
     """Gives each text a vector of its own, and keeps what it was given."""
 
+    tokens = 0
+
     def __init__(self) -> None:
         self.asked: list[str] = []
 

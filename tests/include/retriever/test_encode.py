@@ -28,6 +28,8 @@ def some_texts(count: int, seed: int = 1) -> dict[str, str]:
 class CountingEncoder:
     """Notes the texts that a real model is given, and can break down before a call."""
 
+    tokens = 0
+
     def __init__(self, encoder: Encoder, *, fail_at_call: int | None = None) -> None:
         self.encoder, self.fail_at_call = encoder, fail_at_call
         self.calls: list[list[str]] = []

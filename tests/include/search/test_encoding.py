@@ -17,6 +17,8 @@ from include.search.flights import Flights
 class SlowEncoder:
     """Encodes a text as its length, once it is let go on."""
 
+    tokens = 0
+
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.begun = threading.Semaphore(0)

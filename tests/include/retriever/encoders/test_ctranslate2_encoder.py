@@ -22,7 +22,7 @@ from include.retriever.encoders.converted import open_converted
 from include.retriever.encoders.ctranslate2_encoder import CTranslate2Encoder
 from include.retriever.encoders.precision import Precision
 from include.settings import PROJECT
-from tests.include.retriever.encoders.texts import ODD, some_texts
+from tests.include.retriever.encoders.texts import ODD, some_texts, tokens_of
 from tests.models import build_distiluse, build_model
 
 TEXTS = [*some_texts(40), *ODD]
@@ -67,6 +67,7 @@ def test_vectors_are_those_of_pytorch(either: Path, tmp_path: Path, threads: int
     np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
     np.testing.assert_allclose(encoder.encode(TEXTS, batch_size=1), expected, atol=1e-5)
     assert encoder.encode([]).shape == (0, expected.shape[1])
+    assert encoder.tokens == 2 * tokens_of(load(either), TEXTS), "padding is not counted"
 
 
 def test_vectors_with_8_bits_are_close(either: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from include.retriever.encoders import batches
 from include.retriever.encoders.contract import TextKind
 from include.retriever.encoders.torch_encoder import TorchEncoder
-from tests.include.retriever.encoders.texts import ODD, some_texts
+from tests.include.retriever.encoders.texts import ODD, some_texts, tokens_of
 from tests.models import DIMENSION, build_distiluse
 
 TEXTS = [*some_texts(40), *ODD]
@@ -42,7 +42,16 @@ def test_more_texts_than_are_tokenized_at_a_time(model: SentenceTransformer, mon
 
 
 def test_no_text(model: SentenceTransformer) -> None:
-    assert TorchEncoder(model).encode([]).shape == (0, DIMENSION)
+    encoder = TorchEncoder(model)
+    assert encoder.encode([]).shape == (0, DIMENSION)
+    assert encoder.tokens == 0
+
+
+def test_tokens_are_counted_without_padding(model: SentenceTransformer) -> None:
+    encoder = TorchEncoder(model)
+    for times in (1, 2):
+        encoder.encode(TEXTS, batch_size=16)
+        assert encoder.tokens == times * tokens_of(model, TEXTS)
 
 
 @pytest.mark.parametrize("name", ["document", "passage"])
@@ -83,13 +92,13 @@ def test_a_model_that_is_no_transformer_encodes_by_itself(model: SentenceTransfo
 class SmallDevice(TorchEncoder):
     """Has memory for some tokens at a time."""
 
-    def __init__(self, model: SentenceTransformer, tokens: int) -> None:
+    def __init__(self, model: SentenceTransformer, memory: int) -> None:
         super().__init__(model)
-        self.tokens, self.tried = tokens, list[int]()
+        self.memory, self.tried = memory, list[int]()
 
     def _forward(self, batch: dict[str, Any], kind: TextKind) -> Tensor:
         self.tried.append(batch["input_ids"].numel())
-        if self.tried[-1] > self.tokens:
+        if self.tried[-1] > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return super()._forward(batch, kind)
 
@@ -98,13 +107,14 @@ def test_a_device_without_enough_memory_gets_smaller_batches(
     model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "WINDOW", 16)
-    encoder = SmallDevice(model, tokens=500)
+    encoder = SmallDevice(model, memory=500)
     np.testing.assert_allclose(encoder.encode(TEXTS, batch_size=64), expected(model, TEXTS), atol=1e-5)
     too_large = [tokens > 500 for tokens in encoder.tried]
     assert too_large[0]
     assert not any(too_large[too_large.index(False) :]), "a size that is too large was tried again"
+    assert encoder.tokens == tokens_of(model, TEXTS), "those of failed tries are not counted"
 
 
 def test_a_text_that_is_too_much_alone_is_too_much(model: SentenceTransformer) -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        SmallDevice(model, tokens=10).encode(TEXTS)
+        SmallDevice(model, memory=10).encode(TEXTS)

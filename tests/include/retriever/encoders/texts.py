@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from sentence_transformers import SentenceTransformer
+
 from tests.models import TOPICS
 
 WORDS = sorted({word for topic in TOPICS.values() for word in topic})
@@ -16,3 +18,9 @@ def some_texts(count: int, seed: int = 1) -> list[str]:
 
 ODD = ["", "🎉", "soup " * 500, "睡眠 und Суп", "a\x00b", "\u202e"]
 """Texts that break what does not expect them."""
+
+
+def tokens_of(model: SentenceTransformer, texts: list[str]) -> int:
+    """How many tokens a model reads of some texts."""
+    read = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)
+    return sum(map(len, read["input_ids"]))
