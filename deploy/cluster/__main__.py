@@ -10,7 +10,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
+from pathlib import Path
 from typing import Any
 
 from include.errors import PermanentError
@@ -71,9 +73,16 @@ def make_pools(gpus: int) -> None:
     from operators.names import POOLS, Pool
 
     there = {row["pool"] for row in json.loads(airflow("pools", "list", "--output", "json"))}
-    for pool, (slots, description) in POOLS.items():
-        if pool not in there:
-            airflow("pools", "set", pool, str(gpus if pool == Pool.GPU else slots), description)
+    missing = {
+        str(pool): {"slots": gpus if pool == Pool.GPU else slots, "description": text, "include_deferred": False}
+        for pool, (slots, text) in POOLS.items()
+        if pool not in there
+    }
+    if missing:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "pools.json"
+            file.write_text(json.dumps(missing), encoding="utf-8")
+            airflow("pools", "import", str(file))
 
 
 def require_conditional_writes(root: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from deploy.local.__main__ import DAGS
 from deploy.local.api import AirflowApi, ApiError
@@ -236,14 +238,29 @@ def tasks_at_work(installation: Installation) -> Iterator[tuple[str, psutil.Proc
 
 
 @pytest.fixture(scope="session")
-def production_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes that these tests are shared out among."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def production_models(common: Path) -> dict[str, Any]:
     """Settings that have the models of production, of the same classes and tiny: a T5 v1.1 that writes the queries, and
-    a retriever of distiluse's shape."""
-    folder = tmp_path_factory.mktemp("models")
+    a retriever of distiluse's shape.
+
+    They are built once: their paths are part of what is trained, which the tests of two processes compare.
+    """
+    folder = common / "models"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            build_distiluse(common / "models.part" / "distiluse")
+            build_t5(common / "models.part" / "t5")
+            (common / "models.part").rename(folder)
     return {
-        "base_model": str(build_distiluse(folder / "distiluse")),
+        "base_model": str(folder / "distiluse" / "model"),
         "query_generator": "doc2query",
-        "generator_model": str(build_t5(folder / "t5")),
+        "generator_model": str(folder / "t5"),
         # So tiny a model does not survive being rounded to eight bits.
         "generator_engine": "torch",
         # Long enough to be killed in the middle.
@@ -261,11 +278,26 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, production_models: dic
 
 
 @pytest.fixture(scope="session")
-def first_run(undisturbed: Installation) -> tuple[str, State]:
+def first_run(undisturbed: Installation, common: Path) -> tuple[str, State]:
     """What the first run of the whole pipeline said, and what it left."""
-    code, output = undisturbed.call("deploy.local", "run")
-    assert code == 0, output
-    return output, read_state(undisturbed.settings)
+    file = common / "first_run.pickle"
+    with FileLock(f"{file}.lock", is_singleton=True):
+        code, output = undisturbed.call("deploy.local", "run")
+        assert code == 0, output
+        state = read_state(undisturbed.settings)
+        file.write_bytes(pickle.dumps(state))
+    return output, state
+
+
+@pytest.fixture(scope="session")
+def on_one_machine(request: pytest.FixtureRequest, common: Path) -> State:
+    """What a first run of the whole pipeline left, which another process of these tests may have seen."""
+    file = common / "first_run.pickle"
+    with FileLock(f"{file}.lock", is_singleton=True):
+        if not file.exists():
+            request.getfixturevalue("first_run")
+        state: State = pickle.loads(file.read_bytes())
+    return state
 
 
 @pytest.fixture(scope="session")

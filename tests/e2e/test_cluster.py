@@ -1,6 +1,6 @@
 """docker-compose.yaml's services as processes: Airflow with Celery, PostgreSQL, Redis and artifacts at s3://.
 
-The pipeline runs twice: undisturbed, and anew while everything that it stands on fails once; both end in the same.
+The pipeline runs while everything that it stands on fails once, and ends in the same state as on one machine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -26,9 +27,8 @@ from deploy.local.api import AirflowApi, DagRun
 from include.settings import PROJECT, Settings
 from include.settings.groups import Airflow, Installation
 from tests.e2e.cluster import Cluster, missing
-from tests.e2e.conftest import sample_episodes, write_dataset, write_recipe
+from tests.e2e.conftest import install
 from tests.e2e.state import State, assert_same
-from tests.models import build_distiluse
 from tests.standins.s3 import BROKEN, THROTTLED, Fault
 
 pytestmark = pytest.mark.airflow
@@ -42,16 +42,6 @@ from tests.e2e.state import read_state
 with open(sys.argv[1], "wb") as file:
     pickle.dump(read_state(get_settings()), file)
 """
-
-
-FORGET = """
-import shutil
-from include.storage import ArtifactStore
-ArtifactStore(s().installation.artifacts_root).remove()
-for folder in (s().installation.home, s().index.location):
-    shutil.rmtree(folder)
-"""
-"""As if nothing had ever run."""
 
 
 class ClusterApi(AirflowApi):
@@ -81,16 +71,12 @@ class ClusterApi(AirflowApi):
         return trained and ended and not any(self.has_queued_assets(dag_id) for dag_id in followers)
 
 
-def settings(root: Path) -> dict[str, str]:
-    """Lines of .env: a small catalogue, a tiny model."""
-    write_dataset(root / "dataset", sample_episodes())
+def settings(root: Path, models: dict[str, Any]) -> dict[str, str]:
+    """Lines of .env: the catalogue, models and recipe of an installation on one machine, but not its places."""
+    lines = install(root, **models).environment
+    places = {"PODSEARCH_HOME", "PODSEARCH_PORT", "PODSEARCH_SEARCH_PORT"}
     return {
-        "PODSEARCH_DATASET_DIR": str(root / "dataset"),
-        "PODSEARCH_BASE_MODEL": str(build_distiluse(root / "distiluse")),
-        "PODSEARCH_QUERY_GENERATOR": "extractive",
-        "PODSEARCH_SHARDS": "2",
-        "PODSEARCH_RECIPE": str(write_recipe(root)),
-        "PODSEARCH_GATE_TOLERANCE": "1",
+        **{name: line for name, line in lines.items() if name.startswith("PODSEARCH_") and name not in places},
         "COMPOSE_PROFILES": "cpu,tls",
         "TLS_CERTIFICATES": "local_certs",
     }
@@ -106,11 +92,11 @@ on a server."""
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, production_models: dict[str, Any]) -> Iterator[Cluster]:
     if lacks := missing():
         pytest.skip(f"this machine has no {lacks}")
     root = tmp_path_factory.mktemp("cluster")
-    made = Cluster(root, settings(root), SOONER)
+    made = Cluster(root, settings(root, production_models), SOONER)
     try:
         made.up()
         yield made
@@ -127,16 +113,48 @@ def admin(cluster: Cluster) -> ClusterApi:
 
 @pytest.fixture(scope="module")
 def ended(cluster: Cluster, admin: ClusterApi) -> list[DagRun]:
-    """The runs of the whole pipeline, begun by one trigger."""
+    """The runs of the whole pipeline, begun by one trigger, while everything that it stands on fails once.
+
+    With two schedulers, of which one is killed; Redis and a worker killed in the middle of what they do; PostgreSQL
+    away for ten seconds; and a store that throttles, is slow, and fails on every tenth request.
+    """
     admin.wait_for_dags(["ingest_episodes", "train_retriever", "reindex_episodes"], lambda: None)
+    cluster.start("scheduler-2", "scheduler")
+    cluster.store.faults = [
+        Fault(every=10, answer=BROKEN),
+        Fault(every=15, answer=THROTTLED),
+        Fault(every=20, lose_answer=True),
+        Fault(every=25, seconds=1),
+    ]
     admin.trigger("ingest_episodes")
-    return admin.wait(admin.is_over, cluster)
+    until_begun(admin, cluster, "prepare_snapshot")
+    cluster.kill("redis")
+    until_begun(admin, cluster, "generate_queries")
+    cluster.kill("scheduler")
+    until_begun(admin, cluster, "fine_tune")
+    cluster.kill("worker-cpu")
+    until_begun(admin, cluster, "register_model")
+    cluster.stop("postgres", signal.SIGINT)
+    time.sleep(10)
+    cluster.start("postgres")
+    runs = admin.wait(admin.is_over, cluster)
+    met = [fault.met for fault in cluster.store.faults]
+    assert min(met) > 0, met
+    cluster.store.behave()
+    return runs
 
 
-@pytest.fixture(scope="module")
-def undisturbed(cluster: Cluster, ended: list[DagRun]) -> State:
-    """What those runs left."""
-    return state_of(cluster)
+def until_begun(admin: ClusterApi, cluster: Cluster, task_id: str) -> None:
+    """Wait until a task of that name has begun."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        for run in admin.runs(EPOCH):
+            if any(
+                task.state not in {None, "scheduled", "queued"} for task in admin.tasks(run) if task.task_id == task_id
+            ):
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"{task_id} did not begin: {cluster.log('scheduler')} {cluster.log('scheduler-2')}")
 
 
 def in_container(cluster: Cluster, *command: str) -> str:
@@ -154,23 +172,27 @@ def in_container(cluster: Cluster, *command: str) -> str:
     return done.stdout
 
 
-def state_of(cluster: Cluster) -> State:
+def test_whatever_fails_the_pipeline_ends_as_on_one_machine(
+    cluster: Cluster, ended: list[DagRun], request: pytest.FixtureRequest
+) -> None:
+    """The same catalogue, models and recipe, undisturbed, on SQLite, local files and the local executor."""
+    assert {run.dag_id for run in ended} >= {"ingest_episodes", "train_retriever", "reindex_episodes"}
+    assert {run.state for run in ended if run.dag_id != "watch_search"} == {"success"}
+    assert {"redis", "scheduler", "worker-cpu"} <= set(cluster.restarted)
+    tries = cluster.query("SELECT max(try_number) FROM task_instance WHERE task_id = 'fine_tune'")
+    assert int(tries[0]) > 1, "its worker was killed in the middle"
     file = cluster.root / "state.pickle"
     in_container(cluster, "-c", READ, str(file))
     state: State = pickle.loads(file.read_bytes())
-    return state
+    assert "-tuned-" in state.pointer.model_version
+    assert len(state.records) == state.snapshot.episodes
+    # Not asked for above: it would be waited for before the cluster runs.
+    assert_same(request.getfixturevalue("on_one_machine"), state)
 
 
-def test_the_pipeline_runs_through_celery_and_search_answers(
-    cluster: Cluster, ended: list[DagRun], undisturbed: State
-) -> None:
-    assert {run.dag_id for run in ended} >= {"ingest_episodes", "train_retriever", "reindex_episodes"}
-    assert {run.state for run in ended if run.dag_id != "watch_search"} == {"success"}
-    assert "-tuned-" in undisturbed.pointer.model_version
-    assert undisturbed.states == [undisturbed.snapshot.snapshot_id]
-    assert len(undisturbed.records) == undisturbed.snapshot.episodes
+def test_search_answers(cluster: Cluster, ended: list[DagRun], on_one_machine: State) -> None:
     found = in_container(cluster, "-m", "include.search", "--", "eat better during the holidays")
-    assert any(metadata.title[:12] in found for metadata in undisturbed.records.values())
+    assert any(metadata.title[:12] in found for metadata in on_one_machine.records.values())
 
 
 def test_tasks_run_where_their_queue_says(cluster: Cluster, ended: list[DagRun]) -> None:
@@ -190,9 +212,8 @@ def test_workers_have_imported_what_tasks_would_import(cluster: Cluster, ended: 
 
 def test_logs_of_tasks_are_in_the_store(cluster: Cluster, admin: ClusterApi, ended: list[DagRun]) -> None:
     run = next(run for run in ended if run.dag_id == "ingest_episodes")
-    content = admin._call(
-        "GET", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/prepare_snapshot/logs/1"
-    )
+    task = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/prepare_snapshot"
+    content = admin._call("GET", f"{task}/logs/{admin._call('GET', task)['try_number']}")
     assert "s3://podsearch/logs" in str(content)
     assert "Prepared" in str(content)
 
@@ -248,62 +269,11 @@ def _answers(browser: httpx.Client) -> bool:
     return False
 
 
-def until_begun(admin: ClusterApi, cluster: Cluster, task_id: str, since: set[str]) -> None:
-    """Wait until a task of that name has begun in a run that is not one of some."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        for run in admin.runs(EPOCH):
-            if run.run_id not in since and any(
-                task.state not in {None, "scheduled", "queued"} for task in admin.tasks(run) if task.task_id == task_id
-            ):
-                return
-        time.sleep(0.5)
-    raise AssertionError(f"{task_id} did not begin: {cluster.log('scheduler')} {cluster.log('scheduler-2')}")
-
-
-def test_whatever_fails_the_pipeline_ends_in_the_same(cluster: Cluster, admin: ClusterApi, undisturbed: State) -> None:
-    """With two schedulers, of which one is killed; Redis and a worker killed in the middle of what they do; PostgreSQL
-    away for ten seconds; and a store that throttles, is slow, and fails on every tenth request."""
-    in_container(cluster, "-c", "from include.settings import get_settings as s\n" + FORGET)
-    earlier = {run.run_id for run in admin.runs(EPOCH)}
-    cluster.start("scheduler-2", "scheduler")
-    cluster.store.faults = [
-        Fault(every=10, answer=BROKEN),
-        Fault(every=15, answer=THROTTLED),
-        Fault(every=20, lose_answer=True),
-        Fault(every=25, seconds=1),
-    ]
-    admin.trigger("ingest_episodes")
-    until_begun(admin, cluster, "prepare_snapshot", earlier)
-    cluster.kill("redis")
-    until_begun(admin, cluster, "generate_queries", earlier)
-    cluster.kill("scheduler")
-    until_begun(admin, cluster, "fine_tune", earlier)
-    cluster.kill("worker-cpu")
-    until_begun(admin, cluster, "register_model", earlier)
-    cluster.stop("postgres", signal.SIGINT)
-    time.sleep(10)
-    cluster.start("postgres")
-
-    def is_over(runs: list[DagRun]) -> bool:
-        return admin.is_over([run for run in runs if run.run_id not in earlier])
-
-    runs = [run for run in admin.wait(is_over, cluster) if run.run_id not in earlier]
-    assert {run.state for run in runs if run.dag_id != "watch_search"} == {"success"}
-    assert {"redis", "scheduler", "worker-cpu"} <= set(cluster.restarted)
-    tries = cluster.query("SELECT max(try_number) FROM task_instance WHERE task_id = 'fine_tune'")
-    assert int(tries[0]) > 1, "its worker was killed in the middle"
-    met = [fault.met for fault in cluster.store.faults]
-    assert min(met) > 0, met
-    cluster.store.behave()
-    assert_same(undisturbed, state_of(cluster))
-
-
 def test_each_task_was_handed_out_once(cluster: Cluster, ended: list[DagRun]) -> None:
     """A try has an id of its own, and a worker logs what it is given."""
     text = "".join((cluster.root / "logs" / f"{name}.log").read_text() for name in ("worker", "worker-cpu"))
     handed_out = re.findall(r"Executing workload in Celery: .*?TaskInstance\w*\(id=UUID\('([0-9a-f-]+)'\)", text)
-    assert len(handed_out) > 50
+    assert len(handed_out) > 25
     assert len(handed_out) == len(set(handed_out))
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
@@ -17,15 +18,18 @@ from tests.standins.s3 import ENVIRONMENT, S3StandIn, moto
 
 
 def test_only_pools_that_are_missing_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[tuple[str, ...]] = []
+    made: list[dict[str, dict[str, object]]] = []
 
     def airflow(*arguments: str) -> str:
-        said.append(arguments)
-        return json.dumps([{"pool": "default_pool"}, {"pool": Pool.INDEX.value}]) if arguments[1] == "list" else ""
+        if arguments[:2] == ("pools", "list"):
+            return json.dumps([{"pool": "default_pool"}, {"pool": Pool.INDEX.value}])
+        assert arguments[:2] == ("pools", "import")
+        made.append(json.loads(Path(arguments[2]).read_text()))
+        return ""
 
     monkeypatch.setattr(cluster, "airflow", airflow)
     cluster.make_pools(4)
-    assert said[1:] == [("pools", "set", "gpu", "4", POOLS[Pool.GPU][1])]
+    assert made == [{"gpu": {"slots": 4, "description": POOLS[Pool.GPU][1], "include_deferred": False}}]
 
 
 def test_without_a_password_there_is_no_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,69 +18,11 @@ from include.devices.usage import Usage
 from include.retriever.finetuning import distributed as module
 from include.retriever.finetuning.distributed import WorkersError
 from include.retriever.finetuning.hardware import Hardware
-from include.retriever.finetuning.run import fine_tune
 from include.retriever.manifest import ModelManifest
 from tests.include.retriever.conftest import toy_pairs
 from tests.include.retriever.finetuning.workshop import RECIPE, assert_same_weights, begin, tune
 
 TWO = Hardware(gpus=2, threads=2)
-
-
-@pytest.fixture(scope="module")
-def shared(
-    tmp_path_factory: pytest.TempPathFactory, calm_folder: Path, base: ModelManifest
-) -> tuple[Path, ModelManifest, Usage, list[str]]:
-    """Where a training in two processes left its work, its manifest, its usage, and what it wrote."""
-    work, usage, heard = tmp_path_factory.mktemp("shared"), Usage(device="cpu"), Listener()
-    logger = logging.getLogger("include.retriever.finetuning")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(heard)
-    try:
-        _, manifest = fine_tune(
-            calm_folder,
-            toy_pairs(),
-            base=base,
-            training_id="t1",
-            snapshot_id="s1",
-            recipe=RECIPE,
-            hardware=TWO,
-            work=work,
-            usage=usage,
-        )
-    finally:
-        logger.removeHandler(heard)
-        logger.setLevel(logging.NOTSET)
-    return work, manifest, usage, heard.messages
-
-
-class Listener(logging.Handler):
-    """Keeps messages."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
-def test_two_processes_train_the_model_that_one_would(
-    shared: tuple[Path, ModelManifest, Usage, list[str]], calm: tuple[Path, ModelManifest]
-) -> None:
-    """Each query is told apart from the texts of the whole batch, wherever they are embedded: the same batches, losses
-    and, up to rounding, weights."""
-    work, manifest, usage, messages = shared
-    one = calm[1]
-    assert_same_weights(work, calm[0], atol=1e-3, rtol=1e-2)
-    assert manifest.version == one.version
-    assert [entry["loss"] for entry in manifest.losses] == pytest.approx(
-        [entry["loss"] for entry in one.losses], rel=1e-2
-    )
-    assert [entry["step"] for entry in manifest.evaluations] == [10, 20, 26]
-    assert manifest.metrics["after"]["MRR@5"] == pytest.approx(one.metrics["after"]["MRR@5"], abs=0.05)
-    assert usage.memory_peak_bytes > 2**20
-    assert any("Step 20 of 26: loss" in message for message in messages)
-    assert sum("Training: 26 steps." in message for message in messages) == 1, "one of them speaks"
 
 
 def children(process: int | None) -> list[psutil.Process]:
@@ -90,14 +32,18 @@ def children(process: int | None) -> list[psutil.Process]:
         return []
 
 
-def test_killed_they_leave_nobody_behind_and_are_gone_on_from(
+def test_two_processes_train_the_model_that_one_would_though_they_are_killed(
     tmp_path: Path,
     calm_folder: Path,
     base: ModelManifest,
-    shared: tuple[Path, ModelManifest, Usage, list[str]],
+    calm: tuple[Path, ModelManifest],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The one who started them dies of SIGKILL, in the second epoch; so do they, and a second attempt goes on."""
+    """Each query is told apart from the texts of the whole batch, wherever they are embedded: the same batches, losses
+    and, up to rounding, weights.
+
+    The one who started them dies of SIGKILL, in the second epoch; so do they, and a second attempt goes on.
+    """
     work = tmp_path / "work"
     starter = begin(_start, work, calm_folder, base)
     checkpoint = work / "checkpoints" / "checkpoint-20" / "trainer_state.json"
@@ -114,11 +60,20 @@ def test_killed_they_leave_nobody_behind_and_are_gone_on_from(
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
 
+    usage = Usage(device="cpu")
     with caplog.at_level(logging.INFO):
-        manifest = tune(work, calm_folder, base, hardware=TWO)
-    assert any("Resuming from checkpoint-2" in message for message in caplog.messages)
-    assert_same_weights(work, shared[0], atol=1e-5, rtol=1e-4)
-    assert manifest.evaluations == shared[1].evaluations
+        manifest = tune(work, calm_folder, base, hardware=TWO, usage=usage)
+    assert sum("Resuming from checkpoint-2" in message for message in caplog.messages) == 1, "one of them speaks"
+    assert any("Step 26 of 26: loss" in message for message in caplog.messages)
+    assert usage.memory_peak_bytes > 2**20
+    one = calm[1]
+    assert_same_weights(work, calm[0], atol=1e-3, rtol=1e-2)
+    assert manifest.version == one.version
+    assert [entry["loss"] for entry in manifest.losses] == pytest.approx(
+        [entry["loss"] for entry in one.losses], rel=1e-2
+    )
+    assert [entry["step"] for entry in manifest.evaluations] == [10, 20, 26]
+    assert manifest.metrics["after"]["MRR@5"] == pytest.approx(one.metrics["after"]["MRR@5"], abs=0.05)
 
 
 def _start(work: Path, model_folder: Path, base: ModelManifest) -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerState
 
+from include.devices.usage import Usage
 from include.retriever.finetuning.hardware import Hardware
 from include.retriever.finetuning.progress import ProgressLog
 from include.retriever.finetuning.run import fine_tune
@@ -34,6 +35,7 @@ def tune(
     pairs: pa.Table | None = None,
     recipe: Recipe = RECIPE,
     hardware: Hardware = CPU,
+    usage: Usage | None = None,
 ) -> ModelManifest:
     folder, manifest = fine_tune(
         model_folder,
@@ -44,6 +46,7 @@ def tune(
         recipe=recipe,
         hardware=hardware,
         work=work,
+        usage=usage,
     )
     assert folder == work / "model"
     return manifest
