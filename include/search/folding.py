@@ -8,7 +8,7 @@ import unicodedata
 UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
 """Letters of scripts without spaces between words (a range for a regular expression): any part of such a text may be a
 word."""
-WORD_START = re.compile(rf"[^\W{UNSPACED}]+|[{UNSPACED}]")
+WORD_START = re.compile(rf"[^\W_{UNSPACED}]+|[{UNSPACED}]")
 """From where on a text may be written by somebody who looks for it."""
 
 _TYPED = str.maketrans("’‘“”„–—‐−", '\'\'"""----')

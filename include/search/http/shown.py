@@ -18,7 +18,7 @@ from include.search.folding import UNSPACED, fold
 SHORT, LONG = 160, 320
 """Length of an excerpt: a shorter one is extended by another sentence; a longer one is cut."""
 _WITHOUT_SPACES = re.compile(f"[{UNSPACED}]")
-_WORD = re.compile(rf"[^\W{UNSPACED}]+(?:['’][^\W{UNSPACED}]+)*|[{UNSPACED}]+")
+_WORD = re.compile(rf"[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*|[{UNSPACED}]+")
 _ENDING = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|s|e)$")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])\s*|\s*\n+\s*|\s+[-–—_=*]{2,}\s+")
 _FILLING = (

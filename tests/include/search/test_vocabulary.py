@@ -24,6 +24,7 @@ EPISODES = [
     ("Holidays without sleep", "e6"),
     ("#35: Don’t “panic” – breathe", "e7"),
     ("[News] Owls", "e8"),
+    ("2017_12_01_whales", "e9"),
 ]
 
 
@@ -60,6 +61,8 @@ def test_case_accents_width_and_space_do_not_matter(words: Vocabulary, typed: st
         ('"panic', "e7"),
         ("[news", "e8"),
         ("owls ", "e8"),
+        ("whale", "e9"),
+        ("2017_12", "e9"),
         ("café crème ", "p2"),
     ],
 )
