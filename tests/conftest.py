@@ -30,7 +30,7 @@ FIRST = (
     "e2e/test_housekeeping.py",
     "operators/test_approval.py",
 )
-"""The files that take minutes, in the order in which they are begun."""
+"""The files that take minutes, in the order in which they are begun, by several processes or by one."""
 TOGETHER = {
     **dict.fromkeys(
         (
@@ -48,10 +48,9 @@ TOGETHER = {
 """Files that share something that is costly: the one port of Kaggle's stand-in, an installation."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):
-        order = {name: number for number, name in enumerate(FIRST)}
-        items.sort(key=lambda item: order.get(_name_of(item.path), len(order)))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(_name_of(item.path), len(order)))
 
 
 def _name_of(path: Path) -> str:
