@@ -185,8 +185,8 @@ def _start(settings: Settings, airflow: Airflow, *, outlive_parent: bool) -> Air
         require_free_port(settings.airflow.host, settings.airflow.port, "PODSEARCH_PORT")
         console.print(Text("Starting Airflow …", style="dim"))
         try:
-            airflow.migrate()
-            if outlive_parent:  # one that ends with its command is cleaned by the next `make up`
+            has_records = airflow.migrate()
+            if has_records and outlive_parent:  # one that ends with its command is cleaned by the next `make up`
                 airflow.clean_database(settings.housekeeping.keep_log_days)
             airflow.start(outlive_parent=outlive_parent)
             return _connect(settings, airflow)

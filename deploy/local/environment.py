@@ -39,6 +39,10 @@ works. Of LanceDB only its models of requests, which are most of it: the rest wa
 has started threads by then; and nothing of podsearch, whose files may change while Airflow runs."""
 
 
+DATABASE = "airflow.db"
+"""The file of Airflow's metadata database, in its home."""
+
+
 class PortInUseError(PermanentError):
     """Another program listens where Airflow or search should."""
 
@@ -107,7 +111,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / DATABASE}",
         "AIRFLOW__API__HOST": settings.airflow.host,
         "AIRFLOW__API__PORT": str(settings.airflow.port),
         "AIRFLOW__API__BASE_URL": links_url(settings),

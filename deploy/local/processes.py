@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from deploy import clean_database
+from deploy.local.environment import DATABASE
 from include.storage import ArtifactStore
 
 COMPONENTS: dict[str, list[str]] = {
@@ -100,12 +101,15 @@ class Airflow:
                 raise ComponentError("Another command is starting Airflow: try again when it is up.") from None
             yield
 
-    def migrate(self) -> None:
+    def migrate(self) -> bool:
         """Create the metadata database, or bring it to this version.
 
+        :returns: whether it was there before.
         :raises ComponentError: Airflow could not.
         """
+        was_there = (self.home / DATABASE).exists()
         self._run("db-migrate", ["db", "migrate"])
+        return was_there
 
     def clean_database(self, days: int) -> None:
         """Remove what is older than so many days from the metadata database.

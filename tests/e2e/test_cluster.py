@@ -82,13 +82,14 @@ def settings(root: Path, models: dict[str, Any]) -> dict[str, str]:
     }
 
 
-SOONER = {
+INSTEAD = {
     "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
 }
 """How long a failed task waits, and one is waited for whose worker is silent, or that no worker takes: less long than
-on a server."""
+on a server. DAG files, which nobody changes, are read more seldom."""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, production_models: dict[st
     if lacks := missing():
         pytest.skip(f"this machine has no {lacks}")
     root = tmp_path_factory.mktemp("cluster")
-    made = Cluster(root, settings(root, production_models), SOONER)
+    made = Cluster(root, settings(root, production_models), INSTEAD)
     try:
         made.up()
         yield made
