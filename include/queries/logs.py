@@ -122,7 +122,8 @@ def _rows(path: Path) -> Iterator[_Row]:
             _check_header(path, reader)
             for row in reader:
                 line = reader.line_num
-                yield _row(f"{path}, line {line}", row)
+                if None in row or any(value and value.strip() for value in row.values()):
+                    yield _row(f"{path}, line {line}", row)
     except OSError as error:
         raise SearchLogError(
             f"The search logs {path} cannot be read ({error.strerror}): fix PODSEARCH_SEARCH_LOGS, or unset it."

@@ -23,6 +23,7 @@ def test_rows_become_queries_of_their_episode(tmp_path: Path) -> None:
         "\ufeffquery,episode_id,weight,source\r\n"
         '"sleep,  and how",a,3,Search 2024\r\n'
         "\r\n"
+        ", ,,\r\n"  # which a spreadsheet leaves behind
         "coffee, b ,,\r\n"
         "tea,a,0.5,reformulation\r\n",
     )
