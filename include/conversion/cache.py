@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import ctranslate2
@@ -33,6 +34,10 @@ def converted(name: str, identity: str, *, compute_type: str, cache: Path, conve
     """
     parts = (identity, ctranslate2.__version__, compute_type, str(FORMAT))
     target = cache / f"{name}-{compute_type}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:12]}"
+    with suppress(OSError):  # it is not there yet, or may only be read
+        os.utime(target)
+    if target.is_dir():
+        return target
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.is_dir():
@@ -42,7 +47,6 @@ def converted(name: str, identity: str, *, compute_type: str, cache: Path, conve
                 convert(made)
                 made.rename(target)
             _forget_unused(cache)
-        os.utime(target)
     return target
 
 

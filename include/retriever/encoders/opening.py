@@ -61,6 +61,10 @@ def open_folder(
             if wanted == "int8":
                 raise EncoderError(f"The model cannot be used in 8 bits: {error}. Use float32.") from error
             log.info("Encoding with PyTorch: %s.", error)
+        except OSError as error:
+            if wanted == "int8":
+                raise
+            log.warning("Encoding with PyTorch, for the converted model cannot be kept in %s: %s.", cache, error)
     from include.retriever.encoders.torch_encoder import TorchEncoder
 
     return TorchEncoder(load_folder(folder, device))

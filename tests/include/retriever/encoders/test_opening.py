@@ -64,6 +64,29 @@ def test_a_model_that_cannot_be_converted_is_used_as_it_is(
         open_folder(model_folder, "int8", "cpu", cache=tmp_path)
 
 
+def test_where_nothing_can_be_written_the_model_is_used_as_it_is(
+    model_folder: Path, model: SentenceTransformer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    encoder = open_folder(model_folder, "float32", "cpu", cache=tmp_path / "file" / "cache")
+    expected = model.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
+    assert "cannot be kept in" in caplog.text
+
+
+def test_what_was_converted_is_used_where_nothing_can_be_written(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_folder(model_folder, "float32", "cpu", cache=tmp_path)
+
+    def read_only(*_: object, **__: object) -> None:
+        raise PermissionError("Read-only file system")
+
+    monkeypatch.setattr("os.utime", read_only)
+    monkeypatch.setattr("include.conversion.cache.FileLock", read_only)
+    assert isinstance(open_folder(model_folder, "float32", "cpu", cache=tmp_path), CTranslate2Encoder)
+
+
 def test_16_bits_on_a_cpu_are_32(model_folder: Path, model: SentenceTransformer, tmp_path: Path) -> None:
     expected = model.encode(TEXTS, normalize_embeddings=True)
     encoder = open_folder(model_folder, "float16", "cpu", cache=tmp_path)
