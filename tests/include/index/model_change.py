@@ -86,7 +86,7 @@ def assert_search_never_fails(
     index = opened()
 
     def encoder(used: threading.local) -> Callable[..., KnowingEncoder]:
-        return lambda store, version, device, engine: KnowingEncoder(version, used)
+        return lambda store, version, device: KnowingEncoder(version, used)
 
     used = threading.local()
     monkeypatch.setattr(service_module, "open_encoder", encoder(used))
