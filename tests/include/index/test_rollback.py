@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from include.episodes import snapshot
 from include.errors import PermanentError
 from include.evaluation.comparison import find_candidate
 from include.index.contract import EpisodeIndex
+from include.index.lancedb import LanceIndex
 from include.index.live import FILE, LivePointer, RefusedModelError, history, read_live, require_live
 from include.index.plan import namespace_of, plan_reindex
 from include.index.retire import retire
@@ -37,18 +39,26 @@ FIRST, SECOND = namespace_of("m1"), namespace_of("m2")
 LATER = [*ROWS[2:], episode(30)]
 
 
-@pytest.fixture
-def index(store: ArtifactStore, tmp_path: Path) -> RecordingIndex:
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """m1 was live, m2 is; the catalogue has changed since m1 was left."""
-    index = RecordingIndex(str(tmp_path / "index"))
+    folder = tmp_path_factory.mktemp("changed")
+    store, index = ArtifactStore(folder / "artifacts"), LanceIndex(str(folder / "index"))
     publish(store, ROWS)
     for age, version in ((2, "m1"), (1, "m2")):
         register(store, version, age=age)
         reindex(store, index, version)
     publish(store, LATER)
     reindex(store, index, "m2")
-    index.upserted.clear()
-    index.deleted.clear()
+    return folder
+
+
+@pytest.fixture
+def index(changed: Path, tmp_path: Path) -> RecordingIndex:
+    """A copy of it, which ``store`` is a part of, under the name that was noted."""
+    shutil.copytree(changed, tmp_path, dirs_exist_ok=True)
+    index = RecordingIndex(str(tmp_path / "index"))
+    index.name = str(changed / "index")
     return index
 
 
@@ -202,64 +212,66 @@ class TestRollBack:
 class TestEarlierFormat:
     """After an upgrade, what was live before has records that this release neither writes nor mixes with its own."""
 
-    @pytest.fixture
-    def upgraded(self, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordingIndex:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def changed(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """m1 was live in a namespace of the earlier format, and is now in one of this."""
-        index = RecordingIndex(str(tmp_path / "index"))
+        folder = tmp_path_factory.mktemp("upgraded")
+        store, index = ArtifactStore(folder / "artifacts"), LanceIndex(str(folder / "index"))
         publish(store, ROWS)
         register(store, "m1")
-        with monkeypatch.context() as earlier:
+        with pytest.MonkeyPatch.context() as earlier:
             earlier.setattr("include.index.plan._SUFFIX", "")
             reindex(store, index, "m1")
         assert require_live(store).namespace == "m1"
         reindex(store, index, "m1")
         assert require_live(store).namespace == FIRST
-        return index
+        return folder
 
-    def test_the_next_run_does_not_undo_it(self, store: ArtifactStore, upgraded: RecordingIndex) -> None:
+    def test_the_next_run_does_not_undo_it(self, store: ArtifactStore, index: RecordingIndex) -> None:
         """The same model is no other; what was left is the namespace."""
-        rollback = plan(store, upgraded)
+        rollback = plan(store, index)
         assert f"{FIRST} does not go live again by itself" in question(rollback)
         assert "stays on that snapshot: the namespace has an earlier format" in question(rollback)
-        go(store, upgraded)
+        go(store, index)
         live = require_live(store)
         assert (live.namespace, live.refused) == ("m1", [FIRST])
         publish(store, LATER)
         with pytest.raises(RefusedModelError, match="run rollback_index to undo the rollback"):
-            reindex(store, upgraded, "m1")
+            reindex(store, index, "m1")
         assert require_live(store) == live
 
-    def test_it_can_be_undone_by_a_person(self, store: ArtifactStore, upgraded: RecordingIndex) -> None:
-        go(store, upgraded)
-        assert "earlier format" not in question(plan(store, upgraded))
-        go(store, upgraded)
+    def test_it_can_be_undone_by_a_person(self, store: ArtifactStore, index: RecordingIndex) -> None:
+        go(store, index)
+        assert "earlier format" not in question(plan(store, index))
+        go(store, index)
         publish(store, LATER)
-        reindex(store, upgraded, "m1")
+        reindex(store, index, "m1")
         live = require_live(store)
         assert (live.namespace, live.refused) == (FIRST, []), "the namespace that was left has the model's own name"
-        assert content(upgraded, FIRST) == expected(LATER, "m1")
+        assert content(index, FIRST) == expected(LATER, "m1")
 
-    def test_another_model_goes_live_all_the_same(self, store: ArtifactStore, upgraded: RecordingIndex) -> None:
-        go(store, upgraded)
+    def test_another_model_goes_live_all_the_same(self, store: ArtifactStore, index: RecordingIndex) -> None:
+        go(store, index)
         register(store, "m2")
         assert find_candidate(store, base="base", live=read_live(store), tolerance=0.05) == "m2"
-        reindex(store, upgraded, "m2")
+        reindex(store, index, "m2")
         assert require_live(store).namespace == SECOND
 
     def test_an_earlier_model_comes_into_the_new_format(
-        self, store: ArtifactStore, upgraded: RecordingIndex, monkeypatch: pytest.MonkeyPatch
+        self, store: ArtifactStore, index: RecordingIndex, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Who goes back from a model wants the one before, and not its old records: these follow the episodes."""
         register(store, "m2")
         with monkeypatch.context() as earlier:
             earlier.setattr("include.index.plan._SUFFIX", "")
-            reindex(store, upgraded, "m2")
+            reindex(store, index, "m2")
         register(store, "m3")
-        reindex(store, upgraded, "m3")
-        go(store, upgraded)
+        reindex(store, index, "m3")
+        go(store, index)
         assert (require_live(store).namespace, require_live(store).refused) == ("m2", ["m3"])
         assert find_candidate(store, base="base", live=read_live(store), tolerance=0.05) is None
-        reindex(store, upgraded, "m2")
+        reindex(store, index, "m2")
         assert (require_live(store).namespace, require_live(store).refused) == (SECOND, ["m3"])
 
 
