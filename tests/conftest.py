@@ -17,9 +17,6 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "PODSE
         del os.environ[_name]
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-# Before PyTorch is loaded, here and in what tests start: its threads would spin while they wait for a core that another
-# test has, which doubled the time of a training.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FIRST = (
     "e2e/test_production.py",

@@ -30,7 +30,7 @@ def make_snapshot(
 ) -> snapshot.Manifest:
     """Read, join and clean a dataset, and write it as a snapshot.
 
-    Memory does not grow with the dataset, but for some twenty bytes a row.
+    Memory does not grow with the dataset, but for some hundred bytes a row.
 
     :param folder: holds ``podcasts.csv`` and ``episodes.csv``, plain or zipped.
     :param source_version: name of the dataset's version.

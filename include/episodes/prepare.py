@@ -1,7 +1,7 @@
 """From the dataset's two files to the parts of a snapshot, with every row that cannot be used put in quarantine.
 
 One thread reads and judges: it parses the files, finds the show of each episode, and tells repeated ids. Others clean
-(:mod:`include.episodes.cleaning`). Memory does not grow with the files, but for some twenty bytes a row.
+(:mod:`include.episodes.cleaning`). Memory does not grow with the files, but for some hundred bytes a row.
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pytest
+import torch
 
 from include.evaluation.comparison import judge, load_comparison, plan_comparison
 from include.evaluation.gate import Decision
@@ -141,6 +144,15 @@ def of_the_show(address: str, asked: dict[str, str]) -> float:
         results = httpx.get(f"{address}/search", params={"q": query}, timeout=30).raise_for_status().json()["results"]
         shares.append(sum(result["show"] == show for result in results) / len(results))
     return sum(shares) / len(shares)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several would spin while they wait for a core that another test has: twice the time, and more of the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_what_listeners_play_makes_search_find_what_they_ask_for(tmp_path: Path) -> None:
