@@ -18,7 +18,8 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from operators.alerts import RunFailed, RunSucceeded
 from operators.housekeeping import DRY_RUN, ForgetSearchesOperator, PruneArtifactsOperator, PruneMachineOperator
-from operators.names import DEFAULT_ARGS, Pool, Tag
+from operators.names import DEFAULT_ARGS, Tag
+from operators.pools import Pool
 
 with DAG(
     dag_id="housekeeping",

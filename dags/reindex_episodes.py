@@ -17,7 +17,8 @@ from airflow.sdk import DAG, Param
 from operators.alerts import RunFailed, RunSucceeded
 from operators.approval import ApproveDeletionsOperator
 from operators.comparison import EvaluateModelOperator, GateOperator, PlanComparisonOperator
-from operators.names import DEFAULT_ARGS, EPISODES, RETRIEVER, Pool, Tag
+from operators.names import DEFAULT_ARGS, EPISODES, RETRIEVER, Tag
+from operators.pools import Pool
 from operators.reindex import (
     ActivateOperator,
     DeleteWithdrawnOperator,

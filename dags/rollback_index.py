@@ -14,7 +14,8 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from operators.alerts import RunFailed, RunSucceeded
-from operators.names import DEFAULT_ARGS, Pool, Tag
+from operators.names import DEFAULT_ARGS, Tag
+from operators.pools import Pool
 from operators.rollback import ApproveRollbackOperator, PlanRollbackOperator, RollBackOperator
 
 with DAG(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from operators.base import PodsearchOperator
 from operators.measures import Count, count
-from operators.names import Pool, Queue
 from operators.pods import pod_override
+from operators.pools import Pool, Queue
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

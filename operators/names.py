@@ -1,4 +1,4 @@
-"""Names that DAGs share: assets, pools, tags, and the defaults of every task."""
+"""Names that DAGs share: assets, tags, and the defaults of every task."""
 
 from __future__ import annotations
 
@@ -18,29 +18,6 @@ RETRIEVER = Asset("retriever")
 """A new model version was registered."""
 LIVE_INDEX = Asset("live_index")
 """Search answers from another snapshot or another model."""
-
-
-class Pool(StrEnum):
-    """Slots that limit what runs at once; created at start-up, see :data:`POOLS`."""
-
-    GPU = "gpu"
-    """Model work: as many slots as there are GPUs (on a machine without one: 1, and each task uses all cores)."""
-    INDEX = "index"
-    """Writes to the index: the embedded backend takes one writer at a time."""
-
-
-class Queue(StrEnum):
-    """Queues that Celery workers listen to; other executors ignore them."""
-
-    GPU = "gpu"
-    """For workers with GPUs, each running as many tasks at once as it has GPUs."""
-
-
-POOLS: dict[str, tuple[int, str]] = {
-    Pool.GPU: (1, "Model work: one slot per GPU, or one on a machine without"),
-    Pool.INDEX: (1, "Writers of the embedded index"),
-}
-"""Slots and description of each pool; if Airflow runs on one machine, the GPU pool has one slot per GPU."""
 
 
 class Tag(StrEnum):

@@ -17,6 +17,7 @@ from typing import Any
 
 from include.errors import PermanentError
 from include.settings import get_settings
+from operators.pools import POOLS, Pool
 
 ADMIN = "admin"
 
@@ -70,8 +71,6 @@ def make_pools(gpus: int) -> None:
 
     :param gpus: slots of the pool ``gpu``: the GPUs of all workers together.
     """
-    from operators.names import POOLS, Pool
-
     there = {row["pool"] for row in json.loads(airflow("pools", "list", "--output", "json"))}
     missing = {
         str(pool): {"slots": gpus if pool == Pool.GPU else slots, "description": text, "include_deferred": False}

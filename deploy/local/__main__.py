@@ -23,6 +23,7 @@ from include.errors import PermanentError
 from include.home import VARIABLE, claim, find_home
 from include.search.http.access import read_token, require_safe
 from include.settings import Settings, SettingsError, get_settings
+from operators.pools import POOLS, Pool
 
 DAGS = ["ingest_episodes", "train_retriever", "reindex_episodes"]
 console = terminal.console(highlight=False, soft_wrap=True)
@@ -200,8 +201,6 @@ def _connect(settings: Settings, airflow: Airflow) -> AirflowApi:
 
     :raises ComponentError: it runs with another address than the settings have.
     """
-    from operators.names import POOLS, Pool
-
     if airflow.running_at() != airflow.url:
         raise ComponentError(
             f"Airflow is already running at {airflow.running_at()}, not at {airflow.url}: set PODSEARCH_HOST, "

@@ -3,7 +3,7 @@ from __future__ import annotations
 from airflow.dag_processing.dagbag import DagBag
 
 from operators.housekeeping import PruneArtifactsOperator
-from operators.names import Pool
+from operators.pools import Pool
 
 
 def test_nothing_is_removed_while_a_dag_is_running_that_may_use_it(dag_bag: DagBag) -> None:

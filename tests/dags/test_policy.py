@@ -32,7 +32,8 @@ from include.retriever.encoders.opening import open_encoder
 from include.retriever.training.model import train
 from include.settings import PROJECT, SettingsError
 from operators.gpu import GpuOperator
-from operators.names import POOLS, Pool, Queue, Tag
+from operators.names import Tag
+from operators.pools import POOLS, Pool, Queue
 
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
 LOADS_A_MODEL = (open_encoder, create_generator, train, borrow)

@@ -4,7 +4,8 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Asset, AssetAny
 
 from include.index.estimate import ENCODING, WRITING
-from operators.names import EPISODES, LIVE_INDEX, RETRIEVER, Pool
+from operators.names import EPISODES, LIVE_INDEX, RETRIEVER
+from operators.pools import Pool
 
 
 def test_runs_when_episodes_or_a_model_arrive(reindex: DAG) -> None:

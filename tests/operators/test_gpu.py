@@ -17,7 +17,7 @@ from include.devices.lease import lease
 from include.errors import PermanentError
 from include.settings import get_settings
 from operators.gpu import GpuOperator
-from operators.names import Pool, Queue
+from operators.pools import Pool, Queue
 from tests.operators.conftest import FakeContext, Installation
 
 

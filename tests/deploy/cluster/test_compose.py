@@ -16,7 +16,7 @@ import yaml
 from deploy.cluster.secrets import MAKES, write
 from deploy.local.environment import PRELOADED
 from include.settings import KNOWN, PROJECT
-from operators.names import Queue
+from operators.pools import Queue
 
 TEXT = (PROJECT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)

@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from deploy.cluster import __main__ as cluster
-from operators.names import POOLS, Pool
+from operators.pools import POOLS, Pool
 from tests.standins.s3 import ENVIRONMENT, S3StandIn, moto
 
 

@@ -13,7 +13,7 @@ from deploy.local import __main__ as runner
 from deploy.local import processes
 from deploy.local.processes import Airflow
 from include.settings import Settings, get_settings
-from operators.names import POOLS, Pool
+from operators.pools import POOLS, Pool
 from tests.standins.airflow_api import AirflowStandIn
 
 
