@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
-from scipy import stats
 
 from include.errors import PermanentError
 from include.evaluation.formatting import number, signed
@@ -183,6 +182,8 @@ def _paired(candidate: pa.Table | None, reference: pa.Table | None) -> _Paired |
 
 
 def _check(query_set: str, metric: str, pair: _Paired | None, tolerance: float, level: float) -> Check:
+    from scipy import stats  # which who reads the decision need not load
+
     if pair is None:
         return Check(query_set=query_set, metric=metric, outcome="missing")
     new, old, groups = pair[0][metric].to_numpy(), pair[1][metric].to_numpy(), pair[2]
@@ -233,6 +234,8 @@ def _standard_error(values: npt.NDArray[np.float64], groups: npt.NDArray[np.int6
 
 def _queries_needed(deviation: float, tolerance: float, level: float) -> int | None:
     """Independent queries for :data:`POWER`, from the deviation of one; None if nothing may be lost at all."""
+    from scipy import stats
+
     if tolerance == 0:
         return None
     sure = float(stats.norm.isf(1 - POWER))

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from ir_measures import RR, R, nDCG
 from pydantic import BaseModel
-from scipy.stats import bootstrap
 
 from include.evaluation.queries import BEST, QuerySet
 from include.evaluation.ranking import Vectors, rank
@@ -235,6 +234,8 @@ def resample(values: Floats, groups: npt.NDArray[np.int64], *, seed: int, altern
 
     :returns: the result of :func:`scipy.stats.bootstrap`.
     """
+    from scipy.stats import bootstrap  # which who reads the figures need not load
+
     sums, counts = np.bincount(groups, values), np.bincount(groups).astype(np.float64)
     return bootstrap(
         (sums, counts),

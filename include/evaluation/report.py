@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel
 
-from include.evaluation import plots
 from include.evaluation.examples import ExampleChoice
 from include.evaluation.formatting import count, number, seconds, share, signed
 from include.evaluation.gate import CHECKED, OPTIONAL, Decision
@@ -240,6 +239,8 @@ def _find(data: ReportData, role: Role | None, query_set: str) -> ModelEvaluatio
 
 def _query_set(data: ReportData, name: str) -> dict[str, Any]:
     """What the template shows of one query set: evaluations by role, the differences, and two plots."""
+    from include.evaluation import plots  # which who reads the figures need not load
+
     before, _ = before_and_after(data)
     compared = next((item for item in data.comparisons if item.query_set == name and item.reference == before), None)
     evaluations = {role: found for role in ROLES if (found := _find(data, role, name))}
@@ -294,6 +295,8 @@ def _languages(corpus: Corpus | None) -> list[tuple[str, int]]:
 
 
 def _loss_plot(training: TrainingRun | None) -> Markup | None:
+    from include.evaluation import plots
+
     if training is None or not any(math.isfinite(loss) for _, loss in training.losses):
         return None
     metric = training.evaluation_metric or "evaluation"
