@@ -147,12 +147,13 @@ class AnnounceSnapshotOperator(SourceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from include.episodes import quarantine, snapshot
+        from include.episodes.difference import difference
         from include.quality import result
 
         manifest, latest = snapshot.load(self.store, self.snapshot_id), snapshot.latest(self.store)
         # A source that is back at an old version reuses its old snapshot, which does not know of those since.
         before = latest.snapshot_id if latest and latest != manifest else manifest.previous
-        change = snapshot.difference(self.store, before, self.snapshot_id)
+        change = difference(self.store, before, self.snapshot_id)
         with self.unless_overtaken():
             self.publish()
         summary = {

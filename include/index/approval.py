@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from include.episodes import snapshot
+from include.episodes.difference import difference
 from include.index.estimate import Cost
 from include.index.live import LivePointer
 from include.index.plan import FOLDER, Plan, ids_to_delete
@@ -49,7 +50,7 @@ def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Withd
     if plan.action == "difference" and plan.previous_snapshot_id:
         taken.append((plan.previous_snapshot_id, ids_to_delete(store, plan)))
     if live and live.snapshot_id not in dict(taken) and snapshot.exists(store, live.snapshot_id):
-        taken.append((live.snapshot_id, snapshot.difference(store, live.snapshot_id, plan.snapshot_id).removed))
+        taken.append((live.snapshot_id, difference(store, live.snapshot_id, plan.snapshot_id).removed))
     losses = [Withdrawal(episodes=len(ids), of=snapshot.load(store, held).episodes) for held, ids in taken]
     if not losses:
         return Withdrawal()

@@ -19,6 +19,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from include.episodes import snapshot
+from include.episodes.difference import difference
 from include.errors import OvertakenError, PermanentError
 from include.index.contract import FORMAT, EpisodeIndex
 from include.index.live import LivePointer, read_live, require_seen
@@ -116,7 +117,7 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
         raise FileNotFoundError("No snapshot has been published yet: run ingest_episodes first.")
     namespace = namespace_of(model_version)
     states = _states(store, namespace)
-    steps = [snapshot.difference(store, state, latest.snapshot_id) for state in states]
+    steps = [difference(store, state, latest.snapshot_id) for state in states]
     added = _all([step.added for step in steps])
     changed = without(_all([step.changed for step in steps]), added)
     reembedded = without(_all([step.reembedded for step in steps]), added)

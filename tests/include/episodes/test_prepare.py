@@ -16,6 +16,7 @@ import pytest
 from include.episodes import csv_reader, runs, snapshot
 from include.episodes import prepare as prepare_module
 from include.episodes.columns import COLUMNS
+from include.episodes.difference import difference
 from include.episodes.prepare import prepare
 from include.episodes.raw import batches
 from include.episodes.schema import EPISODES, QUARANTINE, content_hash
@@ -319,7 +320,7 @@ def test_two_versions_of_a_real_catalogue_differ_as_documented(tmp_path: Path) -
         )
         for folder, prepared in zip(folders, versions, strict=True)
     ]
-    found = snapshot.difference(store, manifests[0].snapshot_id, manifests[1].snapshot_id)
+    found = difference(store, manifests[0].snapshot_id, manifests[1].snapshot_id)
 
     raw = [{row[0]: row for row in rows_of(folder)} for folder in folders]
     new, withdrawn = raw[1].keys() - raw[0].keys(), raw[0].keys() - raw[1].keys()

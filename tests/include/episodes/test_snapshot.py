@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from include.episodes import snapshot
+from include.episodes.difference import Difference, difference
 from include.episodes.schema import EPISODES, QUARANTINE, shard_of
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import Row, episode, publish, table, write_snapshot
@@ -31,10 +32,10 @@ def changes(store: ArtifactStore, before: list[Row], after: list[Row], *, shards
     """What differs, as lists of ids."""
     first = write(store, table(before))
     second = write(store, table(after), shards=shards)
-    return lists(snapshot.difference(store, first.snapshot_id, second.snapshot_id))
+    return lists(difference(store, first.snapshot_id, second.snapshot_id))
 
 
-def lists(found: snapshot.Difference) -> dict[str, Any]:
+def lists(found: Difference) -> dict[str, Any]:
     return {name: value if isinstance(value, int) else value.to_list() for name, value in vars(found).items()}
 
 
@@ -163,7 +164,7 @@ class TestPublish:
         store = ArtifactStore(f"memory://{tmp_path.name}")
         first, second = publish(store, ROWS), publish(store, ROWS[1:])
         assert snapshot.latest(store) == second
-        assert snapshot.difference(store, first.snapshot_id, second.snapshot_id).removed.to_list() == ["e0000"]
+        assert difference(store, first.snapshot_id, second.snapshot_id).removed.to_list() == ["e0000"]
         store.remove()
 
 
@@ -240,7 +241,7 @@ class TestDifference:
 
     def test_against_nothing_all_is_new(self, store: ArtifactStore) -> None:
         manifest = write(store, table(ROWS))
-        found = lists(snapshot.difference(store, None, manifest.snapshot_id))
+        found = lists(difference(store, None, manifest.snapshot_id))
         assert found == NO_DIFFERENCE | {"added": sorted(row["episode_id"] for row in ROWS), "unchanged": 0}
 
     def test_from_and_to_an_empty_catalogue(self, store: ArtifactStore) -> None:
