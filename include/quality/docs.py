@@ -9,6 +9,7 @@ a Content-Security-Policy that allows none, and every plain string escaped.
 from __future__ import annotations
 
 import html
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def _is_block(value: Any) -> bool:
     return isinstance(value, RenderedComponentContent) or (isinstance(value, dict) and "content_block_type" in value)
 
 
+@cache
+def _view() -> _PageView:
+    """One for all pages: compiling Great Expectations' templates takes longer than rendering a page."""
+    return _PageView()
+
+
 def write(store: ArtifactStore, result: QualityResult, report: ExpectationSuiteValidationResult) -> None:
     """Write the page of a suite and the index of its run, whose result is in the store already.
 
@@ -63,7 +70,7 @@ def write(store: ArtifactStore, result: QualityResult, report: ExpectationSuiteV
     last one to write it looks once more for results that arrived meanwhile, so it ends up complete without a lock.
     """
     folder = (FOLDER, result.run_name, DOCS)
-    view = _PageView()
+    view = _view()
     document = ValidationResultsPageRenderer(run_info_at_end=True).render(report)
     page = view.render(document, quality=result)
     store.write_bytes(page.encode(), *folder, f"{result.suite}.html")

@@ -56,7 +56,7 @@ def validate(frame: pd.DataFrame, suite: gx.ExpectationSuite, *, store: Artifact
         validated_at=validated_at,
         rows=len(frame),
         seconds=round(time.perf_counter() - started, 3),
-        outcomes=[_outcome(item, frame) for item in _in_order(report, suite)],
+        outcomes=[_outcome(item, frame) for item in _in_order(report)],
         json_path=f"{FOLDER}/{run_name}/{suite.name}.json",
         docs_path=f"{FOLDER}/{run_name}/{DOCS}/{suite.name}.html",
     )
@@ -80,25 +80,24 @@ def _evaluate(
         .add_dataframe_asset(suite.name)
         .add_batch_definition_whole_dataframe("whole")
     )
-    definition = gx.ValidationDefinition(name=suite.name, data=batch, suite=context.suites.add(suite))
-    return context.validation_definitions.add(definition).run(
-        batch_parameters={"dataframe": frame},
+    for number, expectation in enumerate(suite.expectations):  # _in_order() looks for it
+        expectation.id = str(number)
+    report = batch.get_batch({"dataframe": frame}).validate(
+        suite,
         result_format={
             "result_format": "SUMMARY",
             "partial_unexpected_count": SAMPLES,
             # It would name every row that fails.
             "return_unexpected_index_query": False,
         },
-        run_id=run_id,
     )
+    report.meta |= {"run_id": run_id, "validation_time": run_id.run_time}
+    return report
 
 
-def _in_order(
-    report: ExpectationSuiteValidationResult, suite: gx.ExpectationSuite
-) -> list[ExpectationValidationResult]:
+def _in_order(report: ExpectationSuiteValidationResult) -> list[ExpectationValidationResult]:
     """The results in the order of the suite (Great Expectations puts checks that raised an exception first)."""
-    place = {expectation.id: number for number, expectation in enumerate(suite.expectations)}
-    return sorted(report.results, key=lambda item: place[configuration(item).id])
+    return sorted(report.results, key=lambda item: int(configuration(item).id or 0))
 
 
 def _shorten(report: ExpectationSuiteValidationResult) -> None:
