@@ -92,7 +92,17 @@ class ArtifactStore:
         return Path(self.root) if isinstance(self.root, Path) else None
 
     def exists(self, *parts: str) -> bool:
-        return self.path(*parts).exists()
+        """Whether there is such a file."""
+        target = self.path(*parts)
+        if target.protocol not in S3:
+            return target.exists()
+        # s3fs would look for a folder of that name, too.
+        bucket, key, _ = target.fs.split_path(target.path)
+        try:
+            target.fs.call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        return True
 
     def write_bytes(self, data: bytes, *parts: str) -> UPath:
         """Replace a file atomically: a reader sees the old content or the new, never a part."""
@@ -198,15 +208,17 @@ class ArtifactStore:
         target = self.path(*parts)
         if isinstance(target, Path):
             return target.read_bytes()
-        # One request: s3fs opens a file in two, and fails if it is replaced in between.
-        data: bytes = target.fs.cat_file(target.path)
+        # One request: s3fs opens a file in two, and fails if it is replaced in between. So it does where it may ask for
+        # several parts at once.
+        alone = {"max_concurrency": 1} if target.protocol in S3 else {}
+        data: bytes = target.fs.cat_file(target.path, **alone)
         return data
 
     def read_if_there(self, *parts: str) -> bytes | None:
         """The content of a file, or None if there is none."""
         try:
             return self.read_bytes(*parts)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write_json(self, value: Any, *parts: str) -> UPath:
@@ -214,6 +226,11 @@ class ArtifactStore:
 
     def read_json(self, *parts: str) -> Any:
         return json.loads(self.read_bytes(*parts))
+
+    def read_json_if_there(self, *parts: str) -> Any | None:
+        """What a JSON file holds, or None if there is none."""
+        data = self.read_if_there(*parts)
+        return None if data is None else json.loads(data)
 
     def write_table(self, table: pa.Table, *parts: str) -> UPath:
         """Write an Arrow table as one zstd-compressed Parquet file, atomically."""
@@ -226,8 +243,11 @@ class ArtifactStore:
         return self.write_bytes(sink.getvalue().to_pybytes(), *parts)
 
     def read_table(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if columns is None and self.local_root is None:  # in one request
+            return pq.read_table(pa.BufferReader(self.read_bytes(*parts)))
         with self.path(*parts).open("rb") as file:
             return pq.read_table(file, columns=columns)
 
@@ -235,15 +255,16 @@ class ArtifactStore:
         """Names of the entries of a folder, sorted; empty if there is no such folder. Unfinished writes are left
         out."""
         folder = self.path(*parts)
-        if not folder.exists():
+        try:
+            entries = os.listdir(folder) if isinstance(folder, Path) else folder.fs.ls(folder.path, detail=False)
+        except FileNotFoundError:
             return []
-        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+        names = (entry.rstrip("/").rpartition("/")[2] for entry in entries)
+        return sorted(name for name in names if not name.startswith("."))
 
     def files(self, *parts: str) -> list[StoredFile]:
         """Every file in a folder and below, including unfinished writes; none if there is no such folder."""
         folder = self.path(*parts)
-        if not folder.exists():
-            return []
         found = folder.fs.find(folder.path, detail=True)
         return [
             StoredFile(

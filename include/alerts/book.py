@@ -99,15 +99,12 @@ class FaultBook:
     def read(self, fault_id: str) -> Fault | None:
         """A fault, or None if it is not in the book. An entry that cannot be read counts as missing."""
         name = f"{fault_id}.json"
-        if not self._store.exists(*FOLDER, name):
-            return None
         try:
-            return Fault.model_validate(self._store.read_json(*FOLDER, name))
+            found = self._store.read_json_if_there(*FOLDER, name)
+            return None if found is None else Fault.model_validate(found)
         except (ValidationError, ValueError):
             log.warning("The entry %s in the book of faults cannot be read and is started afresh.", name)
-        except FileNotFoundError:
-            pass  # over since it was looked for
-        return None
+            return None
 
     def write(self, fault: Fault) -> None:
         self._store.write_json(fault.model_dump(mode="json"), *FOLDER, f"{fault.fault_id}.json")

@@ -97,8 +97,8 @@ def write_parts(
     :param quarantine: a Parquet file of the rows that could not be used; moved beside the parts.
     """
     snapshot_id = digest(str(SCHEMA_VERSION), source_version, *(part.sha256 for part in parts))
-    if exists(store, snapshot_id):
-        return load(store, snapshot_id)
+    if written := store.read_json_if_there(FOLDER, snapshot_id, MANIFEST):
+        return Manifest.model_validate(written)
 
     previous = latest(store)
     manifest = Manifest(
@@ -167,7 +167,7 @@ def latest_entry(store: ArtifactStore) -> str:
 
     The snapshot alone does not say it: one may have gone back to it meanwhile.
     """
-    return _entry(store.read_bytes(FOLDER, LATEST) if store.exists(FOLDER, LATEST) else None)
+    return _entry(store.read_if_there(FOLDER, LATEST))
 
 
 def _entry(latest: bytes | None) -> str:
@@ -179,7 +179,7 @@ def _entry(latest: bytes | None) -> str:
 
 def publications(store: ArtifactStore) -> list[Publication]:
     """What was published and when, the oldest first; the last one is the latest snapshot."""
-    return _publications(store.read_bytes(FOLDER, LATEST) if store.exists(FOLDER, LATEST) else None)
+    return _publications(store.read_if_there(FOLDER, LATEST))
 
 
 def _publications(latest: bytes | None) -> list[Publication]:
@@ -189,9 +189,8 @@ def _publications(latest: bytes | None) -> list[Publication]:
 
 def latest(store: ArtifactStore) -> Manifest | None:
     """The published snapshot, or None before the first."""
-    if not store.exists(FOLDER, LATEST):
-        return None
-    return load(store, store.read_json(FOLDER, LATEST)["snapshot_id"])
+    published = store.read_json_if_there(FOLDER, LATEST)
+    return None if published is None else load(store, published["snapshot_id"])
 
 
 def exists(store: ArtifactStore, snapshot_id: str) -> bool:
@@ -215,11 +214,23 @@ def read(
     shards: Sequence[int] | None = None,
 ) -> pa.Table:
     """The episodes of a snapshot, ordered by shard and id; all shards and columns unless named."""
-    parts = [part for part in load(store, snapshot_id).parts if shards is None or part.shard in shards]
+    return pa.concat_tables(table for _, table in read_shards(store, snapshot_id, columns=columns, shards=shards))
+
+
+def read_shards(
+    store: ArtifactStore,
+    snapshot_id: str,
+    *,
+    columns: Sequence[str] | None = None,
+    shards: Sequence[int] | None = None,
+) -> Iterator[tuple[int, pa.Table]]:
+    """The episodes of a snapshot shard by shard: its number, and a table ordered by id."""
     wanted = list(columns) if columns is not None else None
-    table = pa.concat_tables(store.read_table(FOLDER, snapshot_id, part.file, columns=wanted) for part in parts)
-    # Parquet has no seconds: what was written as such is read as milliseconds.
-    return table.cast(pa.schema([EPISODES.field(name) for name in table.column_names]))
+    for part in load(store, snapshot_id).parts:
+        if shards is None or part.shard in shards:
+            table = store.read_table(FOLDER, snapshot_id, part.file, columns=wanted)
+            # Parquet has no seconds: what was written as such is read as milliseconds.
+            yield part.shard, table.cast(pa.schema([EPISODES.field(name) for name in table.column_names]))
 
 
 def reader(store: ArtifactStore, snapshot_id: str, *, columns: Sequence[str] = EPISODES.names) -> pa.RecordBatchReader:

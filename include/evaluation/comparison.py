@@ -88,12 +88,10 @@ def find_candidate(
         return candidate
     if live and {newest.version, candidate} & set(live.refused):
         return None
-    path = _decision_path(candidate, incumbent)
-    if store.exists(*path):
-        decision = Decision.model_validate(store.read_json(*path))
-        if not decision.passed and decision.tolerance >= tolerance and (decision.rule == RULE or decision.overruled):
-            return None
-    return candidate
+    decision = _read_decision(store, *_decision_path(candidate, incumbent))
+    if decision is None or decision.passed or decision.tolerance < tolerance:
+        return candidate
+    return None if decision.rule == RULE or decision.overruled else candidate
 
 
 def plan_comparison(
@@ -188,8 +186,12 @@ def keep_decision(
 
 def load_decision(store: ArtifactStore, comparison_id: str) -> Decision | None:
     """What the gate decided; None if there was no candidate."""
-    path = (FOLDER, comparison_id, "decision.json")
-    return Decision.model_validate(store.read_json(*path)) if store.exists(*path) else None
+    return _read_decision(store, FOLDER, comparison_id, "decision.json")
+
+
+def _read_decision(store: ArtifactStore, *path: str) -> Decision | None:
+    found = store.read_json_if_there(*path)
+    return None if found is None else Decision.model_validate(found)
 
 
 def _decision_path(candidate: str, incumbent: str) -> tuple[str, str]:

@@ -77,8 +77,8 @@ def plan_evaluation(
         hashlib.sha256(curated_bytes).hexdigest(),
         *map(str, (catalogue_size, max_queries, seed, hybrid_weight)),
     )
-    if store.is_complete(FOLDER, evaluation_id):
-        return load_evaluation_plan(store, evaluation_id)
+    if planned := store.read_json_if_there(FOLDER, evaluation_id, MANIFEST):
+        return EvaluationPlan.model_validate(planned)
 
     titles = snapshot.read(store, snapshot_id, columns=["episode_id", "title", "show_title"])
     known = titles["episode_id"].to_pylist()
@@ -293,13 +293,12 @@ def _encode_catalogue(
     embedded = 0
     ids: list[str] = []
     vectors: list[Vectors] = []
-    for part in snapshot.load(store, plan.snapshot_id).parts:
-        table = snapshot.read(store, plan.snapshot_id, columns=CATALOGUE_COLUMNS, shards=[part.shard])
+    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=CATALOGUE_COLUMNS):
         table = table.filter(pc.is_in(table["episode_id"], value_set=wanted.combine_chunks()))
         if not len(table):
             continue
         hashes = table["content_hash"].to_pylist()
-        cache = EmbeddingCache(store, version, shard_part(part.shard))
+        cache = EmbeddingCache(store, version, shard_part(shard))
         texts = dict(zip(hashes, table["text"].to_pylist(), strict=True))
         embedded += cache.encode_missing(texts, encoder, batch_size=batch_size)
         ids.extend(table["episode_id"].to_pylist())

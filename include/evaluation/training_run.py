@@ -75,8 +75,8 @@ def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | No
 def _queries(store: ArtifactStore, model: ModelManifest) -> dict[str, Any]:
     """What became of the queries of a training, as recorded then: older trainings recorded less."""
     path = (FOLDER, model.training_id or "", SUMMARY_FILE)
-    found: dict[str, Any] = store.read_json(*path) if model.training_id and store.exists(*path) else {}
-    return found
+    found = store.read_json_if_there(*path) if model.training_id else None
+    return found or {}
 
 
 def _setting(value: Any) -> str | int | float:

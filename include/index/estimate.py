@@ -67,7 +67,7 @@ def keep_timing(store: ArtifactStore, plan: Plan) -> None:
 
 def read_timings(store: ArtifactStore) -> list[Timing]:
     """What earlier plans took, the last one last."""
-    return [Timing.model_validate(item) for item in store.read_json(FILE)] if store.exists(FILE) else []
+    return [Timing.model_validate(item) for item in store.read_json_if_there(FILE) or []]
 
 
 def in_minutes(seconds: float | None) -> str:
@@ -91,8 +91,8 @@ def _seconds(timings: list[Timing], step: str, vectors: int) -> float | None:
 
 def _to_embed(store: ArtifactStore, plan: Plan) -> int:
     found = 0
-    for shard in plan.shards:
-        table = snapshot.read(store, plan.snapshot_id, columns=["episode_id", "content_hash"], shards=[shard])
+    columns = ["episode_id", "content_hash"]
+    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=columns, shards=plan.shards):
         ids = ids_to_upsert(store, plan, shard)
         hashes = pl.Series(table["content_hash"]).filter(pl.Series(table["episode_id"]).is_in(ids.implode()))
         found += len(EmbeddingCache(store, plan.model_version, shard_part(shard)).missing(set(hashes)))

@@ -139,7 +139,7 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
         reembedded=len(reembedded),
         removed=len(removed),
         unchanged=latest.episodes - len(added) - len(changed),
-        shards=_write_upserts(store, plan_id, latest, pl.concat([added, changed]).sort()),
+        shards=_write_upserts(store, plan_id, latest.snapshot_id, pl.concat([added, changed]).sort()),
     )
     _write_ids(store, removed, plan_id, DELETE)
     store.write_json(plan.model_dump(), FOLDER, plan.plan_id, "plan.json")
@@ -170,10 +170,9 @@ def without(ids: pl.Series, others: pl.Series) -> pl.Series:
 def read_journal(store: ArtifactStore, namespace: str) -> Journal:
     """The journal of a namespace; without one, or if it is damaged, it may hold anything."""
     path = (JOURNALS, f"{namespace}.json")
-    if not store.exists(*path):
-        return Journal()
     try:
-        return Journal.model_validate_json(store.read_bytes(*path))
+        kept = store.read_if_there(*path)
+        return Journal() if kept is None else Journal.model_validate_json(kept)
     except ValueError as error:
         damage = " ".join(str(error).split())[:200]
         log.warning("%s is damaged (%s): the namespace may hold anything.", store.path(*path), damage)
@@ -304,19 +303,18 @@ def _all(parts: Sequence[pl.Series]) -> pl.Series:
     return parts[0] if len(parts) == 1 else pl.concat(parts).unique().sort()
 
 
-def _write_upserts(store: ArtifactStore, plan_id: str, latest: snapshot.Manifest, ids: pl.Series) -> list[int]:
+def _write_upserts(store: ArtifactStore, plan_id: str, snapshot_id: str, ids: pl.Series) -> list[int]:
     """Keep the ids to write, which are sorted, a file for each shard that has some; those shards."""
     shards: list[int] = []
     if ids.is_empty():
         return shards
-    for part in latest.parts:
-        table = snapshot.read(store, latest.snapshot_id, columns=["episode_id"], shards=[part.shard])
+    for shard, table in snapshot.read_shards(store, snapshot_id, columns=["episode_id"]):
         own = pl.Series(table["episode_id"])
         places = ids.search_sorted(own).clip(0, len(ids) - 1)
         chosen = own.filter(ids.gather(places) == own)
         if len(chosen):
-            _write_ids(store, chosen, plan_id, UPSERT.format(shard=part.shard))
-            shards.append(part.shard)
+            _write_ids(store, chosen, plan_id, UPSERT.format(shard=shard))
+            shards.append(shard)
     return shards
 
 

@@ -56,13 +56,11 @@ def require_recall(
 def _kth_scores(store: ArtifactStore, plan: Plan, queries: Vectors, k: int) -> Vectors:
     """The score of each query's k-th nearest episode, by exact search one shard at a time; shape (q,)."""
     best = np.full((len(queries), k), -np.inf, np.float32)
-    for part in snapshot.load(store, plan.snapshot_id).parts:
-        table = snapshot.read(store, plan.snapshot_id, columns=["content_hash"], shards=[part.shard])
+    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=["content_hash"]):
         if not len(table):
             continue
-        vectors = EmbeddingCache(store, plan.model_version, shard_part(part.shard)).vectors(
-            table["content_hash"].to_pylist()
-        )
+        cache = EmbeddingCache(store, plan.model_version, shard_part(shard))
+        vectors = cache.vectors(table["content_hash"].to_pylist())
         both = np.concatenate([best, queries @ vectors.T], axis=1)
         best = -np.partition(-both, k - 1, axis=1)[:, :k]
     finite = np.where(np.isfinite(best), best, np.inf)

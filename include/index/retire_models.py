@@ -73,5 +73,4 @@ def _unneeded(store: ArtifactStore, index: EpisodeIndex, keep: int) -> list[Mode
 
 
 def _unfinished(store: ArtifactStore) -> dict[str, str | None]:
-    begun: dict[str, str | None] = store.read_json(*UNFINISHED) if store.exists(*UNFINISHED) else {}
-    return begun
+    return store.read_json_if_there(*UNFINISHED) or {}

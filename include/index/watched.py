@@ -195,10 +195,9 @@ class _Kept(BaseModel):
 
 
 def _read(store: ArtifactStore, name: str) -> list[Look]:
-    if not store.exists(*FOLDER, name):
-        return []
     try:
-        return _Kept.model_validate(store.read_json(*FOLDER, name)).looks
+        kept = store.read_json_if_there(*FOLDER, name)
+        return [] if kept is None else _Kept.model_validate(kept).looks
     except ValueError:
         log.warning("%s is damaged, and left out.", "/".join((*FOLDER, name)))
         return []

@@ -249,9 +249,9 @@ def _verify_records(
     """Compare what is stored under some ids with what was encoded and published, shard by shard; in their order."""
     compared: dict[str, Stored] = {}
     wrong: dict[str, str] = {}
-    for part in snapshot.load(store, plan.snapshot_id).parts:
-        table = snapshot.read(store, plan.snapshot_id, columns=["episode_id", *snapshot.INDEXED], shards=[part.shard])
-        cache = EmbeddingCache(store, plan.model_version, shard_part(part.shard))
+    columns = ["episode_id", *snapshot.INDEXED]
+    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=columns):
+        cache = EmbeddingCache(store, plan.model_version, shard_part(shard))
         if lost := cache.missing(set(table["content_hash"].to_pylist())):
             raise VerificationError(f"The embeddings of {len(lost)} texts are gone from the artifact store. {REMEDY}")
         own = _of(table, pl.Series(sampled, dtype=pl.String))

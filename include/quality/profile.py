@@ -158,10 +158,9 @@ def published(store: ArtifactStore, *, window: int, before: str | None = None) -
 def load(store: ArtifactStore, snapshot_id: str) -> Profile | None:
     """The stored profile of a snapshot. A damaged one counts as missing: the history can do without it."""
     file = (snapshot.FOLDER, snapshot_id, FILE)
-    if not store.exists(*file):
-        return None
     try:
-        return Profile.model_validate(store.read_json(*file))
+        found = store.read_json_if_there(*file)
+        return None if found is None else Profile.model_validate(found)
     except ValueError:
         log.warning("%s is damaged and left out of the history that drift is measured against.", "/".join(file))
         return None

@@ -123,8 +123,8 @@ def ensure_base(store: ArtifactStore, name: str, device: str) -> ModelManifest:
     """The base model as a registered version, so that it can be indexed and measured like any other."""
     slug = re.sub(r"[^a-z0-9.-]+", "-", Path(name).name.lower())
     marker = (FOLDER, f"base-{digest(name)}.json")
-    if store.exists(*marker):
-        return load_manifest(store, store.read_json(*marker)["version"])
+    if known := store.read_json_if_there(*marker):
+        return load_manifest(store, known["version"])
     model = load_base(name, device)
     with tempfile.TemporaryDirectory(prefix="podsearch-") as temporary:
         folder = Path(temporary)
@@ -168,7 +168,8 @@ def load_manifest(store: ArtifactStore, version: str) -> ModelManifest:
 
 def registered(store: ArtifactStore) -> list[ModelManifest]:
     """Every version there is, the one registered last first."""
-    manifests = [load_manifest(store, name) for name in store.names(FOLDER) if store.is_complete(FOLDER, name)]
+    found = [store.read_json_if_there(FOLDER, name, MANIFEST) for name in store.names(FOLDER)]
+    manifests = [ModelManifest.model_validate(manifest) for manifest in found if manifest is not None]
     return sorted(manifests, key=lambda manifest: (manifest.registered_at, manifest.version), reverse=True)
 
 

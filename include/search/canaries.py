@@ -112,10 +112,9 @@ def check(store: ArtifactStore, live: LivePointer, ask: Ask, curated: Mapping[st
 
 
 def _read(store: ArtifactStore) -> _Kept | None:
-    if not store.exists(*FILE):
-        return None
     try:
-        return _Kept.model_validate(store.read_json(*FILE))
+        found = store.read_json_if_there(*FILE)
+        return None if found is None else _Kept.model_validate(found)
     except ValueError:
         log.warning("%s is damaged: new canaries are chosen.", "/".join(FILE))
         return None

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from include.errors import RetryLaterError
@@ -40,6 +41,30 @@ class TestS3:
         """Else all that were throttled together come back together. botocore's mode ``standard`` does so."""
         s3_store.exists("x")
         assert s3_store.root.fs._s3.meta.config.retries == {"mode": "standard", "total_max_attempts": 6}
+
+    @pytest.mark.parametrize(
+        ("act", "methods"),
+        [
+            (lambda store: store.exists("models", "m1", MANIFEST), ["HEAD"]),
+            (lambda store: store.is_complete("models", "m2"), ["HEAD"]),
+            (lambda store: store.read_json("models", "m1", MANIFEST), ["GET"]),
+            (lambda store: store.read_json_if_there("models", "m2", MANIFEST), ["GET"]),
+            (lambda store: store.read_table("models", "m1", "table"), ["GET"]),
+            (lambda store: store.names("models"), ["GET"]),
+            (lambda store: store.files("models"), ["GET"]),
+            (lambda store: store.write_json({}, "models", "m3"), ["PUT"]),
+        ],
+        ids=["exists", "is_complete", "read_json", "read_json_if_there", "read_table", "names", "files", "write_json"],
+    )
+    def test_what_every_task_does_is_one_request(
+        self, s3: S3StandIn, s3_store: ArtifactStore, act: Callable[[ArtifactStore], Any], methods: list[str]
+    ) -> None:
+        """Each takes some hundredths of a second, and a task does it a hundred times."""
+        s3_store.write_json({}, "models", "m1", MANIFEST)
+        s3_store.write_table(pa.table({"a": [1]}), "models", "m1", "table")
+        s3.requests.clear()
+        act(s3_store)
+        assert [request.split()[0] for request in s3.requests] == methods
 
     def test_a_store_that_breaks_off_is_asked_again(self, s3: S3StandIn, s3_store: ArtifactStore) -> None:
         s3.faults = [Fault("PUT .*big", times=1, hang_up=True), Fault("GET .*big", times=1, cut=True)]

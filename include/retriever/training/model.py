@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def trained(store: ArtifactStore, plan: TrainingPlan) -> ModelManifest | None:
     """The manifest of the trained model; None if it is not trained yet."""
-    result = _result(plan)
-    return ModelManifest.model_validate(store.read_json(*result, MANIFEST)) if store.is_complete(*result) else None
+    found = store.read_json_if_there(*_result(plan), MANIFEST)
+    return None if found is None else ModelManifest.model_validate(found)
 
 
 def train(

@@ -171,14 +171,13 @@ def _searched_parts(
     store: ArtifactStore, plan: TrainingPlan, needed: set[str], model_version: str, size: int
 ) -> Iterator[tuple[pa.Table, EmbeddingCache]]:
     """The needed episodes and, up to a size, others of the catalogue, which are the same in every run; by shard."""
-    manifest = snapshot.load(store, plan.snapshot_id)
-    share = max(0, size - len(needed)) / max(1, manifest.episodes - len(needed))
+    episodes = snapshot.load(store, plan.snapshot_id).episodes
+    share = max(0, size - len(needed)) / max(1, episodes - len(needed))
     columns = ["episode_id", "text", "content_hash"]
-    for part in manifest.parts:
-        table = snapshot.read(store, plan.snapshot_id, columns=columns, shards=[part.shard])
+    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=columns):
         chosen = [key in needed or plan.draws(key, "company") < share for key in table["episode_id"].to_pylist()]
         if any(chosen):
-            yield table.filter(pa.array(chosen)), EmbeddingCache(store, model_version, shard_part(part.shard))
+            yield table.filter(pa.array(chosen)), EmbeddingCache(store, model_version, shard_part(shard))
 
 
 def _logs(

@@ -77,6 +77,5 @@ def _remove_old(store: ArtifactStore, version: str) -> None:
 
 def _created_at(store: ArtifactStore, version: str) -> str:
     """When a version was written; what was never finished is the oldest."""
-    if not store.is_complete(*PLACE, version):
-        return ""
-    return str(store.read_json(*PLACE, version, MANIFEST)["created_at"])
+    manifest = store.read_json_if_there(*PLACE, version, MANIFEST)
+    return str(manifest["created_at"]) if manifest else ""

@@ -126,9 +126,10 @@ class FeedState(BaseModel):
 def load(store: ArtifactStore, feed: Feed) -> FeedState:
     """The state of a feed, under the address and title that the list has for it now."""
     fresh = FeedState(feed_id=feed.feed_id, address=feed.address, asked=feed.address, title=feed.title)
-    if not store.exists(FOLDER, feed.feed_id, STATE):
+    found = store.read_json_if_there(FOLDER, feed.feed_id, STATE)
+    if found is None:
         return fresh
-    known = FeedState.model_validate(store.read_json(FOLDER, feed.feed_id, STATE))
+    known = FeedState.model_validate(found)
     if known.address == feed.address:
         return known.model_copy(update={"title": feed.title or known.title})
     # The same feed, written otherwise (http or https): the list has the last word.
