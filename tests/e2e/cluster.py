@@ -296,7 +296,7 @@ class Cluster:
 
     def _stop_all(self) -> None:
         for name in reversed(list(self.processes)):
-            self.stop(name, signal.SIGINT if name == "postgres" else signal.SIGTERM)
+            self.stop(name, signal.SIGINT if name == "postgres" else signal.SIGKILL)  # nobody looks at them any more
 
     def _secret(self, name: str) -> str:
         lines = (self.root / ".env").read_text().splitlines()
