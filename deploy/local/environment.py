@@ -36,7 +36,9 @@ PRELOADED = (
 )
 """What the process that tasks are forked from has imported, so that a task does not import it for seconds before it
 works. Of LanceDB only its models of requests, which are most of it: the rest warns of being forked. Not Polars, which
-has started threads by then; and nothing of podsearch, whose files may change while Airflow runs."""
+has started threads by then; and nothing of podsearch, whose files may change while Airflow runs, except:"""
+COMPONENT = "deploy.local.component"
+"""Runs the command ``airflow``; in the process that tasks are forked from it is imported before all else."""
 
 
 DATABASE = "airflow.db"
@@ -158,7 +160,7 @@ def _forking() -> dict[str, str]:
         return {}
     return {
         "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
-        "AIRFLOW__CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED),
+        "AIRFLOW__CORE__MP_FORKSERVER_PRELOAD": ",".join((COMPONENT, *PRELOADED)),
     }
 
 

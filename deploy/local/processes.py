@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from deploy import clean_database
-from deploy.local.environment import DATABASE
+from deploy.local.environment import COMPONENT, DATABASE
 from include.storage import ArtifactStore
 
 COMPONENTS: dict[str, list[str]] = {
@@ -264,7 +264,7 @@ def tail(file: Path, lines: int = 25) -> str:
 
 def _airflow() -> list[str]:
     """The airflow command of this environment, whatever PATH says."""
-    return [sys.executable, "-m", "airflow"]
+    return [sys.executable, "-m", COMPONENT]
 
 
 def _search() -> list[str]:

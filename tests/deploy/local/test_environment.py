@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from deploy.local.environment import (
+    COMPONENT,
     PRELOADED,
     PortInUseError,
     airflow_environment,
@@ -88,7 +89,7 @@ def test_airflow_agrees_with_the_environment(plain: Settings) -> None:
         ("core", "simple_auth_manager_passwords_file"): str(airflow_home(plain.installation.home) / "passwords.json"),
         ("dag_processor", "refresh_interval"): "30",
         ("scheduler", "scheduler_idle_sleep_time"): "0.5",
-        ("core", "mp_forkserver_preload"): ",".join(PRELOADED),
+        ("core", "mp_forkserver_preload"): ",".join((COMPONENT, *PRELOADED)),
     }
     code = (
         "import json, sys; from airflow import configuration\n"
@@ -114,7 +115,7 @@ def test_the_scheduler_forks_tasks_from_a_process_that_has_imported_what_is_heav
         "assert all(importlib.util.find_spec(name) for name in sys.argv[1:])\n"
         "print(resolve_mp_start_method('scheduler'), resolve_mp_start_method('triggerer'))"
     )
-    command = [sys.executable, "-c", code, *PRELOADED]
+    command = [sys.executable, "-c", code, COMPONENT, *PRELOADED]
     answer = subprocess.run(command, env=airflow_environment(plain), capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "forkserver None"
 
