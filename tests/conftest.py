@@ -43,7 +43,10 @@ TOGETHER = {
         "Kaggle",
     ),
     **dict.fromkeys(("e2e/test_pipeline.py", "e2e/test_airflow_pages.py"), "undisturbed"),
-    **dict.fromkeys(("e2e/test_watch_search.py", "e2e/test_alerts.py", "e2e/test_housekeeping.py"), "telling"),
+    **dict.fromkeys(
+        ("e2e/test_overtaken.py", "e2e/test_watch_search.py", "e2e/test_alerts.py", "e2e/test_housekeeping.py"),
+        "telling",
+    ),
 }
 """Files that share something that is costly: the one port of Kaggle's stand-in, an installation."""
 

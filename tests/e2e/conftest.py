@@ -10,13 +10,14 @@ import pickle
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ import pytest
 from filelock import FileLock
 
 from deploy.local.__main__ import DAGS
-from deploy.local.api import AirflowApi, ApiError
-from deploy.local.environment import airflow_home
+from deploy.local.api import AirflowApi
+from deploy.local.environment import DATABASE, airflow_home
 from deploy.local.processes import STATE, Airflow
 from include.settings import PROJECT, SAMPLE_DIR, Settings, groups
 from tests.e2e.state import State, read_state
@@ -180,9 +181,9 @@ class Killer(threading.Thread):
 
     :param tasks: seconds, or the pattern of a file in the installation's home.
 
-    A task's process is held (SIGSTOP) from when it first shows until the API has said which task it is: however quick
-    the task and slow the machine, it cannot be over by then. Only processes of this installation's scheduler are looked
-    at: another's may be held by a killer of its own.
+    A task's process is held (SIGSTOP) from when it first shows until it is known which task it is: however quick the
+    task and slow the machine, it cannot be over by then. Only processes of this installation's scheduler are looked at:
+    another's may be held by a killer of its own.
     """
 
     def __init__(self, installation: Installation, tasks: Mapping[str, float | str]) -> None:
@@ -193,22 +194,26 @@ class Killer(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        api = AirflowApi(self.installation.settings)
-        api.wait_until_up(lambda: None)
         seen: set[str] = set()
         while self.left and not self.stopped.wait(0.02):
             for instance, process in tasks_at_work(self.installation):
                 if instance not in seen:
-                    with contextlib.suppress(ApiError, psutil.NoSuchProcess):
-                        self._meet(process, self._task_of(instance, process, api))
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        self._meet(process, self._task_of(instance, process))
                         seen.add(instance)
 
-    def _task_of(self, instance: str, process: psutil.Process, api: AirflowApi) -> str | None:
-        """The name of the task that a process runs; none where the API does not know it."""
+    def _task_of(self, instance: str, process: psutil.Process) -> str | None:
+        """The name of the task that a process runs; none where Airflow does not know it.
+
+        Asked of the database: for each task, the API would be asked for all tasks of all runs.
+        """
         process.suspend()
         try:
-            tasks = (task for run in api.runs(datetime.now(UTC)) for task in api.tasks(run))
-            return next((task.task_id for task in tasks if task.id == instance), None)
+            database = f"file:{airflow_home(self.installation.home) / DATABASE}?mode=ro"
+            with contextlib.closing(sqlite3.connect(database, uri=True)) as connection:
+                query = "SELECT task_id FROM task_instance WHERE id = ?"
+                found = connection.execute(query, [uuid.UUID(instance).hex]).fetchone()
+            return str(found[0]) if found else None
         finally:
             process.resume()
 
@@ -362,15 +367,31 @@ def webhook() -> Iterator[WebhookStandIn]:
 
 @pytest.fixture(scope="session")
 def telling(
-    tmp_path_factory: pytest.TempPathFactory, mail: MailStandIn, webhook: WebhookStandIn
+    tmp_path_factory: pytest.TempPathFactory,
+    production_models: dict[str, Any],
+    mail: MailStandIn,
+    webhook: WebhookStandIn,
 ) -> Iterator[Installation]:
     """An installation that tells a mail server and a webhook of what fails.
 
-    A run of ingestion misses its deadline of a second, and search lags behind at once. For several files, each of which
-    begins with :func:`start_anew`.
+    A run of ingestion misses its deadline of a second, and search lags behind at once. Training takes long enough to be
+    marked in the middle, and for its task to hear of it, within a second. For several files, each of which begins with
+    :func:`start_anew`.
     """
-    installation = install(tmp_path_factory.mktemp("telling"), base_model="no-model", index_lag_hours="1e-6")
+    root = tmp_path_factory.mktemp("telling")
+    installation = install(
+        root,
+        base_model=production_models["base_model"],
+        query_generator="extractive",
+        shards="1",
+        recipe={"epochs": 30},
+        index_lag_hours="1e-6",
+    )
+    if installation.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Every task would compile all that it imports, and take twice as long.
+        installation.environment.setdefault("PYTHONPYCACHEPREFIX", str(root / "compiled"))
     installation.environment |= {
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "PODSEARCH_ALERTS_CRITICAL": "alerts_mail,alerts_webhook",
         "PODSEARCH_ALERTS_WARNING": "alerts_webhook",
         "PODSEARCH_ALERT_EMAILS": "someone@example.org",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.local.__main__ import DAGS
 from deploy.local.api import AirflowApi, DagRun, TaskInstance
 from include.episodes import snapshot
 from include.episodes.ingest import make_snapshot
@@ -26,9 +27,8 @@ from include.retriever.registry import FOLDER as MODELS
 from include.retriever.registry import newest_trained, register, trainings
 from include.retriever.training.plan import FOLDER as TRAINING
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, install, sample_episodes, tasks_at_work, write_dataset
+from tests.e2e.conftest import Installation, sample_episodes, start_anew, tasks_at_work, write_dataset
 from tests.include.index.workshop import reindex
-from tests.models import build_distiluse
 
 pytestmark = pytest.mark.airflow
 
@@ -275,23 +275,10 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    root = tmp_path_factory.mktemp("overtaken")
-    installed = install(
-        root,
-        base_model=str(build_distiluse(root / "distiluse")),
-        query_generator="extractive",
-        shards="1",
-        recipe={"epochs": 30},  # long enough to be marked in the middle, and for the task to hear of it:
-    )
-    installed.environment["AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"] = "1"  # within a second
-    if installed.environment.pop("PYTHONDONTWRITEBYTECODE", ""):
-        # Every task would compile all that it imports, and take twice as long.
-        installed.environment.setdefault("PYTHONPYCACHEPREFIX", str(root / "compiled"))
-    code, output = installed.call("deploy.local", "up", "--without-search")
-    assert code == 0, output
-    yield installed
-    installed.call("deploy.local", "down")
+def installation(telling: Installation) -> Installation:
+    """Airflow in which nothing has run: this file is the first of those that share it."""
+    start_anew(telling, going=DAGS)
+    return telling
 
 
 @pytest.fixture(scope="module")
