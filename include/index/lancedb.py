@@ -261,7 +261,8 @@ def _rows(batch: Records, dimension: int) -> pa.Table:
 
 def _columns(table: Any) -> list[str]:
     """Those of a hit, as far as a namespace has them."""
-    return ["id", *(name for name in METADATA if name in table.schema.names)]
+    held = set(table.schema.names)
+    return ["id", *(name for name in METADATA if name in held)]
 
 
 def _metadata(row: dict[str, Any]) -> Metadata:

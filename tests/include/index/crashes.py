@@ -59,7 +59,7 @@ def make_quick(patch: pytest.MonkeyPatch) -> None:
     """Small batches, so that a run can end in the middle of a shard; some records searched for, others in each run; and
     no waiting for the disk."""
     patch.setattr(write, "UPSERT_BATCH", BATCH)
-    patch.setattr(write, "GOLDEN", 8)
+    patch.setattr(write, "GOLDEN", 4)
     patch.setattr(os, "fsync", lambda _: None)
 
 
