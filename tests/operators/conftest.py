@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,14 +192,22 @@ def ingest(context: FakeContext) -> dict[str, Any]:
     return execute(publish, context)
 
 
+@contextmanager
+def installed(folder: Path) -> Iterator[Installation]:
+    """An installation that the settings are of until the end of the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PODSEARCH_HOME", str(folder / "home"))
+        patch.setenv("PODSEARCH_DATASET_DIR", str(folder / "dataset"))
+        patch.setenv("PODSEARCH_BASE_MODEL", Installation.base_model)
+        get_settings.cache_clear()
+        yield Installation(folder)
+    get_settings.cache_clear()
+
+
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    monkeypatch.setenv("PODSEARCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PODSEARCH_DATASET_DIR", str(tmp_path / "dataset"))
-    monkeypatch.setenv("PODSEARCH_BASE_MODEL", Installation.base_model)
-    get_settings.cache_clear()
-    yield Installation(tmp_path)
-    get_settings.cache_clear()
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    with installed(tmp_path) as installation:
+        yield installation
 
 
 @pytest.fixture

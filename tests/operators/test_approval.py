@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,14 @@ from include.evaluation.publish import approved_by
 from include.evaluation.run import EvaluationPlan
 from include.index.approval import approver
 from include.index.lancedb import LanceIndex
-from include.index.live import require_live
+from include.index.live import LivePointer, require_live
 from include.index.plan import namespace_of, plan_reindex
 from include.settings import PROJECT
 from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import episode, publish
 from tests.include.evaluation.results import results_at
 from tests.include.index.workshop import register, reindex
-from tests.operators.conftest import Installation
+from tests.operators.conftest import installed
 
 pytestmark = pytest.mark.airflow
 
@@ -71,16 +73,62 @@ with DAG("gating", schedule=None, params=params):
 """
 
 
-@pytest.fixture
-def store(installation: Installation) -> ArtifactStore:
-    """m1 was live, m2 is, and a third of the episodes are withdrawn since."""
-    store, index = installation.store, LanceIndex(installation.settings.index_root)
-    publish(store, [episode(number) for number in range(30)])
-    for age, version in ((2, "m1"), (1, "m2")):
-        register(store, version, age=age)
-        reindex(store, index, version)
-    publish(store, [episode(number, title="{{ 1 / 0 }}") for number in range(20)])
-    return store
+@dataclass
+class Asked:
+    """An installation in which questions were asked, and what became of the runs that asked them."""
+
+    store: ArtifactStore
+    live: LivePointer
+    """What was live before."""
+    plan_id: str
+    unsure: str
+    """A comparison of too few queries; of the others, the candidate has lost the one and won the other."""
+    lost: str
+    sure: str
+    gates: list[dict[str, Any]]
+    deletions: list[dict[str, Any]]
+    rollbacks: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    """All questions, asked by one process: its start takes longer than all that it does.
+
+    m1 was live, m2 is, and a third of the episodes are withdrawn since. What is live changes last, for the others would
+    be overtaken.
+    """
+    folder = tmp_path_factory.mktemp("asked")
+    with installed(folder) as installation:
+        store, index = installation.store, LanceIndex(installation.settings.index_root)
+        publish(store, [episode(number) for number in range(30)])
+        for age, version in ((2, "m1"), (1, "m2")):
+            register(store, version, age=age)
+            reindex(store, index, version)
+        publish(store, [episode(number, title="{{ 1 / 0 }}") for number in range(20)])
+        live = require_live(store)
+        plan_id = plan_reindex(store, model_version="m2", live=live).plan_id
+        unsure = compare(store, "unsure", results_at([1] * 20), results_at([2] * 20))
+        lost = compare(store, "lost", results_at([90] * 20), results_at([1] * 20))
+        sure = compare(store, "sure", results_at([1] * 500), results_at([2] * 500))
+        deletions = {"dag_id": "asking", "conf": {"plan_id": plan_id}}
+        rollback = {"dag_id": "rollback_index"}
+        gate, overruling = {"dag_id": "gating", "conf": {"comparison_id": unsure}}, {"comparison_id": lost}
+        results = run(
+            folder,
+            gate | {"answer": "Refuse", "reason": "not before the holidays"},
+            gate | {"answer": None},
+            gate | {"answer": "Accept", "reason": "looks better"},
+            gate | {"conf": overruling | {"overrule_gate": "accept", "overrule_reason": "the queries are wrong"}},
+            gate | {"conf": {"comparison_id": sure, "overrule_gate": None}},
+            gate | {"conf": overruling | {"overrule_gate": "refuse", "overrule_reason": ""}},
+            deletions | {"answer": "Reject"},
+            deletions | {"answer": None},
+            deletions | {"answer": "Approve"},
+            rollback | {"answer": "Reject"},
+            rollback | {"answer": "Approve"},
+            rollback | {"answer": "Approve"},
+        )
+        yield Asked(store, live, plan_id, unsure, lost, sure, results[:6], results[6:9], results[9:])
 
 
 def run(folder: Path, *requests: dict[str, Any]) -> list[dict[str, Any]]:
@@ -112,23 +160,10 @@ def run(folder: Path, *requests: dict[str, Any]) -> list[dict[str, Any]]:
     return results
 
 
-def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp_path: Path) -> None:
-    live = require_live(store)
-    plan_id = plan_reindex(store, model_version="m2", live=live).plan_id
-    deletions = {"dag_id": "asking", "conf": {"plan_id": plan_id}}
-    rollback = {"dag_id": "rollback_index"}
-
-    # In one process, for its start takes longer than all that it does.
-    rejected, ignored, approved, stayed, went_back, went_forward = run(
-        tmp_path,
-        deletions | {"answer": "Reject"},
-        deletions | {"answer": None},
-        deletions | {"answer": "Approve"},
-        rollback | {"answer": "Reject"},
-        rollback | {"answer": "Approve"},
-        rollback | {"answer": "Approve"},
-    )
-
+def test_questions_wait_and_their_answers_are_followed(asked: Asked) -> None:
+    store = asked.store
+    rejected, ignored, approved = asked.deletions
+    stayed, went_back, went_forward = asked.rollbacks
     skipped = {"approve_deletions": "success", "write": "skipped", "after": "skipped"}
     assert rejected["subject"] == "Delete 10 of 30 episodes (33.3 %) from search?"
     assert (rejected["run"], rejected["tasks"]) == ("success", skipped)
@@ -136,35 +171,25 @@ def test_questions_wait_and_their_answers_are_followed(store: ArtifactStore, tmp
     assert ignored["tasks"] == skipped
     assert set(approved["tasks"].values()) == {"success"}
     assert store.exists("written.json")
-    assert approver(store, plan_id) == "Ada"
+    assert approver(store, asked.plan_id) == "Ada"
 
     assert stayed["tasks"] == {"plan_rollback": "success", "approve_rollback": "success", "roll_back": "skipped"}
     assert set(went_back["tasks"].values()) == {"success"}
     assert stayed["body"] == went_back["body"], "what was rejected can be asked again"
     assert (went_back["subject"], went_forward["subject"]) == ("Go back to m1?", "Go back to m2?")
     pointer = require_live(store)
-    assert (pointer.namespace, pointer.snapshot_id, pointer.refused) == (namespace_of("m2"), live.snapshot_id, ["m1"])
+    assert (pointer.namespace, pointer.snapshot_id, pointer.refused) == (
+        namespace_of("m2"),
+        asked.live.snapshot_id,
+        ["m1"],
+    )
     told = [fault.alert.headline for fault in FaultBook(store).all()]
     assert told == ["Search was rolled back to m2, as approved by Ada"], "of the questions, all were answered"
 
 
-def test_a_person_decides_where_the_gate_cannot_or_in_its_place(store: ArtifactStore, tmp_path: Path) -> None:
-    unsure = compare(store, "unsure", results_at([1] * 20), results_at([2] * 20))
-    lost = compare(store, "lost", results_at([90] * 20), results_at([1] * 20))
-    sure = compare(store, "sure", results_at([1] * 500), results_at([2] * 500))
-    gating: dict[str, Any] = {"dag_id": "gating"}
-
-    refused, ignored, accepted, overruled, passed, unexplained = run(
-        tmp_path,
-        gating | {"conf": {"comparison_id": unsure}, "answer": "Refuse", "reason": "not before the holidays"},
-        gating | {"conf": {"comparison_id": unsure}, "answer": None},
-        gating | {"conf": {"comparison_id": unsure}, "answer": "Accept", "reason": "looks better"},
-        gating
-        | {"conf": {"comparison_id": lost, "overrule_gate": "accept", "overrule_reason": "the queries are wrong"}},
-        gating | {"conf": {"comparison_id": sure, "overrule_gate": None}},
-        gating | {"conf": {"comparison_id": lost, "overrule_gate": "refuse", "overrule_reason": ""}},
-    )
-
+def test_a_person_decides_where_the_gate_cannot_or_in_its_place(asked: Asked) -> None:
+    store, comparisons = asked.store, (asked.unsure, asked.lost, asked.sure)
+    refused, ignored, accepted, overruled, passed, unexplained = asked.gates
     assert refused["subject"] == "Accept the new model m-unsure?"
     assert "too few queries to be sure" in refused["body"]
     assert refused["fields"] == ["reason"]
@@ -172,14 +197,14 @@ def test_a_person_decides_where_the_gate_cannot_or_in_its_place(store: ArtifactS
     assert "subject" not in passed, "there were queries enough"
     assert unexplained["run"] == "failed"
 
-    decisions = [load_decision(store, comparison) for comparison in (unsure, lost, sure)]
+    decisions = [load_decision(store, comparison) for comparison in comparisons]
     assert [decision.passed for decision in decisions if decision] == [True, True, True]
     kept = [decision.overruled for decision in decisions if decision]
     assert kept[0] == Overruling(verdict="accept", reason="looks better", by="Ada")
     assert kept[1] is not None
     assert (kept[1].verdict, kept[1].reason) == ("accept", "the queries are wrong")
     assert kept[2] is None
-    by = [approved_by(store, comparison_id=comparison, plan_id="none") for comparison in (unsure, lost, sure)]
+    by = [approved_by(store, comparison_id=comparison, plan_id="none") for comparison in comparisons]
     assert by == ["Ada", "dag_test", None], "who answered, who triggered the run, and nobody"
 
 
