@@ -78,7 +78,7 @@ class Installation:
     def go_live(self, model: ModelManifest) -> None:
         plan = plan_reindex(self.store, model_version=model.version, live=read_live(self.store))
         prepare_namespace(self.store, self.index, plan, model.dimension)
-        encoder = open_encoder(self.store, model.version, "cpu", engine="torch")
+        encoder = open_encoder(self.store, model.version, "cpu")
         for shard in plan.shards:
             encode_shard(self.store, plan, shard, texts_to_encode(self.store, plan, shard), encoder, batch_size=32)
             upsert_shard(self.store, self.index, plan, shard)
@@ -115,7 +115,7 @@ class Installation:
         )
         comparison, evaluation = load_comparison(self.store, planned.comparison_id)
         for version in (base.version, candidate.version):
-            encoder = open_encoder(self.store, version, "cpu", engine="torch")
+            encoder = open_encoder(self.store, version, "cpu")
             evaluate_model(self.store, evaluation, encoder, version, batch_size=32)
         decision = judge(self.store, comparison, tolerance=0.05)
         assert decision is not None
