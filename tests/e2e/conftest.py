@@ -26,7 +26,7 @@ import pytest
 from filelock import FileLock
 
 from deploy.local.__main__ import DAGS
-from deploy.local.api import AirflowApi
+from deploy.local.api import AirflowApi, DagRun
 from deploy.local.environment import DATABASE, airflow_home
 from deploy.local.processes import STATE, Airflow
 from include.settings import PROJECT, SAMPLE_DIR, Settings, groups
@@ -176,6 +176,26 @@ def start_anew(installation: Installation, *, going: Collection[str] = ()) -> Ai
     return api
 
 
+def ask(home: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """Rows of Airflow's database. For what is asked again and again: an answer of its API is work for a core."""
+    with contextlib.closing(sqlite3.connect(f"file:{airflow_home(home) / DATABASE}?mode=ro", uri=True)) as database:
+        return database.execute(query, values).fetchall()
+
+
+def run_to_end(
+    api: AirflowApi, installation: Installation, dag_id: str, params: dict[str, Any] | None = None, seconds: float = 300
+) -> DagRun:
+    """Trigger a DAG and wait until its run has ended."""
+    run_id, deadline = api.trigger(dag_id, params), time.monotonic() + seconds
+    while True:
+        [(state,)] = ask(installation.home, "SELECT state FROM dag_run WHERE dag_id = ? AND run_id = ?", dag_id, run_id)
+        run = DagRun(dag_id, run_id, state, queued_at=None)
+        if run.is_finished:
+            return run
+        assert time.monotonic() < deadline, [(task.task_id, task.state) for task in api.tasks(run)]
+        time.sleep(0.3)
+
+
 class Killer(threading.Thread):
     """Kills (SIGKILL) the process of each named task once: so many seconds after it began, or when it wrote a file.
 
@@ -203,17 +223,12 @@ class Killer(threading.Thread):
                         seen.add(instance)
 
     def _task_of(self, instance: str, process: psutil.Process) -> str | None:
-        """The name of the task that a process runs; none where Airflow does not know it.
-
-        Asked of the database: for each task, the API would be asked for all tasks of all runs.
-        """
+        """The name of the task that a process runs; none where Airflow does not know it."""
         process.suspend()
         try:
-            database = f"file:{airflow_home(self.installation.home) / DATABASE}?mode=ro"
-            with contextlib.closing(sqlite3.connect(database, uri=True)) as connection:
-                query = "SELECT task_id FROM task_instance WHERE id = ?"
-                found = connection.execute(query, [uuid.UUID(instance).hex]).fetchone()
-            return str(found[0]) if found else None
+            key = uuid.UUID(instance).hex
+            found = ask(self.installation.home, "SELECT task_id FROM task_instance WHERE id = ?", key)
+            return str(found[0][0]) if found else None
         finally:
             process.resume()
 

@@ -9,7 +9,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import httpx
 import jwt
@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, Res
 
 from deploy.local.api import AirflowApi, DagRun
 from deploy.local.environment import base_url
-from tests.e2e.conftest import Installation, sample_episodes, write_dataset
+from tests.e2e.conftest import Installation, run_to_end, sample_episodes, write_dataset
 from tests.e2e.state import State
 from tests.e2e.test_alerts import wait_for
 from tests.include.search.http.test_browser import CHROMIUM, FLAGS
@@ -66,10 +66,7 @@ def failed_run(api: AirflowApi, undisturbed: Installation) -> DagRun:
     """An ingestion that a validation has stopped: no episode is of a show that is there."""
     first, *others = [{**row, "podcast_uuid": "nowhere"} for row in sample_episodes()]
     write_dataset(undisturbed.dataset, [{**first, "uuid": HOSTILE}, *others])
-    since, run_id = datetime.now(UTC) - timedelta(seconds=1), api.trigger("ingest_episodes")
-    run = wait_for(
-        lambda: next(run for run in api.runs(since) if run.run_id == run_id), lambda run: run.is_finished, seconds=300
-    )
+    run = run_to_end(api, undisturbed, "ingest_episodes")
     write_dataset(undisturbed.dataset, sample_episodes())
     assert {task.task_id for task in api.tasks(run) if task.state == "failed"} == {"validate_raw_episodes"}
     return run

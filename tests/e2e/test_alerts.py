@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ import pytest
 from deploy.local.api import AirflowApi
 from include.alerts.book import Fault, FaultBook
 from include.storage import ArtifactStore
-from tests.e2e.conftest import TOKEN, Installation, Killer, sample_episodes, start_anew, write_dataset
+from tests.e2e.conftest import TOKEN, Installation, Killer, run_to_end, sample_episodes, start_anew, write_dataset
 from tests.standins.smtp import MailStandIn
 from tests.standins.webhook import WebhookStandIn
 
@@ -46,11 +45,7 @@ def ingest(airflow: Installation) -> dict[str, str | None]:
     """Run ingestion to its end; the state of each task but the one that goes back, which it was not told to do."""
     api = AirflowApi(airflow.settings)
     api.wait_until_up(lambda: None)
-    since = datetime.now(UTC) - timedelta(seconds=1)
-    run_id = api.trigger("ingest_episodes")
-    run = wait_for(
-        lambda: next(run for run in api.runs(since) if run.run_id == run_id), lambda run: run.is_finished, seconds=300
-    )
+    run = run_to_end(api, airflow, "ingest_episodes")
     states = {task.task_id: task.state for task in api.tasks(run)}
     assert states.pop("go_back") == "skipped"
     return states

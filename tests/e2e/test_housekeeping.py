@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from deploy.local.environment import airflow_environment, airflow_home
 from deploy.local.processes import Airflow
 from include.index.live import require_live
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, start_anew
-from tests.e2e.test_alerts import wait_for
+from tests.e2e.conftest import Installation, run_to_end, start_anew
 from tests.include.search.catalogue import make_live
 
 pytestmark = pytest.mark.airflow
@@ -40,17 +38,11 @@ def airflow(telling: Installation) -> Iterator[Installation]:
 class Person(AirflowApi):
     """The API with what a person reads in Airflow's pages."""
 
-    def housekeeping(self, *, dry_run: bool) -> dict[str, Any]:
+    def housekeeping(self, airflow: Installation, *, dry_run: bool) -> dict[str, Any]:
         """Run it to its end; what each task has returned."""
-        since = datetime.now(UTC) - timedelta(seconds=1)
-        run_id = self.trigger("housekeeping", {"dry_run": dry_run})
-        run = wait_for(
-            lambda: next(run for run in self.runs(since) if run.run_id == run_id),
-            lambda run: run.is_finished,
-            seconds=300,
-        )
+        run = run_to_end(self, airflow, "housekeeping", {"dry_run": dry_run})
         assert run.state == "success"
-        path = f"/api/v2/dags/housekeeping/dagRuns/{run_id}/taskInstances"
+        path = f"/api/v2/dags/housekeeping/dagRuns/{run.run_id}/taskInstances"
         names = ("prune_artifacts", "prune_machine")
         return {name: self._call("GET", f"{path}/{name}/xcomEntries/return_value")["value"] for name in names}
 
@@ -59,12 +51,12 @@ def test_what_would_be_removed_is_removed_and_search_goes_on(airflow: Installati
     store, person = ArtifactStore(airflow.settings.installation.artifacts_root), Person(airflow.settings)
     person.wait_until_up(lambda: None)
     live = require_live(store)
-    would = person.housekeeping(dry_run=True)
+    would = person.housekeeping(airflow, dry_run=True)
     assert would["prune_artifacts"]["kinds"]["trainings"] == {"items": 1, "bytes": 5}
     assert would["prune_machine"]["kinds"]["unfinished work"] == {"items": 1, "bytes": 0}
     assert store.exists("training", "given-up")
 
-    removed = person.housekeeping(dry_run=False)
+    removed = person.housekeeping(airflow, dry_run=False)
     assert removed["prune_artifacts"]["kinds"] == would["prune_artifacts"]["kinds"]
     assert store.names("training") == []
     assert not (airflow.settings.installation.work_root / "given-up").exists()

@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,10 @@ import pytest
 from deploy.local.api import AirflowApi, DagRun, TaskInstance
 from include.episodes import snapshot
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, sample_episodes, start_anew, tasks_at_work, write_dataset
+from tests.e2e.conftest import Installation, run_to_end, sample_episodes, start_anew, tasks_at_work, write_dataset
 from tests.standins.kaggle import DOWNLOAD, LOOK_UP, STORAGE, Fault, KaggleStandIn
 
 pytestmark = pytest.mark.airflow
-
-RUN_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +70,14 @@ def log_in(airflow: Installation) -> AirflowApi:
 
 def ingest(airflow: Installation) -> Ingestion:
     """Run ingestion to its end."""
-    api, since = log_in(airflow), datetime.now(UTC) - timedelta(seconds=1)
-    run_id, deadline = api.trigger("ingest_episodes"), time.monotonic() + RUN_SECONDS
-    while time.monotonic() < deadline:
-        run = next(run for run in api.runs(since) if run.run_id == run_id)
-        if run.is_finished:
-            return Ingestion(run, {task.task_id: task for task in api.tasks(run)})
-        time.sleep(0.3)
-    raise AssertionError(f"{run_id} did not end: {[(task.task_id, task.state) for task in api.tasks(run)]}")
+    api = log_in(airflow)
+    run = run_to_end(api, airflow, "ingest_episodes")
+    return Ingestion(run, {task.task_id: task for task in api.tasks(run)})
 
 
 def kill_what_has_stalled(airflow: Installation, kaggle: KaggleStandIn) -> None:
     """Kill (SIGKILL) the process of the task that waits for a download."""
-    assert kaggle.stalled.wait(RUN_SECONDS)
+    assert kaggle.stalled.wait(300)
     api = log_in(airflow)
     tasks = [task for run in api.runs(datetime.now(UTC)) for task in api.tasks(run)]
     fetch = next(task for task in tasks if task.task_id == "fetch_dataset")

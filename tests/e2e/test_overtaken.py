@@ -26,8 +26,9 @@ from include.index.live import live_entry, require_live
 from include.retriever.registry import FOLDER as MODELS
 from include.retriever.registry import newest_trained, register, trainings
 from include.retriever.training.plan import FOLDER as TRAINING
+from include.settings import Settings
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, sample_episodes, start_anew, tasks_at_work, write_dataset
+from tests.e2e.conftest import Installation, ask, sample_episodes, start_anew, tasks_at_work, write_dataset
 from tests.include.index.workshop import reindex
 
 pytestmark = pytest.mark.airflow
@@ -109,7 +110,11 @@ OVERTAKEN = {
 
 
 class Person(AirflowApi):
-    """The API with what a person does in Airflow's pages."""
+    """The API with what a person does in Airflow's pages, and the database for what is waited for."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.home = settings.installation.home
 
     def clear(self, run: DagRun, *task_ids: str, downstream: bool = False) -> None:
         body = {"dry_run": False, "only_failed": False, "dag_run_id": run.run_id, "include_downstream": downstream}
@@ -167,21 +172,29 @@ class Person(AirflowApi):
         run_id = self.trigger(dag_id, params)
         return next(run for run in self.of(dag_id) if run.run_id == run_id)
 
+    def unfinished(self) -> set[tuple[str, str]]:
+        """DAG and id of each run that goes on."""
+        rows = ask(self.home, "SELECT dag_id, run_id FROM dag_run WHERE state NOT IN ('success', 'failed')")
+        return {(dag_id, run_id) for dag_id, run_id in rows}
+
     def is_finished(self, run: DagRun) -> bool:
-        return any(now.run_id == run.run_id and now.is_finished for now in self.of(run.dag_id))
+        return (run.dag_id, run.run_id) not in self.unfinished()
 
     def rest(self, *dag_ids: str) -> None:
         """Wait until no run of some DAGs goes on, and no asset event waits to start one."""
+        query = """
+            SELECT dag_id FROM dag_run WHERE state NOT IN ('success', 'failed')
+            UNION SELECT target_dag_id FROM asset_dag_run_queue
+        """
 
         def at_rest() -> bool:
-            going = [run for run in self.runs(EPOCH) if run.dag_id in dag_ids and not run.is_finished]
-            return not going and not any(self.has_queued_assets(dag_id) for dag_id in dag_ids)
+            return not {dag_id for (dag_id,) in ask(self.home, query)} & set(dag_ids)
 
         until(at_rest)
 
 
 def until(done: Callable[[], bool], seconds: float = SECONDS, *, every: float = 1) -> None:
-    """Wait for something, looking again after so many seconds: each look at Airflow is work for its API."""
+    """Wait for something, looking again after so many seconds: each look at Airflow's API is work for it."""
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, f"{done.__qualname__} after {seconds} s"
@@ -344,7 +357,7 @@ def test_no_task_of_an_older_run_takes_anything_back(story: Story) -> None:
 
     def clear_on() -> bool:
         """Clear the next tasks of each DAG whose last ones have ended."""
-        unfinished = {(run.dag_id, run.run_id) for run in person.runs(EPOCH) if not run.is_finished}
+        unfinished = person.unfinished()
         for dag_id, run in story.runs.items():
             if dag_id in going and (dag_id, run.run_id) not in unfinished:
                 states, tasks = person.states(run), going.pop(dag_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from include.index.contract import Records
 from include.index.lancedb import LanceIndex
 from include.index.live import require_live
 from include.storage import ArtifactStore
-from tests.e2e.conftest import Installation, start_anew
+from tests.e2e.conftest import Installation, run_to_end, start_anew
 from tests.e2e.test_alerts import wait_for, wait_for_callback
 from tests.include.episodes.catalogue import publish
 from tests.include.index.workshop import write_live
@@ -37,11 +37,7 @@ def watch(airflow: Installation) -> dict[str, str | None]:
     """Run watch_search to its end; the state of each task."""
     api = AirflowApi(airflow.settings)
     api.wait_until_up(lambda: None)
-    since = datetime.now(UTC) - timedelta(seconds=1)
-    run_id = api.trigger("watch_search")
-    run = wait_for(
-        lambda: next(run for run in api.runs(since) if run.run_id == run_id), lambda run: run.is_finished, seconds=300
-    )
+    run = run_to_end(api, airflow, "watch_search")
     return {task.task_id: task.state for task in api.tasks(run)}
 
 
