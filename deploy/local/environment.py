@@ -126,8 +126,6 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         # Parse a changed DAG file soon, an unchanged one seldom.
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
-        # The retriever is idle most of the time: look for work often, so that short runs are short.
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     }
     return {**defaults, **_connections(), **os.environ, **fixed}
 

@@ -88,7 +88,6 @@ def test_airflow_agrees_with_the_environment(plain: Settings) -> None:
         ("logging", "base_log_folder"): str(airflow_home(plain.installation.home) / "logs"),
         ("core", "simple_auth_manager_passwords_file"): str(airflow_home(plain.installation.home) / "passwords.json"),
         ("dag_processor", "refresh_interval"): "30",
-        ("scheduler", "scheduler_idle_sleep_time"): "0.5",
         ("core", "mp_forkserver_preload"): ",".join((COMPONENT, *PRELOADED)),
     }
     code = (
