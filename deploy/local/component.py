@@ -2,7 +2,8 @@
 
 It does so whenever hundreds of objects have come, in vain while Airflow is imported: of what its API server took to
 start, that was a quarter. The threshold is set at import, for the process that tasks are forked from only imports this.
-What is forked has Python's own again: tasks may train for days, with a GPU's memory.
+What is forked has Python's own again: tasks may train for days, with a GPU's memory. It looks at its own objects only:
+to look at the million that it was born with copies the memory that they are in.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ NEW_OBJECTS = 50_000
 
 _usual = gc.get_threshold()
 gc.set_threshold(NEW_OBJECTS, *_usual[1:])
-os.register_at_fork(after_in_child=lambda: gc.set_threshold(*_usual))
+
+
+def _in_what_is_forked() -> None:
+    gc.freeze()
+    gc.set_threshold(*_usual)
+
+
+os.register_at_fork(after_in_child=_in_what_is_forked)
 
 if __name__ == "__main__":
     runpy.run_module("airflow", run_name="__main__", alter_sys=True)
