@@ -37,7 +37,7 @@ PRELOADED = (
 """What the process that tasks are forked from has imported, so that a task does not import it for seconds before it
 works. Of LanceDB only its models of requests, which are most of it: the rest warns of being forked. Not Polars, which
 has started threads by then; and nothing of podsearch, whose files may change while Airflow runs, except:"""
-COMPONENT = "deploy.local.component"
+COMPONENT = "deploy.component"
 """Runs the command ``airflow``; in the process that tasks are forked from it is imported before all else."""
 
 

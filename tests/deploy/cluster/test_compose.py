@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from deploy.cluster.secrets import MAKES, write
-from deploy.local.environment import PRELOADED
+from deploy.local.environment import COMPONENT, PRELOADED
 from include.settings import KNOWN, PROJECT
 from operators.pools import Queue
 
@@ -160,6 +160,7 @@ def test_workers_and_nobody_else_import_beforehand_what_takes_long() -> None:
         if "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG" in one.get("environment", {})
     }
     assert set(imports) == {"worker", "worker-cpu", "worker-gpu"}
+    assert {modules[0] for modules in imports.values()} == {COMPONENT}
     own = set(PRELOADED) - {"airflow.executors.local_executor"}
     for worker in ("worker-cpu", "worker-gpu"):
         assert own <= {*imports["worker"], *imports[worker]}

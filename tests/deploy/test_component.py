@@ -6,7 +6,7 @@ import sys
 CODE = """
 import gc, os
 usual = gc.get_threshold()
-from deploy.local import component
+from deploy import component
 assert gc.get_threshold() == (component.NEW_OBJECTS, *usual[1:])
 assert component.NEW_OBJECTS > 10 * usual[0]
 child = os.fork()

@@ -1,4 +1,4 @@
-"""``python -m deploy.local.component …``: ``airflow …``, and Python looks for garbage seldom.
+"""``python -m deploy.component …``: ``airflow …``, and Python looks for garbage seldom. Workers of a cluster import it.
 
 It does so whenever hundreds of objects have come, in vain while Airflow is imported: of what its API server took to
 start, that was a quarter. The threshold is set at import, for the process that tasks are forked from only imports this.
