@@ -33,8 +33,11 @@ FIRST = (
     "e2e/test_alerts.py",
     "e2e/test_housekeeping.py",
     "operators/test_approval.py",
+    "feedback/test_loop.py",
+    "finetuning/test_distributed.py",
+    "operators/test_bad_data.py",
 )
-"""The files that take minutes, in the order in which they are begun, by several processes or by one."""
+"""The files that take a minute or more, in the order in which they are begun, by several processes or by one."""
 TOGETHER = {
     **dict.fromkeys(
         (

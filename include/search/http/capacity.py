@@ -40,7 +40,7 @@ class Capacity:
     Under lasting load, every request that is answered has waited as long as it may: the time that ``patience`` leaves
     if its own work takes as long as that of others lately, but at least a quarter of it. A request is turned away as
     soon as it has waited that long, or at its turn, if the server was too busy to notice. One that finds a free thread
-    does not wait.
+    does not wait, and is not turned away, however late the machine lets the thread begin.
 
     :param at_work: requests that are worked on at a time.
     :param waiting: requests that may wait for that.
@@ -98,9 +98,11 @@ class Capacity:
         future.add_done_callback(self._left)
         answer = asyncio.wrap_future(future)
         try:
-            done, _ = await asyncio.wait([answer], timeout=self._may_wait() if waits else self._patience)
-            if not done and future.cancel():  # it has not begun
-                raise BusyError
+            done: set[asyncio.Future[T]] = set()
+            if waits:
+                done, _ = await asyncio.wait([answer], timeout=self._may_wait())
+                if not done and future.cancel():  # it has not begun
+                    raise BusyError
             if not done:
                 done, _ = await asyncio.wait([answer], timeout=came + self._seconds - time.monotonic())
             if done:

@@ -63,6 +63,14 @@ def test_the_longer_work_takes_the_less_may_be_waited_for_it() -> None:
     capacity.close()
 
 
+def test_who_need_not_wait_is_served_however_late_the_machine_lets_a_thread_begin() -> None:
+    """Others have its cores: to ask again would help nobody."""
+    capacity = Capacity(1, 4, 0.05, AGE)
+    capacity._pool.submit(time.sleep, 0.3)
+    assert asyncio.run(capacity.run(nothing)) == "done"
+    capacity.close()
+
+
 def test_who_need_not_wait_is_served_however_long_that_takes() -> None:
     """Else nobody would be any more, once work was slow for a while."""
     capacity = Capacity(1, 4, 0.05, AGE)
