@@ -262,6 +262,18 @@ class ArtifactStore:
         names = (entry.rstrip("/").rpartition("/")[2] for entry in entries)
         return sorted(name for name in names if not name.startswith("."))
 
+    def paths(self, *parts: str) -> list[tuple[str, ...]]:
+        """Path of every file in a folder and below, sorted; none if there is no such folder. Unfinished writes are left
+        out."""
+        folder = self.path(*parts)
+        if isinstance(folder, Path):
+            # Not looked at each: fsspec leaves out a folder whole, if one of its files is renamed or removed meanwhile.
+            found = [f"{path}/{name}" for path, _, names in os.walk(folder) for name in names]
+        else:
+            found = folder.fs.find(folder.path)
+        below = (tuple(filter(None, name[len(folder.path) :].split("/"))) for name in found)
+        return sorted((*parts, *path) for path in below if not path[-1].startswith("."))
+
     def files(self, *parts: str) -> list[StoredFile]:
         """Every file in a folder and below, including unfinished writes; none if there is no such folder."""
         folder = self.path(*parts)

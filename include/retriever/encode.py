@@ -80,7 +80,6 @@ class EmbeddingCache:
 
     def __init__(self, store: ArtifactStore, model_version: str, part: str) -> None:
         self.store = store
-        self.model_version = model_version
         self.folder = (*_of_model(model_version), part)
 
     def missing(self, hashes: set[str]) -> set[str]:
@@ -172,8 +171,7 @@ class EmbeddingCache:
 
     def _files(self) -> list[tuple[str, ...]]:
         """Paths of the model's files, those of this part first."""
-        paths = [file.path for file in cached(self.store, self.model_version)]
-        return sorted(paths, key=lambda path: path[:-1] != self.folder)
+        return sorted(self.store.paths(*self.folder[:-1]), key=lambda path: path[:-1] != self.folder)
 
     def _merge(self) -> None:
         """Merge this part's small files if there are many. If interrupted, it leaves some vectors in two files."""

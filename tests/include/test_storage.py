@@ -86,6 +86,12 @@ class TestContract:
         assert store.names("nothing") == []
         assert not store.exists("nothing")
 
+    def test_paths_are_those_of_all_files_but_unfinished_ones(self, store: ArtifactStore) -> None:
+        for path in (("folder", "b", "2"), ("folder", "a"), ("folder", ".a.unfinished"), ("folders", "c")):
+            store.write_bytes(b"x", *path)
+        assert store.paths("folder") == [("folder", "a"), ("folder", "b", "2")]
+        assert store.paths("nothing") == []
+
     def test_files_are_told_with_their_size_and_time(self, store: ArtifactStore) -> None:
         began = datetime.now(UTC) - timedelta(seconds=2)
         assert store.files("snapshots") == []

@@ -52,9 +52,20 @@ class TestS3:
             (lambda store: store.read_table("models", "m1", "table"), ["GET"]),
             (lambda store: store.names("models"), ["GET"]),
             (lambda store: store.files("models"), ["GET"]),
+            (lambda store: store.paths("models"), ["GET"]),
             (lambda store: store.write_json({}, "models", "m3"), ["PUT"]),
         ],
-        ids=["exists", "is_complete", "read_json", "read_json_if_there", "read_table", "names", "files", "write_json"],
+        ids=[
+            "exists",
+            "is_complete",
+            "read_json",
+            "read_json_if_there",
+            "read_table",
+            "names",
+            "files",
+            "paths",
+            "write_json",
+        ],
     )
     def test_what_every_task_does_is_one_request(
         self, s3: S3StandIn, s3_store: ArtifactStore, act: Callable[[ArtifactStore], Any], methods: list[str]
