@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -41,10 +42,9 @@ from tests.t5 import build_t5
 EPISODES = 150
 TOKEN = "a-token-that-nobody-may-see"
 """Of the webhook that alerts go to."""
-TITLE = "airflow worker -- "
-"""What the title of a process begins with that works on a task; the task instance's id follows."""
-EXECUTOR = f"{TITLE}LocalExecutor"
-"""And that of the process which waits for it."""
+TITLE = re.compile(r"airflow worker -- ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+"""The title of a process that works on a task, with the task instance's id. It is not written at once: until it is
+whole, the process is none of these."""
 
 
 @dataclass
@@ -253,8 +253,8 @@ def tasks_at_work(installation: Installation) -> Iterator[tuple[str, psutil.Proc
             if os.getsid(pid) == scheduler:
                 process = psutil.Process(pid)
                 title = " ".join(process.cmdline()).rstrip()  # Airflow sets it, and blanks what it replaces
-                if title.startswith(TITLE) and not title.startswith(EXECUTOR):
-                    yield title.removeprefix(TITLE), process
+                if written := TITLE.fullmatch(title):
+                    yield written[1], process
 
 
 @pytest.fixture(scope="session")
