@@ -125,16 +125,11 @@ class ArtifactStore:
             lost and the put repeated; :meth:`update` then decides again, as it does after somebody else's write.
         """
         target = self.path(*parts)
-        if isinstance(target, Path):
-            with _locked(target):
-                self._require(expected, *parts)
-                self.write_bytes(data, *parts)
-        elif target.protocol in S3:
-            self._put_if(expected, data, *parts)
-        else:
-            with _one_at_a_time:
-                self._require(expected, *parts)
-                self.write_bytes(data, *parts)
+        if target.protocol in S3:
+            return self._put_if(expected, data, *parts)
+        with _locked(target) if isinstance(target, Path) else _one_at_a_time:
+            self._require(expected, *parts)
+            self.write_bytes(data, *parts)
 
     def update(self, change: Callable[[bytes | None], bytes | None], *parts: str) -> None:
         """Read a small file, decide, and replace it, without losing concurrent changes.
@@ -303,8 +298,8 @@ class ArtifactStore:
         target = self.path(*parts)
         if self.is_complete(*parts):
             return target
-        files = sorted(path for path in source.rglob("*") if path.is_file())
-        for file in sorted(files, key=lambda path: path == source / MANIFEST):
+        files = (path for path in source.rglob("*") if path.is_file())
+        for file in sorted(files, key=lambda path: (path == source / MANIFEST, path)):
             self.write_file(file, *parts, *file.relative_to(source).parts)
         return target
 
@@ -385,14 +380,10 @@ def _remove_if_older(file: Path, since: datetime) -> bool:
 
 
 def _modified(info: dict[str, Any]) -> datetime:
-    """When a file was last written; now, if the file system does not say."""
-    for name in ("mtime", "LastModified", "updated", "last_modified", "created"):
-        value = info.get(name)
-        if isinstance(value, datetime):
-            return value.astimezone(UTC)
-        if isinstance(value, int | float):
-            return datetime.fromtimestamp(value, UTC)
-    return datetime.now(UTC)
+    """When a file was last written, by what a disk, S3 or memory says of it; now, if nothing is said."""
+    said = (info[name] for name in ("mtime", "LastModified", "created") if name in info)
+    value = next(said, datetime.now(UTC))
+    return value.astimezone(UTC) if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
 
 
 @contextmanager
