@@ -6,8 +6,9 @@ import re
 import secrets
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 import pyarrow as pa
@@ -96,7 +97,7 @@ def day_of_search(search: str) -> date | None:
     """The day of a search, by its id; None if that is not a valid id."""
     match = re.fullmatch(SEARCH, search, re.ASCII)
     try:
-        return datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date() if match else None
+        return date.fromisoformat(match[1]) if match else None
     except ValueError:
         return None
 
@@ -114,7 +115,7 @@ def table(events: Sequence[Event]) -> pa.Table:
 def days(store: ArtifactStore) -> list[date]:
     """The days with stored events, oldest first."""
     names = (name.removeprefix(_DAY) for name in store.names(*FOLDER) if name.startswith(_DAY))
-    return sorted(datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=UTC).date() for name in names)
+    return sorted(map(date.fromisoformat, names))
 
 
 def folder(day: date) -> tuple[str, ...]:
@@ -127,13 +128,10 @@ def read_day(store: ArtifactStore, day: date) -> pa.Table:
 
     After a killed :func:`compact`, an event may occur twice.
     """
-    for last in [*[False] * (READS - 1), True]:
-        try:
+    for _ in range(READS - 1):
+        with suppress(FileNotFoundError):  # meanwhile they were put together, or removed
             return _read(store, day, store.names(*folder(day)))
-        except FileNotFoundError:  # meanwhile they were put together, or removed
-            if last:
-                raise
-    raise AssertionError
+    return _read(store, day, store.names(*folder(day)))
 
 
 def compact(store: ArtifactStore, day: date, *, more_than: int) -> None:

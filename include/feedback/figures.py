@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -95,7 +96,7 @@ def figures(day: date, recorded: pa.Table) -> Day:
 
     :param recorded: all its events, in the shape of :data:`include.feedback.events.SCHEMA`.
     """
-    counts = dict.fromkeys(("searches", "played", "successful", "empty", "reformulated", "abandoned"), 0)
+    counts: Counter[str] = Counter()
     ranks: list[float] = []
     for session in sessions(recorded):
         for place, search in enumerate(session):

@@ -24,7 +24,6 @@ MOST_SEARCHES = 100
 class Search:
     """A query with all its pages and filters viewed in a row, and which results were opened and played.
 
-    :param ids: of the searches that were recorded.
     :param ranks: the best rank at which each episode was shown.
     :param opened: episodes whose page was opened, in order.
     :param played: for how many seconds each was played.
@@ -32,7 +31,6 @@ class Search:
 
     query: str
     at: datetime
-    ids: set[str] = field(default_factory=set)
     ranks: dict[str, int] = field(default_factory=dict)
     found: int = 0
     opened: list[str] = field(default_factory=list)
@@ -78,7 +76,6 @@ def _searches(rows: list[dict[str, Any]]) -> list[Search]:
         if not found or query_key(found[-1].query) != query_key(row["query"]):
             found.append(Search(row["query"], row["at"]))
         search = by_id[row["search"]] = found[-1]
-        search.ids.add(row["search"])
         search.found = max(search.found, row["found"])
         for rank, episode in enumerate(row["shown"], start=row["first"]):
             search.ranks[episode] = min(rank, search.ranks.get(episode, rank))
