@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from include.errors import PermanentError, RetryLaterError
 from include.settings import get_settings
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 def results_table(query: str, results: list[Result]) -> Table:
     """The results of one query: rank, score, title, show, date. Podcast text is shown literally, never as markup."""
-    table = Table(title=plain(query, style="bold"), title_justify="left", expand=False)
-    for heading, options in (("#", {"justify": "right"}), ("score", {}), ("title", {}), ("show", {}), ("date", {})):
-        table.add_column(heading, **options)  # type: ignore[arg-type]
+    columns = (Column("#", justify="right"), "score", "title", "show", "date")
+    table = Table(*columns, title=plain(query, style="bold"), title_justify="left", expand=False)
     for rank, result in enumerate(results, start=1):
         published = result.metadata.published_at
         table.add_row(

@@ -8,10 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from include.index.contract import Metadata
-from include.index.fusion import Place
 from include.index.live import LivePointer
 from include.search.http.shown import audio
-from include.search.service import Answer, Mode, Reranked, Result
+from include.search.service import Answer, Mode
 from include.search.vocabulary import Suggestion
 
 
@@ -67,20 +66,12 @@ class Side(BaseModel):
     rank: int
     score: float = Field(description="The cosine of meaning, or BM25 of words.")
 
-    @classmethod
-    def of(cls, place: Place | None) -> Side | None:
-        return cls(rank=place.rank, score=place.score) if place else None
-
 
 class Moved(BaseModel):
     """What the cross-encoder made of a result."""
 
     score: float = Field(description="In its own measure; the more the better.")
     before: int = Field(description="The rank of the result without it, before `per_show` takes any out.")
-
-    @classmethod
-    def of(cls, reranked: Reranked | None) -> Moved | None:
-        return cls(score=reranked.score, before=reranked.before) if reranked else None
 
 
 class Explanation(BaseModel):
@@ -149,7 +140,7 @@ class Suggestions(BaseModel):
 
     @classmethod
     def of(cls, query: str, snapshot: str, found: list[Suggestion]) -> Suggestions:
-        suggested = [Suggested(text=one.text, kind=one.kind, id=one.id) for one in found]
+        suggested = [Suggested.model_validate(one, from_attributes=True) for one in found]
         return cls(snapshot=snapshot, query=query, suggestions=suggested)
 
 
@@ -158,15 +149,13 @@ def found(answer: Answer, *, first: int, count: int, explain: bool = False) -> l
 
     :param first: rank of the first of them, from 1.
     """
-    chosen = enumerate(answer.results[first - 1 : first - 1 + count], start=first)
-    return [_found(rank, result, explain=explain) for rank, result in chosen]
-
-
-def _found(rank: int, result: Result, *, explain: bool) -> Found:
-    explanation = None
-    if explain:
-        explanation = Explanation(
-            dense=Side.of(result.dense), lexical=Side.of(result.lexical), reranked=Moved.of(result.reranked)
+    return [
+        Found.of(
+            result.episode_id,
+            result.metadata,
+            rank=rank,
+            score=result.score,
+            explanation=Explanation.model_validate(result, from_attributes=True) if explain else None,
         )
-    one: Found = Found.of(result.episode_id, result.metadata, rank=rank, score=result.score, explanation=explanation)
-    return one
+        for rank, result in enumerate(answer.results[first - 1 : first - 1 + count], start=first)
+    ]

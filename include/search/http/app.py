@@ -80,7 +80,8 @@ def create_app(
     patience: float = PATIENCE,
     seconds: float = SECONDS,
 ) -> ASGIApp:
-    """The application; for the first and the last four parameters see :class:`include.search.http.desk.Desk`.
+    """The application; for the first parameter see :class:`include.search.http.desk.Desk`, for the last four
+    :class:`include.search.http.capacity.Capacity`.
 
     :param token: the token that requests must have; None lets everybody in.
     :param recorder: records searches and plays; None records nothing.

@@ -19,10 +19,8 @@ class Desk:
     """The search service of one process.
 
     :param open_service: may raise :class:`NothingLiveError`, and is called again for the next question then.
-    :param at_work: questions that are worked on at a time.
-    :param waiting: questions that may wait for that.
-    :param patience: seconds after which one that had to wait should be done.
-    :param seconds: how long one may take, its wait included.
+
+    The other parameters are those of :class:`include.search.http.capacity.Capacity`.
     """
 
     def __init__(
