@@ -6,8 +6,6 @@ end the quote or become a link.
 
 from __future__ import annotations
 
-import json
-
 import polars as pl
 import pyarrow.compute as pc
 from pydantic import BaseModel
@@ -66,8 +64,8 @@ def keep_approval(store: ArtifactStore, plan_id: str, by: str | None) -> None:
 
 def approver(store: ArtifactStore, plan_id: str) -> str | None:
     """Who has approved what a plan withdraws; None if nobody was asked."""
-    kept = store.read_if_there(FOLDER, plan_id, APPROVAL)
-    return json.loads(kept)["by"] if kept else None
+    kept = store.read_json_if_there(FOLDER, plan_id, APPROVAL)
+    return kept["by"] if kept else None
 
 
 def subject(loss: Withdrawal) -> str:

@@ -16,9 +16,7 @@ from pinecone.errors import (
     ForbiddenError,
     NotFoundError,
     PaymentRequiredError,
-    PineconeConnectionError,
     PineconeError,
-    PineconeTimeoutError,
     PineconeTypeError,
     PineconeValueError,
     RateLimitError,
@@ -116,11 +114,8 @@ class PineconeRequests:
         """The results of one function for many items, in their order; the first failure ends it."""
         if not items:
             return []
-        pool = ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="pinecone")
-        try:
-            return list(pool.map(requests, items))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="pinecone") as pool:
+            return list(pool.map(requests, items))  # which begins nothing more after a failure
 
     def until(self, condition: Callable[[], bool], *, limit: float) -> bool:
         """Poll until something is true; False if it is not within ``limit`` seconds."""
@@ -144,11 +139,10 @@ class PineconeRequests:
             return ExistsError(said)
         if isinstance(error, RateLimitError):
             return RetryLaterError(said, seconds=error.retry_after)
-        if isinstance(error, PineconeTimeoutError | PineconeConnectionError):
-            return RetryLaterError(said)
         if isinstance(error, ApiError):
             return RetryLaterError(said) if error.status_code in RETRYABLE else PermanentError(said)
         if isinstance(error, PineconeValueError | PineconeTypeError):
             return PermanentError(said)
-        # What is left is no answer of Pinecone's: one that could not be read, or requests that were held back.
+        # What is left is no answer of Pinecone's: none in time, one that could not be read, or requests that were held
+        # back.
         return RetryLaterError(said)
