@@ -15,6 +15,11 @@ _TYPED = str.maketrans("’‘“”„–—‐−", '\'\'"""----')
 """Printers' signs, and what keyboards have in their place."""
 
 
+def visible(text: str) -> str:
+    """A text without invisible characters, such as a terminal's control characters."""
+    return "".join(sign for sign in text if sign.isspace() or unicodedata.category(sign) not in {"Cc", "Cs"})
+
+
 def fold(text: str) -> str:
     """A text in plain lower-case letters and signs."""
     composed = unicodedata.normalize("NFKD", text.casefold()).translate(_TYPED)

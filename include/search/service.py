@@ -138,11 +138,15 @@ class SearchService:
         """
         return self.answer(query, k, filter, mode=mode).results
 
-    def search_many(
-        self, queries: Sequence[str], k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid"
-    ) -> list[list[Result]]:
-        """The answers to several queries, encoded and searched together."""
-        return [answer.results for answer in self.answer_many(queries, k, filter, mode=mode)]
+    def search_many(self, queries: Sequence[str], k: int = 10) -> list[list[Result]]:
+        """The answers to several queries, encoded and searched together, all from what was live at one moment.
+
+        :raises ValueError: as :meth:`search`.
+        """
+        _check_k(k)
+        texts = _texts(queries)
+        answers = self._answers(self._live(), texts, k, None, "hybrid", None) if texts else []
+        return [answer.results for answer in answers]
 
     def answer(
         self,
@@ -162,14 +166,6 @@ class SearchService:
         (text,), opened = _texts([query]), self._live()
         name = (opened.live.entry, text, k, frozenset((filter or {}).items()), mode, per_show)
         return self._flights.run(name, lambda: self._answers(opened, [text], k, filter, mode, per_show)[0])
-
-    def answer_many(
-        self, queries: Sequence[str], k: int = 10, filter: Filter | None = None, *, mode: Mode = "hybrid"
-    ) -> list[Answer]:
-        """The answers to several queries, all from what was live at one moment."""
-        _check_k(k)
-        texts = _texts(queries)
-        return self._answers(self._live(), texts, k, filter, mode, None) if texts else []
 
     def _answers(
         self, opened: _Opened, texts: Sequence[str], k: int, filter: Filter | None, mode: Mode, per_show: int | None

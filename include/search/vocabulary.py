@@ -6,7 +6,6 @@ import heapq
 import logging
 import re
 import threading
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from include.episodes import snapshot
-from include.search.folding import WORD_START, fold
+from include.search.folding import WORD_START, fold, visible
 from include.storage import ArtifactStore
 
 log = logging.getLogger(__name__)
@@ -196,8 +195,7 @@ def _suggestions(shows: Iterable[tuple[str, str]], episodes: Iterable[tuple[str,
 
 def _plain(text: str) -> str:
     """A title on one line, without invisible characters."""
-    signs = (sign for sign in text if sign.isspace() or unicodedata.category(sign) not in {"Cc", "Cs"})
-    return " ".join("".join(signs).split())
+    return " ".join(visible(text).split())
 
 
 def _letters(words: Counter[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from include.search.folding import visible
 from include.search.http import shown
 from include.search.http.asked import PAGE, Question
 from include.search.service import MAX_RESULTS, Answer, Result, Similar
@@ -167,7 +168,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "plain": shown.plain,
+        "plain": visible,
         "marked": shown.marked,
         "excerpt": shown.excerpt,
         "lasts": shown.length,

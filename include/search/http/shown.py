@@ -6,14 +6,13 @@ Podcast text is never markup: everything built here consists of escaped pieces.
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from babel import Locale
 from markupsafe import Markup, escape
 
-from include.search.folding import UNSPACED, fold
+from include.search.folding import UNSPACED, fold, visible
 
 SHORT, LONG = 160, 320
 """Length of an excerpt: a shorter one is extended by another sentence; a longer one is cut."""
@@ -31,11 +30,6 @@ _FILLERS = frozenset(_FILLING.split())
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE)
 
 
-def plain(text: str) -> str:
-    """A text without invisible characters, such as a terminal's control characters."""
-    return "".join(sign for sign in text if sign.isspace() or unicodedata.category(sign) not in {"Cc", "Cs"})
-
-
 def marked(text: str, query: str) -> Markup:
     """A text with the words of a query in ``<mark>``, in whatever form they occur; everything else is escaped."""
     pieces: list[Markup] = []
@@ -48,7 +42,7 @@ def marked(text: str, query: str) -> Markup:
 
 def excerpt(text: str | None, query: str) -> str:
     """The first sentence of a text with the most words of a query; with what follows, if it is short."""
-    sentences = [sentence for sentence in _SENTENCE.split(plain(text or "")) if sentence.strip()]
+    sentences = [sentence for sentence in _SENTENCE.split(visible(text or "")) if sentence.strip()]
     if not sentences:
         return ""
     found = [len({_key(one[start:stop]) for start, stop in _places(one, query)}) for one in sentences]

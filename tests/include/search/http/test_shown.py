@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from markupsafe import Markup
 
-from include.search.http.shown import LONG, audio, excerpt, language_code, length, marked, plain
+from include.search.folding import visible
+from include.search.http.shown import LONG, audio, excerpt, language_code, length, marked
 
 
 @pytest.mark.parametrize(
@@ -90,4 +91,4 @@ def test_languages(language: str | None, code: str | None) -> None:
 
 
 def test_what_is_no_sign_is_left_out() -> None:
-    assert plain("a\x00b\ud800c\n\td") == "abc\n\td"
+    assert visible("a\x00b\ud800c\n\td") == "abc\n\td"
