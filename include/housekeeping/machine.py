@@ -25,7 +25,7 @@ def prune_machine(work_root: Path, logs: Path | None, *, work_days: int, log_day
     :param logs: the folder of Airflow's logs, if they are on this machine; each file is judged by itself.
     """
     summary, now = Summary(dry_run=dry_run), time.time()
-    for entry in _entries(work_root):
+    for entry in sorted(work_root.iterdir()) if work_root.is_dir() else ():
         if entry.name in CACHES or entry.suffix == ".lock":
             continue
         files = [*_files(entry)] if entry.is_dir() else [entry]
@@ -55,10 +55,6 @@ def prune_logs(store: ArtifactStore, summary: Summary, *, days: int) -> None:
             summary.add("logs", file.bytes)
             if not summary.dry_run:
                 store.remove(*file.path)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _files(folder: Path) -> Iterator[Path]:

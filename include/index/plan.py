@@ -238,11 +238,15 @@ def forget(store: ArtifactStore, namespace: str) -> None:
     store.remove(JOURNALS, f"{namespace}.json")
 
 
-def forget_lost(store: ArtifactStore, namespace: str, index: EpisodeIndex) -> None:
-    """Drop the journal of a namespace that is not in the index any more, so that the next plan builds it in full."""
-    journal = read_journal(store, namespace)
-    if not (journal.index == index.name and namespace in index.namespaces()):
-        forget(store, namespace)
+def forget_lost(store: ArtifactStore, namespace: str, index: EpisodeIndex) -> bool:
+    """Drop the journal of a namespace that is not in the index any more, so that the next plan builds it in full.
+
+    Returns whether it is lost.
+    """
+    if read_journal(store, namespace).index == index.name and namespace in index.namespaces():
+        return False
+    forget(store, namespace)
+    return True
 
 
 def note_seconds(

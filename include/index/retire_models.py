@@ -36,7 +36,7 @@ def retire_models(store: ArtifactStore, index: EpisodeIndex, *, keep: int = KEPT
     :param keep: trained versions that are kept, the newest; those that are live, or were before, count.
     """
     gone = {manifest.version: manifest.training_id for manifest in _unneeded(store, index, keep)}
-    for version, training_id in _unfinished(store).items():
+    for version, training_id in (store.read_json_if_there(*UNFINISHED) or {}).items():
         # One that is whole was not touched yet, or was registered anew: the rule has decided on it.
         if not store.is_complete(*model_folder(version)):
             gone[version] = training_id
@@ -70,7 +70,3 @@ def _unneeded(store: ArtifactStore, index: EpisodeIndex, keep: int) -> list[Mode
         and manifest.version not in indexed
         and manifest.registered_at < live.registered_at
     ]
-
-
-def _unfinished(store: ArtifactStore) -> dict[str, str | None]:
-    return store.read_json_if_there(*UNFINISHED) or {}

@@ -28,9 +28,9 @@ from include.index.plan import (
     distrust,
     finish_write,
     forget,
+    forget_lost,
     ids_to_delete,
     ids_to_upsert,
-    read_journal,
     require_current,
     without,
 )
@@ -128,10 +128,7 @@ def prepare_namespace(store: ArtifactStore, index: EpisodeIndex, plan: Plan, dim
     :raises LostNamespaceError: there is nothing there that a difference could be written to.
     :raises OutdatedPlanError: another has written to the namespace since the plan was made.
     """
-    if plan.action != "full" and not (
-        read_journal(store, plan.namespace).index == index.name and plan.namespace in index.namespaces()
-    ):
-        forget(store, plan.namespace)
+    if plan.action != "full" and forget_lost(store, plan.namespace, index):
         raise LostNamespaceError(
             f"{plan.namespace} is not in the index {index.name}, so no difference can be written: "
             "plan again, and it is built in full."

@@ -12,13 +12,11 @@ import numpy as np
 from pinecone import Index
 
 from include.index.contract import Hit, Stored, Vectors
+from include.index.pinecone.documents import FETCH_IDS, PAGE
 from include.index.pinecone.records import Expression, unpack
 
-FETCH_IDS = 100
 ADDRESS_BYTES = 4_000
 """Of the ids in the address of a fetch; servers and proxies refuse long ones."""
-PAGE = 100
-"""How many ids Pinecone lists at a time; it allows no more."""
 
 
 class BareVectors:

@@ -75,7 +75,7 @@ class Documents:
         return [document.id for document in page.items], page.pagination_token or None
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
-        self.client.documents.delete(namespace=namespace, ids=ids)
+        self.client.documents.delete(namespace=namespace, ids=list(ids))
 
     def _search(
         self, namespace: str, clause: DenseVectorQuery | TextQuery, k: int, wanted: Expression | None

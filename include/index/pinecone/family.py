@@ -20,7 +20,7 @@ from pinecone.models.indexes.schema import DenseVectorField
 from include.errors import PermanentError, RetryLaterError
 from include.index.contract import IndexMismatchError
 from include.index.pinecone.bare import BareVectors
-from include.index.pinecone.calls import ExistsError, MissingError, Patience, PineconeRequests
+from include.index.pinecone.calls import ExistsError, MissingError, PineconeRequests
 from include.index.pinecone.credentials import Credentials
 from include.index.pinecone.documents import METRIC, Documents, schema
 
@@ -56,14 +56,14 @@ class PineconeIndexes:
     :param name: lower-case letters, digits and hyphens.
     """
 
-    def __init__(self, name: str, credentials: Credentials, caller: PineconeRequests, patience: Patience) -> None:
+    def __init__(self, name: str, credentials: Credentials, caller: PineconeRequests) -> None:
         self.name = name
         self._credentials = credentials
         self._caller = caller
-        self._patience = patience
+        self._patience = caller.patience
         self._pinecone = caller.call(
             "opening it",
-            partial(Pinecone, credentials.api_key.strip(), host=credentials.host, timeout=patience.request),
+            partial(Pinecone, credentials.api_key.strip(), host=credentials.host, timeout=self._patience.request),
         )
         self._clients: dict[str, Index] = {}
 

@@ -68,7 +68,7 @@ class PineconeIndex:
         self.name = name
         self._patience = patience or Patience()
         self._caller = PineconeRequests(self._patience, credentials.api_key.strip())
-        self._family = PineconeIndexes(name, credentials, self._caller, self._patience)
+        self._family = PineconeIndexes(name, credentials, self._caller)
         self._opened: dict[str, PineconeIndexPart] = {}
 
     def create(self, namespace: str, dimension: int) -> None:
@@ -106,10 +106,11 @@ class PineconeIndex:
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         documents = _written(self._open(namespace), namespace)
 
-        def delete(chunk: list[str]) -> None:
-            self._caller.call(f"deleting from {namespace}", partial(documents.delete, namespace, chunk))
+        def delete(start: int) -> None:
+            some = ids[start : start + DELETE_IDS]
+            self._caller.call(f"deleting from {namespace}", partial(documents.delete, namespace, some))
 
-        self._caller.each(delete, list(_chunks(ids, DELETE_IDS)), at_once=WRITES_AT_ONCE)
+        self._caller.each(delete, range(0, len(ids), DELETE_IDS), at_once=WRITES_AT_ONCE)
         if ids:
             last = list(ids[-SAMPLE:])
             self._settle(f"what was deleted from {namespace}", lambda: not self.fetch(namespace, last))
@@ -277,7 +278,3 @@ def _asked(k: int, wanted: Filter | None) -> Expression | None:
     if k < 1:
         raise ValueError("Ask for at least one result.")
     return asked
-
-
-def _chunks(ids: Sequence[str], size: int) -> Iterator[list[str]]:
-    return (list(ids[start : start + size]) for start in range(0, len(ids), size))
