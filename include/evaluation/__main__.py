@@ -17,10 +17,11 @@ from rich.table import Table
 
 from include.errors import PermanentError
 from include.evaluation.compare_models import NOTHING, Measured, ModelDifference, Row, compare_models
-from include.evaluation.formatting import number, share, signed
+from include.evaluation.formatting import number, share
 from include.evaluation.judging import judge
 from include.evaluation.metrics import Interval
 from include.evaluation.queries import read_judged
+from include.evaluation.sides import direction, figures
 from include.settings import get_settings
 from include.storage import ArtifactStore
 from include.terminal import console, plain
@@ -70,10 +71,7 @@ def _metrics(measured: Measured, heads: tuple[str, str]) -> Table:
 
 def _change(change: Interval) -> str:
     """The difference with its interval; one that excludes zero is marked."""
-    if change.low is None or change.high is None:
-        return signed(change.mean)
-    sure = " *" if change.low > 0 or change.high < 0 else ""
-    return f"{signed(change.mean)} ({signed(change.low)} to {signed(change.high)}){sure}"
+    return figures(change) + (" *" if direction(change) else "")
 
 
 def _table(title: str, heads: tuple[str, ...]) -> Table:

@@ -145,13 +145,9 @@ def judge(store: ArtifactStore, comparison: ModelComparison, *, tolerance: float
     """What the gate says about the candidate; None if there is none. Nothing is written."""
     if comparison.candidate is None:
         return None
-    results = {
-        version: load_results(store, comparison.evaluation_id, version)
-        for version in (comparison.candidate, comparison.incumbent)
-    }
     return decide(
-        results[comparison.candidate],
-        results[comparison.incumbent],
+        load_results(store, comparison.evaluation_id, comparison.candidate),
+        load_results(store, comparison.evaluation_id, comparison.incumbent),
         reference_version=comparison.incumbent,
         tolerance=tolerance,
     )

@@ -96,7 +96,7 @@ class Decision(BaseModel):
 
 def decide(
     candidate: Mapping[str, pa.Table],
-    reference: Mapping[str, pa.Table] | None,
+    reference: Mapping[str, pa.Table],
     *,
     reference_version: str | None = None,
     tolerance: float = 0.05,
@@ -110,16 +110,9 @@ def decide(
     candidate. If none is shown, :attr:`Decision.power` says what that is worth.
 
     :param candidate: per-query results (:data:`include.evaluation.metrics.RESULTS`) by query set.
-    :param reference: the same of the other model; None if there is no other: then the candidate passes.
+    :param reference: the same of the other model.
     :raises ValueError: the two were measured on different queries.
     """
-    if reference is None:
-        return Decision(
-            passed=True,
-            tolerance=tolerance,
-            rule=RULE,
-            reasons=["There is no earlier model to compare with: this one is the first."],
-        )
     names = (*QUERY_SETS, *(name for name in OPTIONAL if name in candidate or name in reference))
     sets = {query_set: _paired(candidate.get(query_set), reference.get(query_set)) for query_set in names}
     deciding = [pair for pair in sets.values() if pair and _independent(pair[2]) >= MIN_INDEPENDENT_QUERIES]

@@ -114,24 +114,23 @@ def evaluate(
         targets = [row.get(relevant[0], -1) for relevant in query_set.relevant]
     ranking = rank(queries, catalogue, ids, k=DEPTH, relevant=query_set.relevant, held_out=positives, targets=targets)
     assert ranking.ranks is not None, "relevant episodes were given"
-    dense = per_query(query_set, ranking.ids, ranking.ranks)
-    if lexical is None:
-        summary = summarise(dense, model_version=model_version, catalogue=len(ids), seed=seed)
-        return Evaluated(summary.model_copy(update={"judged": _judged(query_set, dense)}), dense, dense)
-    words = [[key for key, _ in answer] for answer in lexical]
-    fused = [
-        [
-            one.episode_id
-            for one in together(query, list(zip(near, scores, strict=True)), said, weight=weight, episodes=len(ids))
+    results = dense = per_query(query_set, ranking.ids, ranking.ranks)
+    sides: dict[Side, dict[str, Interval]] = {}
+    if lexical is not None:
+        words = [[key for key, _ in answer] for answer in lexical]
+        fused = [
+            [
+                one.episode_id
+                for one in together(query, list(zip(near, scores, strict=True)), said, weight=weight, episodes=len(ids))
+            ]
+            for query, near, scores, said in zip(
+                query_set.queries, ranking.ids, ranking.scores.tolist(), lexical, strict=True
+            )
         ]
-        for query, near, scores, said in zip(
-            query_set.queries, ranking.ids, ranking.scores.tolist(), lexical, strict=True
-        )
-    ]
-    results = per_query(query_set, fused, _places(query_set, fused, ranking.ranks))
-    said = per_query(query_set, words, _places(query_set, words, np.full(len(words), len(ids))))
+        results = per_query(query_set, fused, _places(query_set, fused, ranking.ranks))
+        said = per_query(query_set, words, _places(query_set, words, np.full(len(words), len(ids))))
+        sides = {"dense": means(dense, seed=seed), "lexical": means(said, seed=seed)}
     summary = summarise(results, model_version=model_version, catalogue=len(ids), seed=seed)
-    sides: dict[Side, dict[str, Interval]] = {"dense": means(dense, seed=seed), "lexical": means(said, seed=seed)}
     more = {"sides": sides, "judged": _judged(query_set, results)}
     return Evaluated(summary.model_copy(update=more), results, dense)
 

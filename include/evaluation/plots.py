@@ -91,31 +91,16 @@ def rank_distribution(series: Sequence[Series], *, description: str) -> Markup:
         return _svg(figure, description)
 
 
-def loss_curve(
-    losses: Sequence[tuple[int, float]],
-    evaluations: Sequence[tuple[int, float]],
-    *,
-    metric: str,
-    description: str,
-) -> Markup:
-    """Training loss by step and, under it, the metric at each evaluation."""
-    panels = [
-        (name, finite, marker)
-        for name, points, marker in (("training loss", losses, ""), (metric, evaluations, "o"))
-        if (finite := [point for point in points if math.isfinite(point[1])])
-    ]
-    with _style():
-        figure = Figure(figsize=(WIDTH, 0.6 + 1.7 * len(panels)), layout="constrained")
-        all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, (name, points, marker) in zip(all_axes, panels, strict=True):
-            steps, values = zip(*points, strict=True)
-            axes.plot(steps, values, color=STAND_INS["--candidate"], linewidth=1.6, marker=marker, markersize=5)
-            axes.set_title(name, loc="left", fontsize=11, color=INK)
-            axes.grid(axis="y", color=LINE, linewidth=0.7)
-            axes.yaxis.set_major_locator(MaxNLocator(4))
-            _bare(axes)
-        all_axes[-1].set_xlabel("step")
-        all_axes[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
+def loss_curve(losses: Sequence[tuple[int, float]], *, description: str) -> Markup:
+    """Training loss by step."""
+    finite = [(step, loss) for step, loss in losses if math.isfinite(loss)]
+    with _figure(2.3) as (figure, axes):
+        axes.plot(*zip(*finite, strict=True), color=STAND_INS["--candidate"], linewidth=1.6)
+        axes.set_title("training loss", loc="left", fontsize=11, color=INK)
+        axes.grid(axis="y", color=LINE, linewidth=0.7)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("step")
         return _svg(figure, description)
 
 
@@ -134,30 +119,22 @@ def _bar(axes: Axes, place: float, thickness: float, series: Series, value: Inte
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    """Text stays text, so that the page's font and colours apply; ids do not change from run to run."""
+def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
+    """No frame, no tick marks, the grid behind the data.
+
+    Text stays text, so that the page's font and colours apply; ids do not change from run to run.
+    """
     with mpl.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "podsearch", "font.size": 11, "axes.unicode_minus": True}
     ):
-        yield
-
-
-@contextmanager
-def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
-    with _style():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
-        _bare(axes)
+        axes.set_axisbelow(True)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, colors=MUTED, labelsize=11)
+        axes.xaxis.label.set_color(MUTED)
+        axes.yaxis.label.set_color(MUTED)
         yield figure, axes
-
-
-def _bare(axes: Axes) -> None:
-    """No frame, no tick marks, the grid behind the data."""
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, colors=MUTED, labelsize=11)
-    axes.xaxis.label.set_color(MUTED)
-    axes.yaxis.label.set_color(MUTED)
 
 
 def _svg(figure: Figure, description: str) -> Markup:

@@ -26,10 +26,9 @@ from include.evaluation.report import (
 from include.evaluation.reports import DATA, FOLDER
 from include.evaluation.run import (
     EvaluationPlan,
-    load_dense,
     load_evaluations,
     load_results,
-    load_sides,
+    load_words,
     read_query_sets,
 )
 from include.evaluation.slices import Wanted, slice_results
@@ -99,7 +98,7 @@ def publish_report(
         ),
         timings=timings,
     )
-    data = _compared(store, data, comparison)
+    data = _compared(store, data, comparison, plan.snapshot_id)
     store.write_json(data.model_dump(mode="json"), FOLDER, report_id, DATA)
     store.write_bytes(render(data).encode(), FOLDER, report_id, "index.html")
     return f"{FOLDER}/{report_id}/index.html"
@@ -120,7 +119,7 @@ def approved_by(store: ArtifactStore, *, comparison_id: str, plan_id: str) -> st
     return " and ".join(dict.fromkeys(filter(None, [accepted, approver(store, plan_id)]))) or None
 
 
-def _compared(store: ArtifactStore, data: ReportData, comparison: ModelComparison) -> ReportData:
+def _compared(store: ArtifactStore, data: ReportData, comparison: ModelComparison, snapshot_id: str) -> ReportData:
     """Add what needs the results of each query: paired differences, examples, slices and the worst queries."""
     results = {
         role: load_results(store, comparison.evaluation_id, version) for role, version in comparison.roles.items()
@@ -129,7 +128,10 @@ def _compared(store: ArtifactStore, data: ReportData, comparison: ModelCompariso
     if after is None:
         return data
     newest = results[after]
-    vectors = {role: load_dense(store, comparison.evaluation_id, version) for role, version in comparison.roles.items()}
+    vectors = {
+        role: load_results(store, comparison.evaluation_id, version, dense=True)
+        for role, version in comparison.roles.items()
+    }
     references: list[Role] = [role for role in results if role != after]
     comparisons = [
         Comparison(
@@ -141,18 +143,18 @@ def _compared(store: ArtifactStore, data: ReportData, comparison: ModelCompariso
         for role in references
         for name, table in newest.items()
     ]
-    labels = _labels(store, comparison, data)
+    labels = _labels(store, comparison.evaluation_id, snapshot_id)
     shown = "curated" if "curated" in newest else next(iter(newest), None)
     examples: ExampleChoice | None = None
     if shown:
         examples = choose(newest[shown], results[before][shown] if before else None, labels)
-    wanted = _wanted(store, data, newest)
+    wanted = _wanted(store, snapshot_id, newest)
     return data.model_copy(
         update={
             "comparisons": comparisons,
             "examples": examples,
             "slices": {name: slice_results(table, wanted) for name, table in newest.items()},
-            "worst": _worst(store, comparison.evaluation_id, comparison.roles[after], newest, labels),
+            "worst": _worst(store, comparison.evaluation_id, newest, vectors[after], labels),
         }
     )
 
@@ -160,8 +162,8 @@ def _compared(store: ArtifactStore, data: ReportData, comparison: ModelCompariso
 def _worst(
     store: ArtifactStore,
     evaluation_id: str,
-    model_version: str,
     results: Mapping[str, pa.Table],
+    dense: Mapping[str, pa.Table],
     labels: Mapping[str, EpisodeLabel],
 ) -> WorstQueries | None:
     """Of the curated queries, else of the known-item ones."""
@@ -169,38 +171,31 @@ def _worst(
     query_set = sets.get("curated") or sets.get("known")
     if query_set is None:
         return None
-    dense, lexical = load_sides(store, evaluation_id, model_version, query_set)
-    return find_worst(results[query_set.name], dense, lexical, labels)
+    lexical = load_words(store, evaluation_id, query_set)
+    return find_worst(results[query_set.name], dense[query_set.name], lexical, labels)
 
 
-def _wanted(store: ArtifactStore, data: ReportData, results: Mapping[str, pa.Table]) -> dict[str, Wanted]:
+def _wanted(store: ArtifactStore, snapshot_id: str, results: Mapping[str, pa.Table]) -> dict[str, Wanted]:
     """What slices need to know of the first episode that answers each query."""
-    assert data.versions.snapshot is not None
     keys = {ids[0] for table in results.values() for ids in table["relevant"].to_pylist()}
     wanted = pa.array(sorted(keys), pa.string())
     found: dict[str, Wanted] = {}
-    for batch in snapshot.reader(store, data.versions.snapshot, columns=["episode_id", "language", "description"]):
+    for batch in snapshot.reader(store, snapshot_id, columns=["episode_id", "language", "description"]):
         for row in batch.filter(pc.is_in(batch["episode_id"], value_set=wanted)).to_pylist():
             found[row["episode_id"]] = Wanted(row["language"] or "not given", count_words(row["description"] or ""))
     return found
 
 
-def _labels(store: ArtifactStore, comparison: ModelComparison, data: ReportData) -> dict[str, EpisodeLabel]:
-    assert data.versions.snapshot is not None
-    columns = ["episode_id", "title", "show_title"]
-    catalogue = store.read_table("evaluations", comparison.evaluation_id, "catalogue.parquet")["episode_id"]
-    table = snapshot.read(store, data.versions.snapshot, columns=columns)
+def _labels(store: ArtifactStore, evaluation_id: str, snapshot_id: str) -> dict[str, EpisodeLabel]:
+    catalogue = store.read_table("evaluations", evaluation_id, "catalogue.parquet")["episode_id"]
+    table = snapshot.read(store, snapshot_id, columns=["episode_id", "title", "show_title"])
     table = table.filter(pc.is_in(table["episode_id"], value_set=catalogue.combine_chunks()))
     return {row["episode_id"]: EpisodeLabel(row["title"], row["show_title"]) for row in table.to_pylist()}
 
 
 def _languages(store: ArtifactStore, snapshot_id: str) -> dict[str, int]:
-    table = snapshot.read(store, snapshot_id, columns=["language"])
-    counts = pc.value_counts(table["language"]).to_pylist()
-    return {
-        item["values"] or "not given": item["counts"]
-        for item in sorted(counts, key=lambda item: (-item["counts"], item["values"] or ""))
-    }
+    languages = snapshot.read(store, snapshot_id, columns=["language"])["language"]
+    return {item["values"] or "not given": item["counts"] for item in pc.value_counts(languages).to_pylist()}
 
 
 def _index_check(verification: Verification, backend: str) -> IndexCheck | None:

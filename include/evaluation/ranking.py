@@ -30,8 +30,6 @@ class Ranking:
     ranks: Indices | None
     """Rank from 1 of the best relevant episode among the whole catalogue, shape (Q,); None if no relevant episodes
     were given."""
-    catalogue: int
-    """How many episodes were searched."""
 
 
 def rank(
@@ -78,7 +76,7 @@ def rank(
             if ranks is not None and wanted is not None:
                 ranks[row] = searcher.best_rank(query, wanted[row])
     names = np.asarray(ids, dtype=object)
-    return Ranking([names[top].tolist() for top in tops], scores, ranks, len(ids))
+    return Ranking([names[top].tolist() for top in tops], scores, ranks)
 
 
 class _Query:

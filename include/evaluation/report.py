@@ -299,14 +299,9 @@ def _loss_plot(training: TrainingRun | None) -> Markup | None:
 
     if training is None or not any(math.isfinite(loss) for _, loss in training.losses):
         return None
-    metric = training.evaluation_metric or "evaluation"
     first, last = training.losses[0][1], training.losses[-1][1]
-    description = f"Training loss by step, from {number(first)} to {number(last)}"
     return plots.loss_curve(
-        training.losses,
-        training.evaluations,
-        metric=metric,
-        description=description + (f", and {metric} at each evaluation." if training.evaluations else "."),
+        training.losses, description=f"Training loss by step, from {number(first)} to {number(last)}."
     )
 
 

@@ -181,29 +181,20 @@ def load_evaluations(store: ArtifactStore, evaluation_id: str, model_version: st
     return [ModelEvaluation.model_validate(item) for item in stored]
 
 
-def load_results(store: ArtifactStore, evaluation_id: str, model_version: str) -> dict[str, pa.Table]:
-    """The per-query results of a model, by query set."""
-    return _load_results(store, evaluation_id, model_version, "")
-
-
-def load_dense(store: ArtifactStore, evaluation_id: str, model_version: str) -> dict[str, pa.Table]:
-    """The same of its vectors alone."""
-    return _load_results(store, evaluation_id, model_version, DENSE)
-
-
-def _load_results(store: ArtifactStore, evaluation_id: str, model_version: str, kind: str) -> dict[str, pa.Table]:
+def load_results(
+    store: ArtifactStore, evaluation_id: str, model_version: str, *, dense: bool = False
+) -> dict[str, pa.Table]:
+    """The per-query results of a model, by query set; if ``dense``, those of its vectors alone."""
+    end = DENSE if dense else ""
     return {
-        item.query_set: store.read_table(FOLDER, evaluation_id, model_version, f"{item.query_set}{kind}.parquet")
+        item.query_set: store.read_table(FOLDER, evaluation_id, model_version, f"{item.query_set}{end}.parquet")
         for item in load_evaluations(store, evaluation_id, model_version)
     }
 
 
-def load_sides(
-    store: ArtifactStore, evaluation_id: str, model_version: str, query_set: QuerySet
-) -> tuple[pa.Table, list[Scored]]:
-    """What each side alone finds for a query set: the vectors' results for each query, and the words' answers."""
-    dense = store.read_table(FOLDER, evaluation_id, model_version, f"{query_set.name}{DENSE}.parquet")
-    return dense, read_ranked(store.read_table(FOLDER, evaluation_id, WORDS_FILE), query_set)
+def load_words(store: ArtifactStore, evaluation_id: str, query_set: QuerySet) -> list[Scored]:
+    """What the words of each query of a set find."""
+    return read_ranked(store.read_table(FOLDER, evaluation_id, WORDS_FILE), query_set)
 
 
 def read_query_sets(store: ArtifactStore, evaluation_id: str) -> list[QuerySet]:

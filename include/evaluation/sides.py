@@ -44,12 +44,12 @@ def brought(changes: list[Change]) -> str:
 
 def _cause(change: Change) -> str:
     way = direction(change.together)
-    figures = f"{change.what} {_figures(change.together)} together, {_figures(change.dense)} by vectors alone"
+    said = f"{change.what} {figures(change.together)} together, {figures(change.dense)} by vectors alone"
     if direction(change.dense) == way:
-        return f"Vectors brought {_it(way)}: {figures}; {WORDS}."
+        return f"Vectors brought {_it(way)}: {said}; {WORDS}."
     if direction(change.dense) == -way:
-        return f"Fusion brought {_it(way)}, against the vectors: {figures}; {WORDS}."
-    return f"Fusion brought {_it(way)}; vectors alone show no change: {figures}; {WORDS}."
+        return f"Fusion brought {_it(way)}, against the vectors: {said}; {WORDS}."
+    return f"Fusion brought {_it(way)}; vectors alone show no change: {said}; {WORDS}."
 
 
 def _unseen(changes: list[Change]) -> str:
@@ -59,8 +59,8 @@ def _unseen(changes: list[Change]) -> str:
         return f"Neither side is shown to have changed anything: vectors alone show no change either, and {WORDS}."
     better = "better" if direction(moved.dense) > 0 else "worse"
     return (
-        f"Vectors alone are shown to be {better}, but not together with words: {moved.what} {_figures(moved.dense)} by "
-        f"vectors alone, {_figures(moved.together)} together; {WORDS}."
+        f"Vectors alone are shown to be {better}, but not together with words: {moved.what} {figures(moved.dense)} by "
+        f"vectors alone, {figures(moved.together)} together; {WORDS}."
     )
 
 
@@ -68,7 +68,8 @@ def _it(way: int) -> str:
     return "the gain" if way > 0 else "the loss"
 
 
-def _figures(change: Interval) -> str:
+def figures(change: Interval) -> str:
+    """A difference with its interval, if it has one."""
     if change.low is None or change.high is None:
         return signed(change.mean)
     return f"{signed(change.mean)} ({signed(change.low)} to {signed(change.high)})"

@@ -24,9 +24,6 @@ class TrainingRun(BaseModel):
     pairs_by_origin: dict[str, int] = {}
     losses: list[tuple[int, float]] = []
     """Step and training loss."""
-    evaluations: list[tuple[int, float]] = []
-    """Step and value of ``evaluation_metric``."""
-    evaluation_metric: str = ""
     queries_dropped: dict[str, int] = {}
     """Generated queries that were not used, by reason."""
     samples: list[QuerySample] = []
@@ -57,7 +54,8 @@ def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | No
     """How a registered version was trained; None if it is a base model."""
     if model.kind != "fine-tuned":
         return None
-    queries = _queries(store, model)
+    # Older trainings recorded less of what became of their queries.
+    queries = (store.read_json_if_there(FOLDER, model.training_id, SUMMARY_FILE) if model.training_id else None) or {}
     dropped = dict(queries.get("dropped", {}))
     if not_found := (queries.get("round_trip") or {}).get("dropped"):
         dropped[Dropped.NOT_FOUND] = not_found
@@ -70,13 +68,6 @@ def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | No
         samples=queries.get("samples", []),
         device=Usage.model_validate(model.device_usage) if model.device_usage else None,
     )
-
-
-def _queries(store: ArtifactStore, model: ModelManifest) -> dict[str, Any]:
-    """What became of the queries of a training, as recorded then: older trainings recorded less."""
-    path = (FOLDER, model.training_id or "", SUMMARY_FILE)
-    found = store.read_json_if_there(*path) if model.training_id else None
-    return found or {}
 
 
 def _setting(value: Any) -> str | int | float:

@@ -177,12 +177,6 @@ def test_a_person_may_decide_otherwise_and_says_why(make_results: MakeResults) -
         overrule(lost, "accept", reason=" ", by="Ada")
 
 
-def test_the_first_model_has_nothing_to_lose_against() -> None:
-    decision = decide({}, None)
-    assert decision.passed
-    assert decision.reasons == ["There is no earlier model to compare with: this one is the first."]
-
-
 def test_the_tolerance_is_what_may_be_lost(make_results: MakeResults) -> None:
     """Every query falls from rank 1 to 2, a certain loss of 0.5 in MRR@30."""
     after, before = {"test": make_results([2] * 20)}, {"test": make_results([1] * 20)}

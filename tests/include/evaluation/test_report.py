@@ -106,8 +106,6 @@ def full(make_results: MakeResults) -> ReportData:
                 settings={ATTACK: ATTACK},
                 pairs_by_origin={ATTACK: 5},
                 losses=[(0, 2.0), (1, math.nan), (2, 1.0)],
-                evaluations=[(2, 0.5)],
-                evaluation_metric=ATTACK,
                 queries_dropped={ATTACK: 4, "wrong_language": 3},
                 samples=[QuerySample(title=ATTACK, query=ATTACK, origin=ATTACK)],
                 device=Usage(device="cuda", names=[ATTACK], gpus=2, gpu_seconds=90.0, memory_peak_bytes=2**33),
@@ -190,14 +188,11 @@ def test_a_run_with_nothing_still_has_a_page_that_says_so() -> None:
 def test_a_first_index_without_curated_queries(make_results: MakeResults) -> None:
     """The base model alone: no before, no training, and curated queries that ask for other episodes."""
     summary = summarise(make_results([1, 2, 40]), model_version="base", catalogue=200)
-    data = MINIMAL.model_copy(
-        update={"evaluations": {"base": [summary]}, "decision": decide({}, None), "curated_left_out": 12}
-    )
+    data = MINIMAL.model_copy(update={"evaluations": {"base": [summary]}, "curated_left_out": 12})
     text = text_of(render(data))
     assert "Of the episodes that test queries ask for, 67\xa0% are" in text_at(render(data), "h1")
     assert "There are no curated queries for this catalogue. The 12 that were written" in text
     assert "This run trained nothing" in text
-    assert "this one is the first" in text
 
 
 def test_a_slicing_of_small_slices_alone_is_said_and_has_no_table(full: ReportData) -> None:
