@@ -14,12 +14,12 @@ import re
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
-from types import TracebackType
 
 import pyarrow as pa
 
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Prepared:
-    """The outcome of :func:`prepare`: files in a folder, which is removed when this is closed.
+    """The outcome of :func:`prepare`: files in a folder.
 
     ``parts`` are the parts of a snapshot, one a shard. ``quarantine_file`` has the rows that could not be used, in the
     shape of :data:`include.episodes.schema.QUARANTINE`. ``counts`` has, for each file, ``<file>_read``, ``<file>_kept``
@@ -62,17 +62,8 @@ class Prepared:
         self.counts: dict[str, int] = {}
         self.quarantined: dict[str, int] = {}
 
-    def close(self) -> None:
-        """Remove the files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Prepared:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.close()
-
-
+@contextmanager
 def prepare(
     folder: Folder,
     *,
@@ -81,8 +72,8 @@ def prepare(
     threads: int,
     max_file_bytes: int,
     max_text_chars: int = MAX_TEXT_CHARS,
-) -> Prepared:
-    """Read, join and clean a dataset.
+) -> Iterator[Prepared]:
+    """Read, join and clean a dataset; the outcome is there until the end of the block.
 
     :param folder: holds ``podcasts.csv`` and ``episodes.csv``, plain or zipped.
     :param work: where the outcome is written, about as large as the dataset; what is there is removed.
@@ -105,10 +96,9 @@ def prepare(
                 preparation.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    except BaseException:
-        prepared.close()
-        raise
-    return prepared
+        yield prepared
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 class _Preparation:

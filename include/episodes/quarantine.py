@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from include.episodes.schema import QUARANTINE
 
 GROUP_ROWS = 10_000
-"""Rows in memory before they are written, where they are."""
+"""Rows in memory before they are written."""
 MAX_ID_CHARS = 512
 """Pinecone's limit."""
 USABLE_ID = rf"^[!-~]{{1,{MAX_ID_CHARS}}}$"
@@ -56,31 +56,23 @@ class BrokenRow:
 class Quarantine:
     """Collects the rows that cannot be used, and counts them by file and reason.
 
-    :param path: a Parquet file that they are written to as they come; it is whole when the quarantine is closed.
-        Without one they stay in memory.
+    :param path: a Parquet file that they are written to as they come; it is whole at the end of the block.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._rows: list[tuple[str, int, str | None, str, str | None, str | None]] = []
-        self._writer = pq.ParquetWriter(path, QUARANTINE, compression="zstd") if path else None
+    def __init__(self, path: Path) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._writer = pq.ParquetWriter(path, QUARANTINE, compression="zstd")
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> Quarantine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer:
-            self._write()
-            self._writer.close()
-            self._writer = None
+    def __exit__(self, *_: object) -> None:
+        self._write()
+        self._writer.close()
 
     def _write(self) -> None:
-        assert self._writer is not None
-        self._writer.write_table(self.table())
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=QUARANTINE))
         self._rows = []
 
     def add(
@@ -94,9 +86,10 @@ class Quarantine:
         raw: str | None = None,
     ) -> None:
         """Put one row aside; the fields are those of :data:`include.episodes.schema.QUARANTINE`."""
-        self._rows.append((file, number, key or None, str(reason), detail, raw))
+        row = {"file": file, "row": number, "key": key or None, "reason": str(reason), "detail": detail, "raw": raw}
+        self._rows.append(row)
         self.counts[file, str(reason)] += 1
-        if self._writer and len(self._rows) >= GROUP_ROWS:
+        if len(self._rows) >= GROUP_ROWS:
             self._write()
 
     def add_broken(self, file: str, rows: Iterable[BrokenRow]) -> None:
@@ -115,11 +108,3 @@ class Quarantine:
             for reason in Reason
             if (count := sum(n for (_, r), n in self.counts.items() if r == reason))
         }
-
-    def table(self) -> pa.Table:
-        """Those in memory, in the order of the files, as :data:`include.episodes.schema.QUARANTINE`."""
-        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(QUARANTINE)
-        return pa.table(
-            [pa.array(list(column), field.type) for column, field in zip(columns, QUARANTINE, strict=True)],
-            schema=QUARANTINE,
-        )

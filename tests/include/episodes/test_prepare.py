@@ -272,8 +272,8 @@ def test_the_work_folder_is_emptied_first_and_removed_last(write_dataset: WriteD
 def test_a_failure_leaves_nothing_behind(write_dataset: WriteDataset, tmp_path: Path) -> None:
     folder = write_dataset()
     (folder / "episodes.csv").write_text("no,such,columns\n1,2,3\n")
-    with pytest.raises(DatasetError, match="no column"):
-        prepare(folder, **OPTIONS, work=tmp_path / "work")
+    with pytest.raises(DatasetError, match="no column"), prepare(folder, **OPTIONS, work=tmp_path / "work"):
+        pass
     assert not (tmp_path / "work").exists()
 
 
@@ -287,8 +287,9 @@ def test_a_failure_of_a_thread_is_told_and_ends_the_others(
 
     ended: list[bool] = []
     monkeypatch.setattr(prepare_module, "make_part", broken)
-    with pytest.raises(OSError, match="no space left"):
-        prepare(write_dataset(), **OPTIONS | {"threads": 1, "shards": 3}, work=tmp_path / "work")
+    options = OPTIONS | {"threads": 1, "shards": 3}
+    with pytest.raises(OSError, match="no space left"), prepare(write_dataset(), **options, work=tmp_path / "work"):
+        pass
     assert len(ended) <= 1
     assert not (tmp_path / "work").exists()
     assert not [thread for thread in enumerate_threads() if thread.name.startswith("prepare")]

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Self
 
 import httpx
@@ -100,13 +99,10 @@ class FeedClient:
         self._timeout = httpx.Timeout(limits.seconds, connect=min(CONNECT_SECONDS, limits.seconds), pool=None)
 
     async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.aclose()
 
     async def fetch(self, address: str, validators: Validators | None = None) -> Answer:
         """Ask for a feed, following redirects.

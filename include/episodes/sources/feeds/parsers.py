@@ -17,7 +17,6 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from include.episodes.sources.feeds.failure import FeedError, Reason
@@ -51,9 +50,7 @@ class FeedParsers:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         while not self._idle.empty():
             if process := self._idle.get_nowait():
                 await _end(process)
