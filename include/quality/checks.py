@@ -7,20 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
-from great_expectations.expectations.core.expect_column_values_to_be_between import (
+from great_expectations.expectations import (
+    ExpectColumnMaxToBeBetween,
     ExpectColumnValuesToBeBetween,
-)
-from great_expectations.expectations.core.expect_column_values_to_be_in_set import (
     ExpectColumnValuesToBeInSet,
-)
-from great_expectations.expectations.core.expect_column_values_to_match_regex import (
     ExpectColumnValuesToMatchRegex,
-)
-from great_expectations.expectations.core.expect_table_columns_to_match_set import (
     ExpectTableColumnsToMatchSet,
-)
-from great_expectations.expectations.core.expect_table_row_count_to_be_between import (
     ExpectTableRowCountToBeBetween,
 )
 from great_expectations.expectations.expectation import Expectation
@@ -29,6 +21,9 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from include.episodes.times import EARLIEST
 from include.quality.frames import READABLE
 from include.quality.profile import LANGUAGE_NAME
+
+MAX_GROWTH = 3.0
+"""How many times as large as the last one a table may be without a warning."""
 
 
 def has_columns(columns: Sequence[str]) -> Expectation:
@@ -40,7 +35,7 @@ def has_columns(columns: Sequence[str]) -> Expectation:
     )
 
 
-def row_count(noun: str, *, previous: int | None, max_shrink: float, max_growth: float) -> list[Expectation]:
+def row_count(noun: str, *, previous: int | None, max_shrink: float) -> list[Expectation]:
     """The table is not empty and, if there was a snapshot before, neither far smaller nor far larger than it."""
     count = ExpectTableRowCountToBeBetween
     checks: list[Expectation] = [count(min_value=1, severity=FailureSeverity.CRITICAL, description=f"There are {noun}")]
@@ -52,9 +47,9 @@ def row_count(noun: str, *, previous: int | None, max_shrink: float, max_growth:
                 description=f"At most {max_shrink:.0%} fewer {noun} than the {previous:,} of the last snapshot",
             ),
             count(
-                max_value=math.floor(previous * max_growth),
+                max_value=math.floor(previous * MAX_GROWTH),
                 severity=FailureSeverity.WARNING,
-                description=f"At most {max_growth:g} times the {previous:,} {noun} of the last snapshot",
+                description=f"At most {MAX_GROWTH:g} times the {previous:,} {noun} of the last snapshot",
             ),
         ]
     return checks

@@ -15,7 +15,7 @@ from statistics import median
 
 import pandas as pd
 from great_expectations import ExpectationSuite
-from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
+from great_expectations.expectations import ExpectColumnMaxToBeBetween
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 

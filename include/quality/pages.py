@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple, ParamSpec, TypeVar
 
-import jinja2
 import pyarrow.parquet as pq
 
 from include.episodes import snapshot
@@ -37,7 +36,7 @@ def latest_runs(store: ArtifactStore) -> str:
     published = _whole(snapshot.publications, store)
     there = [item for item in (published or [])[: -RUNS - 1 : -1] if snapshot.exists(store, item.snapshot_id)]
     snapshots = [(item, _whole(snapshot.load, store, item.snapshot_id)) for item in there]
-    return _render(
+    return trend.fill(
         "runs.html",
         runs=[_run(name, results) for name, results in validated.items()],
         unreadable=published is None,
@@ -87,12 +86,12 @@ def quarantine(store: ArtifactStore, snapshot_id: str) -> str:
     with store.path(snapshot.FOLDER, snapshot_id, snapshot.QUARANTINE_FILE).open("rb") as file:
         first = next(pq.ParquetFile(file).iter_batches(batch_size=ROWS), None)
     rows = first.to_pylist() if first is not None else []
-    return _render("quarantine.html", manifest=manifest, rows=rows, raw_chars=RAW_CHARS)
+    return trend.fill("quarantine.html", manifest=manifest, rows=rows, raw_chars=RAW_CHARS)
 
 
 def message(title: str, text: str) -> str:
     """A page with only a message."""
-    return _render("message.html", title=title, text=text)
+    return trend.fill("message.html", title=title, text=text)
 
 
 def _whole(read: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | None:
@@ -102,8 +101,3 @@ def _whole(read: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T |
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("Damaged files are left out of a page: %s", error)
         return None
-
-
-def _render(template: str, **values: object) -> str:
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(trend.TEMPLATES), autoescape=True)
-    return environment.get_template(template).render(**values)

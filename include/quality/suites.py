@@ -10,25 +10,13 @@ quarantined, the file itself is broken: each such check has a critical floor at 
 from __future__ import annotations
 
 from great_expectations import ExpectationSuite
-from great_expectations.expectations.core.expect_column_proportion_of_unique_values_to_be_between import (
+from great_expectations.expectations import (
     ExpectColumnProportionOfUniqueValuesToBeBetween,
-)
-from great_expectations.expectations.core.expect_column_values_to_be_between import (
     ExpectColumnValuesToBeBetween,
-)
-from great_expectations.expectations.core.expect_column_values_to_be_in_set import (
     ExpectColumnValuesToBeInSet,
-)
-from great_expectations.expectations.core.expect_column_values_to_be_unique import (
     ExpectColumnValuesToBeUnique,
-)
-from great_expectations.expectations.core.expect_column_values_to_match_regex import (
     ExpectColumnValuesToMatchRegex,
-)
-from great_expectations.expectations.core.expect_column_values_to_not_be_null import (
     ExpectColumnValuesToNotBeNull,
-)
-from great_expectations.expectations.core.expect_table_row_count_to_be_between import (
     ExpectTableRowCountToBeBetween,
 )
 from great_expectations.expectations.metadata_types import FailureSeverity
@@ -50,7 +38,6 @@ def raw_podcasts(
     rows_read: int,
     max_quarantined_share: float,
     max_shrink: float,
-    max_growth: float = 3.0,
     previous_rows: int | None = None,
 ) -> ExpectationSuite:
     """Suite of :func:`include.quality.frames.raw_podcasts`.
@@ -59,7 +46,6 @@ def raw_podcasts(
     :param rows_read: rows of the file, the malformed ones included.
     :param max_quarantined_share: share of unusable rows (0 to 1) from which the file itself counts as broken.
     :param max_shrink: largest loss of rows against ``previous_rows``, as a share (0 to 1).
-    :param max_growth: how many times as large as ``previous_rows`` a file may be without a warning.
     :param previous_rows: rows of the file that the last snapshot was made from; None before the first.
     """
     floor = 1 - max_quarantined_share
@@ -67,7 +53,7 @@ def raw_podcasts(
         name="raw_podcasts",
         expectations=[
             checks.has_columns(COLUMNS["podcasts"]),
-            *checks.row_count("shows", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
+            *checks.row_count("shows", previous=previous_rows, max_shrink=max_shrink),
             checks.kept("unreadable", malformed, rows_read, max_quarantined_share),
             *checks.rows(ExpectColumnValuesToNotBeNull, "uuid", "Every show has an id", floor=floor),
             *checks.rows(ExpectColumnValuesToBeUnique, "uuid", "No two shows share an id", floor=floor),
@@ -90,7 +76,6 @@ def raw_episodes(
     rows_read: int,
     max_quarantined_share: float,
     max_shrink: float,
-    max_growth: float = 3.0,
     previous_rows: int | None = None,
 ) -> ExpectationSuite:
     """Suite of :func:`include.quality.frames.raw_episodes`; the parameters are those of :func:`raw_podcasts`."""
@@ -100,7 +85,7 @@ def raw_episodes(
         name="raw_episodes",
         expectations=[
             checks.has_columns(COLUMNS["episodes"]),
-            *checks.row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
+            *checks.row_count("episodes", previous=previous_rows, max_shrink=max_shrink),
             checks.kept("unreadable", malformed, rows_read, max_quarantined_share),
             *checks.rows(not_null, "uuid", "Every episode has an id", floor=floor),
             *checks.rows(ExpectColumnValuesToBeUnique, "uuid", "No two episodes share an id", floor=floor),
@@ -128,7 +113,6 @@ def episodes(
     max_quarantined_share: float,
     max_shrink: float,
     max_text_chars: int = MAX_TEXT_CHARS,
-    max_growth: float = 3.0,
     previous_rows: int | None = None,
 ) -> ExpectationSuite:
     """Suite of :func:`include.quality.frames.prepared_episodes`.
@@ -147,7 +131,7 @@ def episodes(
         name="episodes",
         expectations=[
             checks.has_columns(EPISODES.names),
-            *checks.row_count("episodes", previous=previous_rows, max_shrink=max_shrink, max_growth=max_growth),
+            *checks.row_count("episodes", previous=previous_rows, max_shrink=max_shrink),
             checks.kept("in quarantine", quarantined, rows_read, max_quarantined_share),
             checks.critical(ExpectColumnValuesToNotBeNull, "episode_id", "Every episode has an id"),
             checks.critical(ExpectColumnValuesToBeUnique, "episode_id", "No two episodes share an id"),

@@ -83,8 +83,8 @@ def render(published: Sequence[Profile], *, candidate: Profile | None = None, ho
     :param home: where the page links back to.
     """
     profiles = [*published, *([candidate] if candidate else [])]
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    return environment.get_template(PAGE).render(
+    return fill(
+        PAGE,
         panels=panels(profiles, published=len(published)),
         snapshots=profiles,
         candidate=candidate,
@@ -92,6 +92,12 @@ def render(published: Sequence[Profile], *, candidate: Profile | None = None, ho
         width=WIDTH,
         height=HEIGHT,
     )
+
+
+def fill(template: str, **values: object) -> str:
+    """One of the :data:`TEMPLATES` with its values."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    return environment.get_template(template).render(**values)
 
 
 def panels(profiles: Sequence[Profile], *, published: int) -> list[Panel]:

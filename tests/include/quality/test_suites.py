@@ -161,7 +161,6 @@ def test_prepared_episodes(check: Check, episodes: pa.Table, mutate: Mutation, w
     [
         ({"previous_rows": 251}, "At most 20% fewer episodes than the 251", "critical"),
         ({"previous_rows": 66}, "At most 3 times the 66", "warning"),
-        ({"previous_rows": 130, "max_growth": 1.5}, "At most 1.5 times the 130", "warning"),
         ({"quarantined": 110, "rows_read": 310}, "At most 35% of the 310 rows read are in quarantine", "critical"),
     ],
 )
