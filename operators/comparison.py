@@ -136,7 +136,7 @@ class EvaluateModelOperator(GpuOperator, ComparisonStepOperator):
             self.computes_nothing(context)
         else:
             with self.leased(context) as device:
-                model = open_encoder(self.store, self.model_version, device.torch, threads=device.threads)
+                model = open_encoder(self.store, self.model_version, device.kind, threads=device.threads)
                 embedded = evaluate_model(self.store, evaluation, model, self.model_version)
             count(Count.EMBEDDINGS, embedded)
         return headline_metrics(self.store, evaluation.evaluation_id, self.model_version)

@@ -161,7 +161,7 @@ class EncodeShardOperator(GpuOperator, ReindexStepOperator):
             self.computes_nothing(context)
             return 0
         with self.leased(context) as device, self.timed(context) as timing:  # waiting for a device does not count
-            model = open_encoder(self.store, plan.model_version, device.torch, threads=device.threads)
+            model = open_encoder(self.store, plan.model_version, device.kind, threads=device.threads)
             timing.vectors = encode_shard(self.store, plan, self.shard, texts, model)
         work(Count.EMBEDDINGS, Gauge.EMBEDDING_RATE, timing.vectors, timing.seconds)
         if model.tokens:
@@ -238,7 +238,7 @@ class VerifyIndexOperator(GpuOperator, ReindexStepOperator):
             index = open_index(self.settings)
             verification = verify(self.store, index, plan)
             if queries:
-                model = open_encoder(self.store, plan.model_version, device.torch, threads=device.threads)
+                model = open_encoder(self.store, plan.model_version, device.kind, threads=device.threads)
                 verification.queries = len(queries)
                 vectors = model.encode(queries, kind="query")
                 verification.recall = require_recall(self.store, index, plan, vectors)

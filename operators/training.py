@@ -120,7 +120,7 @@ class GenerateQueriesOperator(GpuOperator, TrainingStepOperator):
         with self.leased(context) as device:
             generator = create_generator(
                 self.plan.generator,
-                device=device.torch,
+                device=device.kind,
                 threads=settings.devices.threads,
                 cache=settings.installation.work_root / "generators",
             )
@@ -198,8 +198,8 @@ class RoundTripOperator(GpuOperator, TrainingStepOperator):
             self.computes_nothing(context)
             return done
         with self.leased(context) as device:
-            base = ensure_base(self.store, self.plan.base_model, device.torch)
-            encoder = open_encoder(self.store, base.version, device.torch, threads=device.threads)
+            base = ensure_base(self.store, self.plan.base_model, device.kind)
+            encoder = open_encoder(self.store, base.version, device.kind, threads=device.threads)
             return make_round_trip(self.store, self.plan, encoder, model_version=base.version)
 
 

@@ -39,6 +39,7 @@ class Device:
     """What a piece of work runs on."""
 
     kind: Literal["cpu", "cuda"]
+    """As PyTorch calls it; of several GPUs it means the first."""
     gpus: tuple[str, ...] = ()
     """The leased GPUs, as CUDA_VISIBLE_DEVICES names them; CUDA sees them as 0, 1, …, and no others."""
     names: tuple[str, ...] = ()
@@ -47,11 +48,6 @@ class Device:
     """For work on the CPU; PyTorch in this process has as many."""
     fallback: bool = False
     """A GPU would have been used, but there is none."""
-
-    @property
-    def torch(self) -> str:
-        """The device as PyTorch calls it; of several GPUs the first."""
-        return self.kind
 
 
 @contextmanager

@@ -26,7 +26,6 @@ class Gpu:
     uuid: str
     name: str
     """Its model, such as ``NVIDIA H100 80GB HBM3``."""
-    memory_bytes: int
 
 
 def gpus() -> list[Gpu]:
@@ -43,8 +42,7 @@ def gpus() -> list[Gpu]:
         for index in range(pynvml.nvmlDeviceGetCount()):
             try:
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-                memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-                found.append(Gpu(index, pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle), memory))
+                found.append(Gpu(index, pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)))
             except pynvml.NVMLError as error:
                 log.warning("The GPU %d does not answer and is left out: %s.", index, error)
     except pynvml.NVMLError as error:

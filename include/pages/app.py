@@ -92,11 +92,8 @@ def create_app(
     app.include_router(quality, dependencies=[Depends(may_read_quality)])
     app.include_router(reports, dependencies=[Depends(may_read_reports)])
     app.include_router(runs, dependencies=[Depends(may_read_run)])
-    app.add_exception_handler(HTTPException, _explain_status)
-    app.add_exception_handler(RequestValidationError, _explain_missing)
-    app.add_exception_handler(FileNotFoundError, _explain_missing)
-    app.add_exception_handler(SearchNotThereError, _explain_search)
-    app.add_exception_handler(Exception, _explain_failure)
+    for error in (HTTPException, RequestValidationError, FileNotFoundError, SearchNotThereError, Exception):
+        app.add_exception_handler(error, _explain)
     app.middleware("http")(_protect)
     return app
 
@@ -175,25 +172,14 @@ def _page(request: Request, page: str | bytes, status: int = 200) -> HTMLRespons
     return HTMLResponse(with_header(page, below), status, HEADERS)
 
 
-def _explain(request: Request, status: int) -> Response:
+def _explain(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    if isinstance(error, RequestValidationError | FileNotFoundError):
+        status = 404
+    elif isinstance(error, SearchNotThereError):
+        log.warning("Search does not answer: %s", error)
+        status = 503
     return _page(request, pages.message(*EXPLAINED.get(status, EXPLAINED[500])), status)
-
-
-def _explain_status(request: Request, error: Exception) -> Response:
-    return _explain(request, getattr(error, "status_code", 500))
-
-
-def _explain_missing(request: Request, error: Exception) -> Response:
-    return _explain(request, 404)
-
-
-def _explain_search(request: Request, error: Exception) -> Response:
-    log.warning("Search does not answer: %s", error)
-    return _explain(request, 503)
-
-
-def _explain_failure(request: Request, error: Exception) -> Response:
-    return _explain(request, 500)
 
 
 async def _protect(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

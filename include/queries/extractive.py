@@ -18,8 +18,6 @@ from include.queries.contract import Passage, Query
 from include.queries.keywords import ADDRESS, keywords, lower_case_words, words_of
 from include.queries.titles import bare_title, count_words, is_question
 
-__all__ = ["ExtractiveQueryGenerator", "bare_title"]
-
 # A full stop ends a sentence unless a small letter follows, or it stands after an initial or a form of address.
 _SENTENCE = re.compile(
     r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<!\bProf\.)\s+(?=[^a-z\s])|(?<=[。！？])\s*"

@@ -139,7 +139,7 @@ class EmbeddingCache:
             column = self._read(file, "vector") if rows.null_count < len(rows) else None
             if column is None:
                 continue
-            own = _matrix(column)
+            own: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
             if vectors is None:
                 vectors = np.empty((len(unique), own.shape[1]), np.float32)
             known = rows.is_valid().to_numpy(zero_copy_only=False)
@@ -185,8 +185,3 @@ class EmbeddingCache:
         _write(self.store, pa.concat_tables(tables), digest(*names), *self.folder)
         for name in names:
             self.store.remove(*self.folder, name)
-
-
-def _matrix(column: pa.Array) -> Vectors:
-    """A column of vectors, shape (n, dimension)."""
-    return np.asarray(column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size))

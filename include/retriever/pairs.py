@@ -42,10 +42,16 @@ def near_duplicate_group(passage: Passage) -> str:
 
 def split_of(group: str, *, train_share: float, eval_share: float) -> str:
     """The split of a group: a stable hash, so that a test episode stays a test episode in every later version."""
-    place = int.from_bytes(hashlib.sha256(f"split:{group}".encode()).digest()[:8], "big") / 2**64
-    if place < train_share:
+    drawn = place("split", group)
+    if drawn < train_share:
         return "train"
-    return "eval" if place < train_share + eval_share else "test"
+    return "eval" if drawn < train_share + eval_share else "test"
+
+
+def place(purpose: str, key: str) -> float:
+    """Where something stands between 0 and 1, for good."""
+    hashed = hashlib.sha256(f"{purpose}:{key}".encode()).digest()
+    return int.from_bytes(hashed[:8], "big") / 2**64
 
 
 def build_pairs(

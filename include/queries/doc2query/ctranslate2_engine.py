@@ -19,8 +19,7 @@ from typing import Any
 import ctranslate2
 
 from include.devices.halving import HalvingBatch, is_out_of_memory
-from include.queries.doc2query.engine import TokenizedText, by_length
-from include.queries.doc2query.errors import GeneratorModelError
+from include.queries.doc2query.engine import GeneratorModelError, TokenizedText, by_length
 from include.queries.doc2query.sampling import Sampling
 
 UNIT = 32

@@ -6,6 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from include.errors import PermanentError
+
+
+class GeneratorModelError(PermanentError):
+    """The model cannot be had, or cannot be used; the message says what to do."""
+
 
 @dataclass(frozen=True)
 class TokenizedText:

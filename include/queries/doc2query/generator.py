@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from include.queries.contract import DOC2QUERY, GeneratorSpec, Passage, Query
 from include.queries.doc2query.engine import Engine, TokenizedText
-from include.queries.doc2query.open_engine import default_batch_size, open_engine
+from include.queries.doc2query.open_engine import BATCH_SIZES, open_engine
 from include.queries.doc2query.progress import Progress
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Doc2QueryGenerator:
         self._spec = spec
         self._device = device
         self._threads = threads or len(os.sched_getaffinity(0))
-        self._batch_size = batch_size or default_batch_size(device)
+        self._batch_size = batch_size or BATCH_SIZES[device]
         self._cache = cache
         self.chunk: int | None = CHUNKS[device]
 

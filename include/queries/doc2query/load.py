@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from include.hub import HubModelError, Wanted, fetch
-from include.queries.doc2query.errors import GeneratorModelError
+from include.queries.doc2query.engine import GeneratorModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration

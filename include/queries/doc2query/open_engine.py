@@ -12,8 +12,7 @@ import torch
 
 from include.hub import conversions
 from include.queries.contract import GeneratorSpec
-from include.queries.doc2query.engine import Engine
-from include.queries.doc2query.errors import GeneratorModelError
+from include.queries.doc2query.engine import Engine, GeneratorModelError
 from include.queries.doc2query.load import ModelSource, load_model, load_tokenizer, locate
 from include.queries.doc2query.parity import PAIRS, Parity, require_parity
 from include.queries.doc2query.sampling import Sampling
@@ -27,10 +26,6 @@ log = logging.getLogger(__name__)
 
 BATCH_SIZES = {"cpu": 16, "cuda": 256}
 """Texts at a time. Measured on a CPU, where 8, 16 and 32 are within a tenth of each other; a GPU is idle with few."""
-
-
-def default_batch_size(device: str) -> int:
-    return BATCH_SIZES[device]
 
 
 def engine_name(spec: GeneratorSpec, device: str) -> str:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import BaseModel
 
-from include.queries.doc2query.engine import Engine
-from include.queries.doc2query.errors import GeneratorModelError
+from include.queries.doc2query.engine import Engine, GeneratorModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration

@@ -10,7 +10,6 @@ import io
 import logging
 import random
 from contextlib import redirect_stderr
-from typing import Any
 
 import pyarrow as pa
 import torch
@@ -80,7 +79,6 @@ def _candidates(
     pairs: pa.Table, model: SentenceTransformer, recipe: Recipe, judge: CrossEncoder | None, batch_size: int
 ) -> dict[tuple[str, str], list[str]]:
     """By query and positive: texts that are similar to the query, but less than the positive is; most similar first."""
-    options: dict[str, Any] = {"cross_encoder": judge} if judge else {}
     with redirect_stderr(io.StringIO()):  # progress bars
         mined = mine_hard_negatives(
             Dataset(pairs.select(["query", "positive"])),
@@ -95,7 +93,7 @@ def _candidates(
             batch_size=batch_size,
             faiss_batch_size=max(1, SIMILARITIES // len(pairs)),
             verbose=False,
-            **options,
+            cross_encoder=judge,
         )
     return {(row["query"], row["positive"][0]): row["positive"][1:] for row in mined}
 

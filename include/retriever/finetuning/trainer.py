@@ -34,12 +34,11 @@ from include.retriever.finetuning.checkpoints import last_checkpoint
 from include.retriever.finetuning.evaluation import BEST_BY, EarlyStop
 from include.retriever.finetuning.examples import create_sampler, training_texts
 from include.retriever.finetuning.hardware import Hardware
-from include.retriever.finetuning.loading import load_guide
 from include.retriever.finetuning.losses import create_loss
 from include.retriever.finetuning.progress import ProgressLog
 from include.retriever.finetuning.sampler import PairBatchSampler
 from include.retriever.recipe import Recipe
-from include.retriever.registry import load_folder
+from include.retriever.registry import load_base, load_folder
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +109,16 @@ def train_model(
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.max_seq_length = full_length
     return model, trainer.state.log_history
+
+
+def load_guide(name: str, base_folder: Path, device: str) -> SentenceTransformer:
+    """The guide of a recipe, which itself learns nothing.
+
+    :param name: as a base model is named, or ``base`` for the one that the training begins with.
+    :raises ModelError: it cannot be found or reached.
+    """
+    guide = load_folder(base_folder, device) if name == "base" else load_base(name, device)
+    return guide.eval().requires_grad_(False)
 
 
 def training_arguments(

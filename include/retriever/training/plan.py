@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from include.episodes import snapshot
 from include.feedback.pairs import RecordedPairs, as_csv
 from include.queries.contract import GeneratorSpec
+from include.retriever.pairs import place
 from include.retriever.recipe import Recipe
 from include.retriever.registry import newest_trained
 from include.storage import ArtifactStore, digest
@@ -41,7 +42,7 @@ class QueryShard(BaseModel, frozen=True):
 
     def holds(self, episode_id: str) -> bool:
         """Whether an episode of the snapshot's shard belongs to this part of it."""
-        return self.parts == 1 or _place("part", episode_id) * self.parts // 1 == self.part
+        return self.parts == 1 or place("part", episode_id) * self.parts // 1 == self.part
 
 
 class TrainingPlan(BaseModel):
@@ -67,7 +68,7 @@ class TrainingPlan(BaseModel):
 
     def draws(self, episode_id: str, purpose: str) -> float:
         """A stable draw between 0 and 1: an episode that is in a sample of some share is in every larger one."""
-        return _place(f"{self.recipe.seed}:{purpose}", episode_id)
+        return place(f"{self.recipe.seed}:{purpose}", episode_id)
 
 
 def why_due(
@@ -145,9 +146,3 @@ def _query_shards(catalogue: snapshot.Manifest, share: float, size: int) -> list
 def _sha256(files: dict[str, bytes], *names: str) -> str | None:
     """Of some files together; None if they are not there."""
     return hashlib.sha256(b"\0".join(files[name] for name in names)).hexdigest() if names[0] in files else None
-
-
-def _place(purpose: str, episode_id: str) -> float:
-    """Where an episode stands between 0 and 1, for good."""
-    hashed = hashlib.sha256(f"{purpose}:{episode_id}".encode()).digest()
-    return int.from_bytes(hashed[:8], "big") / 2**64

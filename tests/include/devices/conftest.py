@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import pynvml
 import pytest
@@ -45,7 +44,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
             "nvmlDeviceGetHandleByIndex": machine.answer,
             "nvmlDeviceGetUUID": machine.uuid,
             "nvmlDeviceGetName": names.__getitem__,
-            "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=2**30),
         }
         for name, answer in answers.items():
             monkeypatch.setattr(pynvml, name, answer)

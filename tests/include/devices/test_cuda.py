@@ -23,8 +23,8 @@ from include.devices.usage import measure
 import torch
 assert not devices._is_cuda_initialized()
 with devices.borrow("cuda", gpus=1, threads=1, folder=Path(sys.argv[1])) as device, measure(device) as usage:
-    model = torch.nn.Linear(1024, 1024).to(device.torch)
-    model(torch.ones(8, 1024, device=device.torch)).sum().backward()
+    model = torch.nn.Linear(1024, 1024).to(device.kind)
+    model(torch.ones(8, 1024, device=device.kind)).sum().backward()
     seen = [str(torch.cuda.get_device_properties(at).uuid) for at in range(torch.cuda.device_count())]
     everything = torch.cuda.get_device_properties(0).total_memory
     HalvingBatch(8).run(lambda size: torch.empty(everything // 8 * size // 2 + size, device="cuda", dtype=torch.half))

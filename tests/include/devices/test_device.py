@@ -20,7 +20,7 @@ def test_threads_are_fixed(tmp_path: Path) -> None:
     """Left alone, two processes that each take all cores run many times slower."""
     for threads, expected in ((1, 1), (0, CORES)):
         with borrow("cpu", gpus=1, threads=threads, folder=tmp_path, patience_seconds=0) as device:
-            assert device.torch == "cpu"
+            assert device.kind == "cpu"
             assert torch.get_num_threads() == expected
 
 
@@ -28,7 +28,7 @@ def test_a_borrower_sees_the_gpus_it_has_and_no_others(install: Install, tmp_pat
     install("H100", "H100", "A100")
     with borrow("cuda", gpus=2, threads=1, folder=tmp_path, patience_seconds=0) as first:
         assert first == Device("cuda", (Machine.uuid(0), Machine.uuid(1)), ("H100", "H100"))
-        assert first.torch == "cuda"
+        assert first.kind == "cuda"
         assert os.environ[VARIABLE] == f"{Machine.uuid(0)},{Machine.uuid(1)}"
     assert VARIABLE not in os.environ
 

@@ -17,7 +17,7 @@ def no_driver() -> None:
 
 def test_the_gpus_of_the_machine_are_told_by_their_model(install: Install) -> None:
     install("H100", "A100")
-    assert gpus() == [Gpu(0, Machine.uuid(0), "H100", 2**30), Gpu(1, Machine.uuid(1), "A100", 2**30)]
+    assert gpus() == [Gpu(0, Machine.uuid(0), "H100"), Gpu(1, Machine.uuid(1), "A100")]
     assert visible_gpus() == [Machine.uuid(0), Machine.uuid(1)]
 
 

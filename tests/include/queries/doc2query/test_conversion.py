@@ -8,8 +8,7 @@ import torch
 from include.queries.doc2query import conversion
 from include.queries.doc2query.conversion import convert, converted
 from include.queries.doc2query.ctranslate2_engine import CTranslate2Engine
-from include.queries.doc2query.engine import TokenizedText
-from include.queries.doc2query.errors import GeneratorModelError
+from include.queries.doc2query.engine import GeneratorModelError, TokenizedText
 from include.queries.doc2query.parity import PAIRS, compare, require_parity
 from include.queries.doc2query.sampling import Sampling
 from tests.include.queries.doc2query.conftest import Tiny

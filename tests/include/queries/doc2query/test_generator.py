@@ -7,7 +7,7 @@ import pytest
 
 from include.queries.contract import GeneratorSpec, Passage
 from include.queries.doc2query import open_engine
-from include.queries.doc2query.errors import GeneratorModelError
+from include.queries.doc2query.engine import GeneratorModelError
 from include.queries.doc2query.generator import Doc2QueryGenerator
 from include.queries.opening import create_generator
 from tests.include.queries.doc2query.conftest import Tiny

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from include.queries.doc2query.errors import GeneratorModelError
+from include.queries.doc2query.engine import GeneratorModelError
 from include.queries.doc2query.load import load_model, load_tokenizer, locate
 from tests.include.queries.doc2query.conftest import Tiny
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from include.retriever.finetuning.loading import load_guide
 from include.retriever.finetuning.negatives import add_hard_negatives, add_labels
+from include.retriever.finetuning.trainer import load_guide
 from include.retriever.manifest import ModelManifest
 from include.retriever.recipe import Recipe
 from tests.include.retriever.conftest import toy_pairs
