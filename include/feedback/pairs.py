@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from typing import NamedTuple
 
@@ -95,10 +95,9 @@ def _counted(of_sessions: Iterable[set[tuple[str, str, str]]]) -> list[Pair]:
             key = (query_key(query), episode, source)
             texts.setdefault(key, query)
             counts[key] += 1
-    ordered: Sequence[tuple[str, str, str]] = sorted(counts, key=lambda key: (-counts[key], key))
     taken: Counter[str] = Counter()
     kept = []
-    for key in ordered:
+    for key in sorted(counts, key=lambda key: (-counts[key], key)):
         taken[key[1]] += 1
         if taken[key[1]] <= MOST_AN_EPISODE:
             kept.append(Pair(texts[key], key[1], counts[key], key[2]))

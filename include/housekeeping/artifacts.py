@@ -86,20 +86,18 @@ def prune(store: ArtifactStore, days: Days, *, dry_run: bool, now: datetime | No
     """
     now = now or datetime.now(UTC)
     summary, needs = Summary(dry_run=dry_run), Needs(store)
-    if needs.anything_live:
+    if needs.pointers:  # something is live
         compact(store, needs, summary, before=now - timedelta(days=days.work))
-    for artifact in expired(store, needs, days, now=now):
-        if dry_run or _remove(store, artifact):
-            summary.add(artifact.kind, artifact.bytes)
+        for artifact in _expired(store, needs, days, now):
+            if dry_run or _remove(store, artifact):
+                summary.add(artifact.kind, artifact.bytes)
     if not dry_run and (cleared := store.clear_unfinished()):
         log.info("Removed %d unfinished writes.", cleared)
     return summary
 
 
-def expired(store: ArtifactStore, needs: Needs, days: Days, *, now: datetime) -> Iterator[Artifact]:
+def _expired(store: ArtifactStore, needs: Needs, days: Days, now: datetime) -> Iterator[Artifact]:
     """What :func:`prune` removes whole, kind by kind."""
-    if not needs.anything_live:
-        return
     profiles = needs.profiles(max(drift.WINDOW, trend.WINDOW) + 1)  # they leave out the one that is held against them
     for kind in _kinds(store, needs, days, now):
         for artifact in _artifacts(kind, store.files(*kind.folder)):

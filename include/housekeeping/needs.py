@@ -35,10 +35,6 @@ class Needs:
         ]
         self.models = registered(store)
 
-    @property
-    def anything_live(self) -> bool:
-        return bool(self.pointers)
-
     @cached_property
     def snapshots(self) -> set[str]:
         """What is live, what can be gone back to, and what an index may hold: the next difference starts from it."""

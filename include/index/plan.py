@@ -116,7 +116,7 @@ def plan_reindex(store: ArtifactStore, *, model_version: str, live: LivePointer 
     if latest is None:
         raise FileNotFoundError("No snapshot has been published yet: run ingest_episodes first.")
     namespace = namespace_of(model_version)
-    states = _states(store, namespace)
+    states = _comparable(store, read_journal(store, namespace).states)
     steps = [difference(store, state, latest.snapshot_id) for state in states]
     added = _all([step.added for step in steps])
     changed = without(_all([step.changed for step in steps]), added)
@@ -186,7 +186,7 @@ def begin_write(store: ArtifactStore, plan: Plan, index: str) -> None:
     :raises OutdatedPlanError: the namespace is not as it was when the plan was made: another has written to it.
     """
     journal = read_journal(store, plan.namespace)
-    made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _states(store, plan.namespace))
+    made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _comparable(store, journal.states))
     if plan.plan_id not in (journal.plan_id, made_for):
         raise _outdated(plan, journal)
     states = journal.states
@@ -218,7 +218,7 @@ def require_not_overtaken(store: ArtifactStore, plan: Plan, *, seen: str) -> Non
     if journal.plan_id is None:
         require_seen(read_live(store), seen, own=(plan.namespace, plan.snapshot_id))
         return
-    made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _states(store, plan.namespace))
+    made_for = _plan_id(plan.snapshot_id, plan.namespace, plan.action, _comparable(store, journal.states))
     if plan.plan_id not in (journal.plan_id, made_for):
         raise _outdated(plan, journal)
 
@@ -283,9 +283,8 @@ def _outdated(plan: Plan, journal: Journal) -> OutdatedPlanError:
     return OutdatedPlanError(plan) if journal.plan_id is None else OvertakenPlanError(plan)
 
 
-def _states(store: ArtifactStore, namespace: str) -> list[str | None]:
+def _comparable(store: ArtifactStore, states: list[str | None]) -> list[str | None]:
     """The snapshots that a namespace may hold, as far as they are still there to compare with."""
-    states = read_journal(store, namespace).states
     return [state if state and snapshot.exists(store, state) else None for state in states]
 
 

@@ -11,6 +11,7 @@ import random
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -183,8 +184,9 @@ def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verificatio
     try:
         _verify_ids(index, plan.namespace, ids)
         compared = _verify_records(store, index, plan, _sampled(store, plan, ids))
-        golden = _verify_search(index, plan, kind, compared)
-        _verify_words(index, plan, compared)
+        golden = dict(islice(compared.items(), GOLDEN))
+        _verify_search(index, plan, kind, golden)
+        _verify_words(index, plan, golden)
     except VerificationError:
         distrust(store, plan)
         raise
@@ -195,14 +197,14 @@ def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verificatio
         len(ids),
         kind,
         len(compared),
-        golden,
+        len(golden),
     )
     return Verification(
         namespace=plan.namespace,
         snapshot_id=plan.snapshot_id,
         rows=len(ids),
         sampled=len(compared),
-        golden=golden,
+        golden=len(golden),
         kind=kind,
     )
 
@@ -283,12 +285,11 @@ def _differing(found: Stored | None, wanted: Stored) -> str:
     return ", ".join(differing)
 
 
-def _verify_search(index: EpisodeIndex, plan: Plan, kind: str, compared: Mapping[str, Stored]) -> int:
-    """Ask some stored vectors as queries; how many."""
-    golden = list(compared)[:GOLDEN]
+def _verify_search(index: EpisodeIndex, plan: Plan, kind: str, golden: Mapping[str, Stored]) -> None:
+    """Ask some stored vectors as queries."""
     if not golden:
-        return 0
-    answers = index.search_vectors(plan.namespace, np.stack([compared[key].values for key in golden]), 1)
+        return
+    answers = index.search_vectors(plan.namespace, np.stack([record.values for record in golden.values()]), 1)
     lost = [
         key
         for key, hits in zip(golden, answers, strict=True)
@@ -299,13 +300,11 @@ def _verify_search(index: EpisodeIndex, plan: Plan, kind: str, compared: Mapping
             f"{len(lost)} of {len(golden)} vectors of {plan.namespace} do not find themselves when used as "
             f"queries ({', '.join(lost[:NAMED])}). {REMEDY}"
         )
-    return len(golden)
 
 
-def _verify_words(index: EpisodeIndex, plan: Plan, compared: Mapping[str, Stored]) -> None:
+def _verify_words(index: EpisodeIndex, plan: Plan, golden: Mapping[str, Stored]) -> None:
     """Ask the words with which some records begin as queries."""
-    golden = list(compared)[:GOLDEN]
-    queries = [_beginning(compared[key].metadata) for key in golden]
+    queries = [_beginning(record.metadata) for record in golden.values()]
     answers = index.search_words(plan.namespace, queries, WORDS_K)
     lost = [
         key

@@ -55,14 +55,14 @@ class Reranker:
 
 
 @lru_cache(maxsize=1)
-def open_reranker(name: str, device: str = "cpu") -> Reranker:
+def open_reranker(name: str) -> Reranker:
     """Open a cross-encoder by local folder or hub id; the last one is cached, so that it can be tested before it is
     needed.
 
     :raises ModelError: it cannot be found or loaded, or gives no score.
     :raises RetryLaterError: the model hub cannot be reached, or failed.
     """
-    reranker = Reranker(load_cross_encoder(name, device, setting=SETTING))
+    reranker = Reranker(load_cross_encoder(name, "cpu", setting=SETTING))
     if not np.isfinite(reranker.scores("a query", ["a text"])).all():
         raise ModelError(f"The cross-encoder {name!r} gives scores that are not numbers: set {SETTING} to another.")
     return reranker
