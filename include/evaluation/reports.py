@@ -6,12 +6,10 @@ import logging
 from datetime import datetime
 from pathlib import Path
 
-import jinja2
 from pydantic import BaseModel
 
 from include.quality.lines import line
-from include.quality.trend import HEIGHT, WIDTH
-from include.quality.trend import TEMPLATES as SHARED
+from include.quality.trend import fill
 from include.storage import ArtifactStore
 
 FOLDER = "reports"
@@ -98,16 +96,13 @@ def reports_page(store: ArtifactStore) -> str:
         for metric, values in metrics.items()
         if (found := line(f"{METRICS[metric]}, {name}", values))
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([TEMPLATES, SHARED]), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("reports.html").render(
+    return fill(
+        "reports.html",
+        TEMPLATES,
         told=told[::-1],
         sets=list(measured),
         metrics=METRICS,
         lines=lines if len(told) > 1 else [],
-        width=WIDTH,
-        height=HEIGHT,
     )
 
 

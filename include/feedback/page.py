@@ -6,12 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import jinja2
-
 from include.feedback.figures import Day, load
 from include.quality.lines import line
-from include.quality.trend import HEIGHT, WIDTH
-from include.quality.trend import TEMPLATES as SHARED
+from include.quality.trend import fill
 from include.storage import ArtifactStore
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,12 +25,7 @@ LINES: dict[str, Callable[[Day], float | None]] = {
 
 def queries_page(store: ArtifactStore, *, today: date | None = None) -> str:
     """The page, as it is now. Its lines end with the last whole day."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([TEMPLATES, SHARED]), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     days = load(store, most=SHOWN)
     whole = [day for day in days if day.day < (today or datetime.now(UTC).date())]
     lines = [found for title, value in LINES.items() if (found := line(title, [value(day) for day in whole]))]
-    return environment.get_template("queries.html").render(
-        days=days[::-1], whole=whole, lines=lines if len(whole) > 1 else [], width=WIDTH, height=HEIGHT
-    )
+    return fill("queries.html", TEMPLATES, days=days[::-1], whole=whole, lines=lines if len(whole) > 1 else [])

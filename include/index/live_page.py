@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import jinja2
-
 from include.index.live import history, read_live
 from include.index.watched import Day, by_day, load
 from include.quality.lines import line
-from include.quality.trend import HEIGHT, WIDTH
-from include.quality.trend import TEMPLATES as SHARED
+from include.quality.trend import fill
 from include.storage import ArtifactStore
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,15 +30,14 @@ def live_page(store: ArtifactStore) -> str:
 
     :raises PermanentError: the pointer is damaged.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([TEMPLATES, SHARED]), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     live = read_live(store)
     past = history(store, most=SHOWN)
     sets = sorted({name for pointer in (live, *past) if pointer for name in pointer.metrics}, reverse=True)
     days = by_day(load(store, most=DAYS))
     lines = [found for title, value in LINES.items() if (found := line(title, [value(day) for day in days]))]
-    return environment.get_template("live.html").render(
+    return fill(
+        "live.html",
+        TEMPLATES,
         live=live,
         previous=live.previous if live else None,
         history=past,
@@ -49,6 +45,4 @@ def live_page(store: ArtifactStore) -> str:
         metrics=METRICS,
         days=days,
         lines=lines if len(days) > 1 else [],
-        width=WIDTH,
-        height=HEIGHT,
     )

@@ -89,15 +89,15 @@ def render(published: Sequence[Profile], *, candidate: Profile | None = None, ho
         snapshots=profiles,
         candidate=candidate,
         home=home,
-        width=WIDTH,
-        height=HEIGHT,
     )
 
 
-def fill(template: str, **values: object) -> str:
-    """One of the :data:`TEMPLATES` with its values."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    return environment.get_template(template).render(**values)
+def fill(template: str, folder: Path = TEMPLATES, /, **values: object) -> str:
+    """A template with its values: one of the :data:`TEMPLATES`, or one that uses them from a folder of its own."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(template).render(values, width=WIDTH, height=HEIGHT)
 
 
 def panels(profiles: Sequence[Profile], *, published: int) -> list[Panel]:
