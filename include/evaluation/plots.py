@@ -91,12 +91,14 @@ def rank_distribution(series: Sequence[Series], *, description: str) -> Markup:
         return _svg(figure, description)
 
 
-def loss_curve(losses: Sequence[tuple[int, float]], *, description: str) -> Markup:
-    """Training loss by step."""
-    finite = [(step, loss) for step, loss in losses if math.isfinite(loss)]
+def training_curve(points: Sequence[tuple[int, float]], *, marker: str = "", description: str) -> Markup:
+    """A figure by step of the training.
+
+    :param marker: of each point, as Matplotlib names it.
+    """
+    finite = [(step, value) for step, value in points if math.isfinite(value)]
     with _figure(2.3) as (figure, axes):
-        axes.plot(*zip(*finite, strict=True), color=STAND_INS["--candidate"], linewidth=1.6)
-        axes.set_title("training loss", loc="left", fontsize=11, color=INK)
+        axes.plot(*zip(*finite, strict=True), color=STAND_INS["--candidate"], linewidth=1.6, marker=marker)
         axes.grid(axis="y", color=LINE, linewidth=0.7)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -140,7 +140,7 @@ def render(data: ReportData) -> str:
             query_sets=[_query_set(data, name) for name in _query_set_names(data)],
             missing_sets=[name for name in QUERY_SET_NAMES if name not in (*OPTIONAL, *_query_set_names(data))],
             languages=_languages(data.corpus),
-            loss_plot=_loss_plot(data.training),
+            training_plots=_training_plots(data.training),
             fewest=FEWEST,
             depth=DEPTH,
         )
@@ -294,15 +294,20 @@ def _languages(corpus: Corpus | None) -> list[tuple[str, int]]:
     return ranked[:LANGUAGES_SHOWN] + ([(f"{len(ranked) - LANGUAGES_SHOWN} others", rest)] if rest else [])
 
 
-def _loss_plot(training: TrainingRun | None) -> Markup | None:
+def _training_plots(training: TrainingRun | None) -> dict[str, Markup]:
+    """Of the loss, and of what was measured meanwhile, by name."""
     from include.evaluation import plots
 
-    if training is None or not any(math.isfinite(loss) for _, loss in training.losses):
-        return None
-    first, last = training.losses[0][1], training.losses[-1][1]
-    return plots.loss_curve(
-        training.losses, description=f"Training loss by step, from {number(first)} to {number(last)}."
-    )
+    drawn = training and (("Training loss", "", training.losses), ("In-batch MRR@5", "o", training.evaluations))
+    return {
+        name: plots.training_curve(
+            points,
+            marker=marker,
+            description=f"{name} by step, from {number(points[0][1])} to {number(points[-1][1])}.",
+        )
+        for name, marker, points in drawn or ()
+        if any(math.isfinite(value) for _, value in points)
+    }
 
 
 @lru_cache(maxsize=1)

@@ -24,6 +24,8 @@ class TrainingRun(BaseModel):
     pairs_by_origin: dict[str, int] = {}
     losses: list[tuple[int, float]] = []
     """Step and training loss."""
+    evaluations: list[tuple[int, float]] = []
+    """Step and in-batch MRR@5; none where that is of too few queries to say anything."""
     queries_dropped: dict[str, int] = {}
     """Generated queries that were not used, by reason."""
     samples: list[QuerySample] = []
@@ -64,6 +66,7 @@ def training_run(store: ArtifactStore, model: ModelManifest) -> TrainingRun | No
         settings={name: _setting(value) for name, value in model.recipe.items() if value not in ("", [], None)},
         pairs_by_origin=model.pairs,
         losses=[(int(entry["step"]), entry["loss"]) for entry in model.losses],
+        evaluations=[(int(entry["step"]), entry["MRR@5"]) for entry in model.evaluations if model.telling_metrics],
         queries_dropped=dropped,
         samples=queries.get("samples", []),
         device=Usage.model_validate(model.device_usage) if model.device_usage else None,

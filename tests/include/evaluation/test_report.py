@@ -106,6 +106,7 @@ def full(make_results: MakeResults) -> ReportData:
                 settings={ATTACK: ATTACK},
                 pairs_by_origin={ATTACK: 5},
                 losses=[(0, 2.0), (1, math.nan), (2, 1.0)],
+                evaluations=[(1, 0.5), (2, 0.75)],
                 queries_dropped={ATTACK: 4, "wrong_language": 3},
                 samples=[QuerySample(title=ATTACK, query=ATTACK, origin=ATTACK)],
                 device=Usage(device="cuda", names=[ATTACK], gpus=2, gpu_seconds=90.0, memory_peak_bytes=2**33),
@@ -171,10 +172,20 @@ def test_the_full_page_has_every_part(full: ReportData) -> None:
     text = text_of(render(full))
     assert not re.search(r"\b(nan|inf|None|undefined)\b", text, re.IGNORECASE)
     judged, worst = ("37.5 %", "fewer than 10 queries"), ("or 3 others", "1,234", "over 100", "987")
-    others = "1,231", "0.987", "improved", "right episode", "12 s", "Loss allowed", "Snapshot", "Recall@30"
+    others = (
+        "1,231",
+        "0.987",
+        "improved",
+        "right episode",
+        "12 s",
+        "Loss allowed",
+        "Snapshot",
+        "Recall@30",
+        "In-batch MRR@5",
+    )
     for part in (*judged, *worst, *others):
         assert part in text
-    assert len(HTMLParser(render(full)).css("svg[role=img][aria-label]")) == 3
+    assert len(HTMLParser(render(full)).css("svg[role=img][aria-label]")) == 4
 
 
 def test_a_run_with_nothing_still_has_a_page_that_says_so() -> None:

@@ -66,5 +66,19 @@ def test_a_model_of_an_older_version_of_podsearch_is_still_reported(
     assert run.losses == [(1, 2.0)]
 
 
+@pytest.mark.parametrize(("queries", "drawn"), [(500, [(10, 0.5), (17, 0.75)]), (11, [])])
+def test_what_was_measured_meanwhile_is_drawn_if_it_says_anything(
+    store: ArtifactStore, queries: int, drawn: list[tuple[int, float]]
+) -> None:
+    measured = {
+        "eval_queries": queries,
+        "metrics": {"before": {"MRR@5": 0.4}, "after": {"MRR@5": 0.75}},
+        "evaluations": [{"step": 10.0, "MRR@5": 0.5, "Recall@1": 0.2}, {"step": 17.0, "MRR@5": 0.75, "Recall@1": 0.3}],
+    }
+    run = training_run(store, MODEL.model_copy(update=measured))
+    assert run is not None
+    assert run.evaluations == drawn
+
+
 def test_a_base_model_was_not_trained(store: ArtifactStore) -> None:
     assert training_run(store, MODEL.model_copy(update={"kind": "base"})) is None
