@@ -44,17 +44,18 @@ def loss_of(store: ArtifactStore, plan: Plan, live: LivePointer | None) -> Withd
 
     A model's first build deletes nothing, and yet search loses whatever its snapshot does not have.
     """
-    taken: list[tuple[str, pl.Series]] = []
+    taken: dict[str, pl.Series] = {}
     if plan.action == "difference" and plan.previous_snapshot_id:
-        taken.append((plan.previous_snapshot_id, ids_to_delete(store, plan)))
-    if live and live.snapshot_id not in dict(taken) and snapshot.exists(store, live.snapshot_id):
-        taken.append((live.snapshot_id, difference(store, live.snapshot_id, plan.snapshot_id).removed))
-    losses = [Withdrawal(episodes=len(ids), of=snapshot.load(store, held).episodes) for held, ids in taken]
+        taken[plan.previous_snapshot_id] = ids_to_delete(store, plan)
+    if live and live.snapshot_id not in taken and snapshot.exists(store, live.snapshot_id):
+        taken[live.snapshot_id] = difference(store, live.snapshot_id, plan.snapshot_id).removed
+    losses = {
+        held: Withdrawal(episodes=len(ids), of=snapshot.load(store, held).episodes) for held, ids in taken.items()
+    }
     if not losses:
         return Withdrawal()
-    largest = max(range(len(losses)), key=lambda place: losses[place].share)
-    held, ids = taken[largest]
-    return losses[largest].model_copy(update={"examples": _examples(store, held, ids)})
+    largest = max(losses, key=lambda held: losses[held].share)
+    return losses[largest].model_copy(update={"examples": _examples(store, largest, taken[largest])})
 
 
 def keep_approval(store: ArtifactStore, plan_id: str, by: str | None) -> None:

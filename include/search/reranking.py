@@ -35,8 +35,7 @@ class Reranker:
     def __init__(self, model: CrossEncoder) -> None:
         self._model = model
         self._turn = threading.Lock()
-        most = model.max_seq_length
-        model.max_seq_length = min(most, TOKENS) if most else TOKENS
+        model.max_seq_length = min(model.max_seq_length or TOKENS, TOKENS)
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
         """How well each text answers the query, in the model's own measure: more is better."""

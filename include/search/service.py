@@ -278,20 +278,12 @@ def _ask(
 ) -> tuple[list[list[Hit]], list[list[Hit]]]:
     """The first :data:`DEPTH` of each side for each query; nothing from a side that is not used."""
     index, namespace = opened.index, opened.live.namespace
-
-    def nearest() -> list[list[Hit]]:
-        if mode == "lexical":
-            return [[] for _ in texts]
-        return index.search_vectors(namespace, opened.encoder.encode(texts), DEPTH, filter)
-
-    def said() -> list[list[Hit]]:
-        if mode == "dense":
-            return [[] for _ in texts]
-        return index.search_words(namespace, texts, DEPTH, filter)
-
+    near: list[list[Hit]] = [[] for _ in texts]
     with ThreadPoolExecutor(1, thread_name_prefix="words") as pool:
-        words = pool.submit(said)
-        return nearest(), words.result()
+        words = pool.submit(index.search_words, namespace, texts, DEPTH, filter) if mode != "dense" else None
+        if mode != "lexical":
+            near = index.search_vectors(namespace, opened.encoder.encode(texts), DEPTH, filter)
+        return near, words.result() if words else [[] for _ in texts]
 
 
 def _together(

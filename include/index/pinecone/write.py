@@ -153,8 +153,11 @@ class Writer:
         return UpsertFailedError(message, ids, seconds=max(map(_seconds, failed)) or None)
 
     def _note(self, request: Request) -> None:
+        """Keep some of the records, the last among them."""
+        keys = list(request.items)
+        chosen = keys[:: -max(1, len(keys) // SAMPLED)][:SAMPLED]
         kept = {key: record for key, record in self.last.items() if key not in request.items}
-        kept |= _sample(request, SAMPLED)
+        kept |= {key: request.stored(key) for key in chosen}
         self.last = dict(list(kept.items())[-SAMPLED * UPSERTS_AT_ONCE :])
 
 
@@ -166,13 +169,6 @@ def same(found: dict[str, Stored], written: dict[str, Stored]) -> bool:
         and np.allclose(found[key].values, record.values, atol=1e-5)
         for key, record in written.items()
     )
-
-
-def _sample(request: Request, size: int) -> dict[str, Stored]:
-    """Some of the records, the last among them."""
-    keys = list(request.items)
-    chosen = keys[:: -max(1, len(keys) // size)][:size]
-    return {key: request.stored(key) for key in chosen}
 
 
 def _named(ids: Sequence[str]) -> str:

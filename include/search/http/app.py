@@ -297,9 +297,7 @@ class Guarded:
             return told(scope["path"], 413)
         if self._token is None and not is_loopback(_host(headers.get("Host", ""))):
             return told(scope["path"], 421)  # a page of another host, which has its name lead here, would read along
-        if self._token is None or scope["path"] in OPEN:
-            return self._app
-        if has_token(headers.get("Authorization", ""), self._token):
+        if self._token is None or scope["path"] in OPEN or has_token(headers.get("Authorization", ""), self._token):
             return self._app
         refused = told(scope["path"], 401)
         for challenge in CHALLENGES:
