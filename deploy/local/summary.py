@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from include.episodes import snapshot
-from include.evaluation.report import METRIC_NAMES, ROLE_NAMES, ReportData
+from include.evaluation.metrics import METRIC_NAMES
+from include.evaluation.report import ROLE_NAMES, ReportData
 from include.index.live import read_live
 from include.quality.result import docs_of
 from include.retriever.registry import newest_trained

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from include.errors import PermanentError
 from include.evaluation.formatting import number, signed
-from include.evaluation.metrics import check_same_queries, clusters
+from include.evaluation.metrics import METRIC_NAMES, check_same_queries, clusters
 
 CHECKED = ("mrr@30", "recall@30")
 QUERY_SETS = ("test", "curated")
@@ -30,7 +30,6 @@ FALSE_REFUSALS = 0.05
 """How often, at most, a model that is as good as the other is refused; the checks of a decision share it."""
 POWER = 0.95
 """How often a loss of twice the tolerance has to be shown for the queries to be enough."""
-NAMES = {"mrr@30": "MRR@30", "recall@30": "Recall@30"}
 
 RULE = 3
 """Version of this rule; refusals by an earlier rule do not count."""
@@ -245,8 +244,8 @@ def _sentence(check: Check, tolerance: float) -> str:
             "too few for a decision."
         )
     figures = (
-        f"{NAMES[check.metric]} on {check.queries:,} {check.query_set} queries went from {number(check.reference)} to "
-        f"{number(check.candidate)} ({signed(check.difference)})"
+        f"{METRIC_NAMES[check.metric]} on {check.queries:,} {check.query_set} queries went from "
+        f"{number(check.reference)} to {number(check.candidate)} ({signed(check.difference)})"
     )
     if check.outcome == "failed":
         return f"{figures}: a loss of more than {number(check.largest_allowed)} counts as shown."

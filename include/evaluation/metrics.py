@@ -22,6 +22,7 @@ from include.index.fusion import Scored, together
 
 MEASURES = {"recall@1": R @ 1, "recall@30": R @ 30, "mrr@30": RR @ 30, "ndcg@10": nDCG @ 10}
 """Column of the results to measure. Spotify reports Recall@30 and MRR@30; the others show the top of the list."""
+METRIC_NAMES = {"recall@1": "Recall@1", "recall@30": "Recall@30", "mrr@30": "MRR@30", "ndcg@10": "nDCG@10"}
 DEPTH = 100
 """How many results per query are ranked for the measures."""
 SHOWN = 10
@@ -216,27 +217,19 @@ def clusters(results: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def interval(values: Floats, groups: npt.NDArray[np.int64], *, seed: int = 0) -> Interval:
-    """The mean of some per-query values with its 95 % percentile bootstrap interval (see :func:`resample`)."""
-    mean = float(np.mean(values))
-    if len(np.unique(groups)) < 2:
-        return Interval(mean=mean)
-    bounds = resample(values, groups, seed=seed).confidence_interval
-    return Interval(mean=mean, low=float(bounds.low), high=float(bounds.high))
-
-
-def resample(values: Floats, groups: npt.NDArray[np.int64], *, seed: int, alternative: str = "two-sided") -> Any:
-    """Bootstrap the mean of per-query values by drawing whole groups of queries, at 95 % confidence.
+    """The mean of some per-query values with its 95 % percentile bootstrap interval, drawn by whole groups of queries.
 
     Several queries drawn from one episode succeed or fail together; drawn one by one they would make the interval too
     narrow (cluster bootstrap: Davison & Hinkley, Bootstrap Methods and their Application, 3.8). With one query a
     group this is the ordinary bootstrap.
-
-    :returns: the result of :func:`scipy.stats.bootstrap`.
     """
+    mean = float(np.mean(values))
+    if len(np.unique(groups)) < 2:
+        return Interval(mean=mean)
     from scipy.stats import bootstrap  # which who reads the figures need not load
 
     sums, counts = np.bincount(groups, values), np.bincount(groups).astype(np.float64)
-    return bootstrap(
+    bounds = bootstrap(
         (sums, counts),
         lambda total, count, axis: total.sum(axis=axis) / count.sum(axis=axis),
         paired=True,
@@ -244,9 +237,9 @@ def resample(values: Floats, groups: npt.NDArray[np.int64], *, seed: int, altern
         n_resamples=RESAMPLES,
         batch=200,
         method="percentile",
-        alternative=alternative,
         rng=np.random.default_rng(seed),
-    )
+    ).confidence_interval
+    return Interval(mean=mean, low=float(bounds.low), high=float(bounds.high))
 
 
 def differences(candidate: pa.Table, reference: pa.Table, *, seed: int = 0) -> dict[str, Interval]:

@@ -12,8 +12,8 @@ Vectors = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
-BLOCK_SCORES = 2**23
-"""Maximum number of scores in memory at once (32 MiB of float32), whatever the sizes of queries and catalogue."""
+BLOCK_SCORES = 2**22
+"""Maximum number of scores in memory at once (32 MiB), whatever the sizes of queries and catalogue."""
 DECIMALS = 9
 """Cosines that agree to this many decimals tie, and ties go to the smaller id: an equal vector never wins by rounding
 noise."""
@@ -44,8 +44,8 @@ def rank(
 ) -> Ranking:
     """Rank the catalogue for each query by cosine, exactly.
 
-    Scores are computed in float32, a block of queries at a time; those that float32 cannot tell apart are computed
-    again in float64, so that the result does not depend on blocks, threads or the order of the catalogue.
+    Scores are computed in float64, a block of queries at a time, and rounded, so that the result does not depend on
+    blocks, threads or the order of the catalogue.
 
     :param queries: L2-normalised vectors, shape (Q, d).
     :param catalogue: L2-normalised vectors, shape (N, d).
@@ -61,71 +61,40 @@ def rank(
         raise ValueError("Episode ids repeat: each row of the catalogue needs its own.")
     wanted = _positions(relevant, position, len(queries)) if relevant is not None else None
     stand_ins = _stand_ins(held_out, targets, queries, catalogue)
-    searcher = _Searcher(catalogue, _id_order(ids), min(k, len(ids)))
+    id_order, k = _id_order(ids), min(k, len(ids))
+    exact_queries, exact_catalogue = queries.astype(np.float64), catalogue.astype(np.float64)
 
-    tops = np.empty((len(queries), searcher.k), np.int64)
-    scores = np.empty((len(queries), searcher.k), np.float64)
+    tops = np.empty((len(queries), k), np.int64)
+    scores = np.empty((len(queries), k), np.float64)
     ranks = np.empty(len(queries), np.int64) if wanted is not None else None
     step = max(1, BLOCK_SCORES // len(catalogue))
     for start in range(0, len(queries), step):
-        block = queries[start : start + step] @ catalogue.T
-        for offset, approximate in enumerate(block):
-            row = start + offset
-            query = _Query(queries[row], approximate, *(stand_ins[row] if stand_ins else (None, None)))
-            tops[row], scores[row] = searcher.nearest(query)
+        block = exact_queries[start : start + step] @ exact_catalogue.T
+        for row, own in enumerate(block, start):
+            if stand_ins:
+                target, stand_in = stand_ins[row]
+                own[target] = exact_queries[row] @ stand_in
+            np.round(own, DECIMALS, out=own)
+            tops[row] = _nearest(own, id_order, k)
+            scores[row] = own[tops[row]]
             if ranks is not None and wanted is not None:
-                ranks[row] = searcher.best_rank(query, wanted[row])
+                ranks[row] = _best_rank(own, id_order, wanted[row])
     names = np.asarray(ids, dtype=object)
     return Ranking([names[top].tolist() for top in tops], scores, ranks)
 
 
-class _Query:
-    """One query, its float32 scores, and the vector that stands in for its target."""
-
-    def __init__(self, vector: Vectors, approximate: Vectors, target: int | None, stand_in: Vectors | None) -> None:
-        self.vector = vector.astype(np.float64)
-        self.approximate = approximate
-        self.target = target
-        self.stand_in_score = float(self.vector @ stand_in) if stand_in is not None else 0.0
-        if target is not None:
-            approximate[target] = self.stand_in_score
-
-    def exact(self, catalogue: Vectors, rows: Indices) -> Scores:
-        """Cosines of some catalogue rows in float64, rounded so that equal vectors tie."""
-        scores: Scores = catalogue[rows].astype(np.float64) @ self.vector
-        if self.target is not None:
-            scores[rows == self.target] = self.stand_in_score
-        return np.round(scores, DECIMALS)
+def _nearest(scores: Scores, id_order: Indices, k: int) -> Indices:
+    """The k best rows, the best first."""
+    rows = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    order: Indices = np.lexsort((id_order[rows], -scores[rows]))[:k]
+    return rows[order]
 
 
-class _Searcher:
-    """The catalogue, with the order of its ids for ties."""
-
-    def __init__(self, catalogue: Vectors, id_order: Indices, k: int) -> None:
-        self.catalogue = catalogue
-        self.id_order = id_order
-        self.k = k
-        # Bound on the error of a float32 dot product of unit vectors (Higham, Accuracy and Stability, 3.1).
-        self.margin = catalogue.shape[1] * float(np.finfo(np.float32).eps)
-
-    def nearest(self, query: _Query) -> tuple[Indices, Scores]:
-        """The k best rows and their scores."""
-        kth = -np.partition(-query.approximate, self.k - 1)[self.k - 1]
-        rows = np.flatnonzero(query.approximate >= kth - 2 * self.margin)
-        scores = query.exact(self.catalogue, rows)
-        order = np.lexsort((self.id_order[rows], -scores))[: self.k]
-        return rows[order], scores[order]
-
-    def best_rank(self, query: _Query, relevant: Indices) -> int:
-        """How many rows stand before the best of the relevant ones, plus one."""
-        scores = query.exact(self.catalogue, relevant)
-        best = np.lexsort((self.id_order[relevant], -scores))[0]
-        score, order = scores[best], self.id_order[relevant[best]]
-        before = int(np.count_nonzero(query.approximate > score + self.margin))
-        near = np.flatnonzero(np.abs(query.approximate - score) <= self.margin)
-        near_scores = query.exact(self.catalogue, near)
-        ahead = (near_scores > score) | ((near_scores == score) & (self.id_order[near] < order))
-        return before + int(np.count_nonzero(ahead)) + 1
+def _best_rank(scores: Scores, id_order: Indices, relevant: Indices) -> int:
+    """How many rows stand before the best of the relevant ones, plus one."""
+    best = relevant[_nearest(scores[relevant], id_order[relevant], 1)[0]]
+    ahead = (scores > scores[best]) | ((scores == scores[best]) & (id_order < id_order[best]))
+    return int(np.count_nonzero(ahead)) + 1
 
 
 def _id_order(ids: Sequence[str]) -> Indices:

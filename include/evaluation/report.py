@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from include.evaluation.examples import ExampleChoice
 from include.evaluation.formatting import count, number, seconds, share, signed
 from include.evaluation.gate import CHECKED, OPTIONAL, Decision
-from include.evaluation.metrics import Interval, ModelEvaluation
+from include.evaluation.metrics import METRIC_NAMES, Interval, ModelEvaluation
 from include.evaluation.sides import Change, brought, direction
 from include.evaluation.slices import FEWEST, Slices
 from include.evaluation.training_run import TrainingRun
@@ -25,7 +25,6 @@ from include.index.fusion import DEPTH
 Role = Literal["base", "live", "candidate"]
 ROLES: tuple[Role, ...] = ("base", "live", "candidate")
 ROLE_NAMES: dict[str, str] = {"base": "Base model", "live": "Live until now", "candidate": "Candidate"}
-METRIC_NAMES = {"recall@1": "Recall@1", "recall@30": "Recall@30", "mrr@30": "MRR@30", "ndcg@10": "nDCG@10"}
 TOLD = ("recall@30", "mrr@30")
 """What the headline may mention, the most telling first."""
 LANGUAGES_SHOWN = 8

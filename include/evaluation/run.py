@@ -21,7 +21,7 @@ from include.evaluation.words import rank_words, read_ranked
 from include.index.fusion import Scored
 from include.queries.filtering import query_key
 from include.queries.logs import LoggedQuery
-from include.retriever.encode import EmbeddingCache, shard_part
+from include.retriever.encode import COLUMNS, Embedded, EmbeddingCache, embed
 from include.retriever.encoders.contract import Encoder, Vectors
 from include.retriever.training.pairing import held_out, read_pairs
 from include.storage import MANIFEST, ArtifactStore, digest
@@ -34,7 +34,6 @@ QUERIES_FILE = "queries.parquet"
 WORDS_FILE = "words.parquet"
 DENSE = "-dense"
 """Ends the name of what vectors alone find."""
-CATALOGUE_COLUMNS = ["episode_id", "text", "content_hash"]
 
 
 class EvaluationPlan(BaseModel):
@@ -124,32 +123,28 @@ def is_evaluated(store: ArtifactStore, evaluation_id: str, model_version: str) -
     return store.is_complete(FOLDER, evaluation_id, model_version)
 
 
-def evaluate_model(
-    store: ArtifactStore,
-    plan: EvaluationPlan,
-    encoder: Encoder,
-    model_version: str,
-    *,
-    batch_size: int = 0,
-) -> int:
+def evaluate_model(store: ArtifactStore, plan: EvaluationPlan, encoder: Encoder, model_version: str) -> int:
     """Measure one model on every query set, by exact search beside words, and keep the results of each query.
 
     :returns: how many texts no run had embedded with the model before.
     """
     if is_evaluated(store, plan.evaluation_id, model_version):
         return 0
-    embedded, ids, catalogue = _encode_catalogue(store, plan, encoder, model_version, batch_size)
+    catalogue = _embed_catalogue(store, plan, encoder, model_version)
+    encoded = catalogue.encoded
     words = store.read_table(FOLDER, plan.evaluation_id, WORDS_FILE)
     evaluations = []
     for query_set in read_query_sets(store, plan.evaluation_id):
-        more, positives = _encode_held_out(store, query_set, encoder, model_version, batch_size)
-        embedded += more
+        positives = None
+        if query_set.positives is not None:
+            more, positives = _embed_held_out(store, query_set.positives, encoder, model_version)
+            encoded += more
         evaluation, results, dense = evaluate(
             query_set,
             model_version=model_version,
-            queries=encoder.encode(query_set.queries, batch_size=batch_size, kind="query"),
-            catalogue=catalogue,
-            ids=ids,
+            queries=encoder.encode(query_set.queries, kind="query"),
+            catalogue=catalogue.vectors,
+            ids=catalogue.ids,
             positives=positives,
             lexical=read_ranked(words, query_set),
             weight=plan.hybrid_weight,
@@ -172,7 +167,7 @@ def evaluate_model(
         model_version,
         MANIFEST,
     )
-    return embedded
+    return encoded
 
 
 def load_evaluations(store: ArtifactStore, evaluation_id: str, model_version: str) -> list[ModelEvaluation]:
@@ -272,42 +267,19 @@ def _queries_table(sets: Sequence[QuerySet]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _encode_catalogue(
-    store: ArtifactStore, plan: EvaluationPlan, encoder: Encoder, version: str, batch_size: int
-) -> tuple[int, list[str], Vectors]:
-    """Ids and vectors of the catalogue, shard by shard, through the cache that indexing also uses; and how many texts
-    were not in it.
-    """
-    import numpy as np
-
-    wanted = store.read_table(FOLDER, plan.evaluation_id, "catalogue.parquet")["episode_id"]
-    embedded = 0
-    ids: list[str] = []
-    vectors: list[Vectors] = []
-    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=CATALOGUE_COLUMNS):
-        table = table.filter(pc.is_in(table["episode_id"], value_set=wanted.combine_chunks()))
-        if not len(table):
-            continue
-        hashes = table["content_hash"].to_pylist()
-        cache = EmbeddingCache(store, version, shard_part(shard))
-        texts = dict(zip(hashes, table["text"].to_pylist(), strict=True))
-        embedded += cache.encode_missing(texts, encoder, batch_size=batch_size)
-        ids.extend(table["episode_id"].to_pylist())
-        vectors.append(cache.vectors(hashes))
-    return embedded, ids, np.concatenate(vectors)
+def _embed_catalogue(store: ArtifactStore, plan: EvaluationPlan, encoder: Encoder, version: str) -> Embedded:
+    wanted = store.read_table(FOLDER, plan.evaluation_id, "catalogue.parquet")["episode_id"].combine_chunks()
+    shards = snapshot.read_shards(store, plan.snapshot_id, columns=COLUMNS)
+    chosen = ((shard, table.filter(pc.is_in(table["episode_id"], value_set=wanted))) for shard, table in shards)
+    return embed(store, version, encoder, chosen)
 
 
-def _encode_held_out(
-    store: ArtifactStore, query_set: QuerySet, encoder: Encoder, version: str, batch_size: int
-) -> tuple[int, Vectors | None]:
-    """Vectors of what the test queries must find, and how many texts were not in the cache."""
-    if query_set.positives is None:
-        return 0, None
-    hashes = [content_hash(text) for text in query_set.positives]
+def _embed_held_out(store: ArtifactStore, texts: Sequence[str], encoder: Encoder, version: str) -> tuple[int, Vectors]:
+    """How many texts were not in the cache, and the vectors of all."""
+    hashes = list(map(content_hash, texts))
     cache = EmbeddingCache(store, version, "held-out")
-    texts = dict(zip(hashes, query_set.positives, strict=True))
-    embedded = cache.encode_missing(texts, encoder, batch_size=batch_size)
-    return embedded, cache.vectors(hashes)
+    encoded = cache.encode_missing(dict(zip(hashes, texts, strict=True)), encoder)
+    return encoded, cache.vectors(hashes)
 
 
 def _draw(seed: int, key: str) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ SMALL = 8_192
 """A file with fewer vectors is small."""
 FEW = 8
 """So many small files are merged into one, of 130 MB at most for 512 dimensions."""
+COLUMNS = ["episode_id", "text", "content_hash"]
 _SMALL_PREFIX = "small-"
 
 
@@ -69,6 +71,40 @@ def _of_model(model_version: str) -> tuple[str, ...]:
 def _write(store: ArtifactStore, table: pa.Table, name: str, *folder: str) -> None:
     prefix = _SMALL_PREFIX if len(table) < SMALL else ""
     store.write_table(table, *folder, f"{prefix}{name}.parquet")
+
+
+class Embedded(NamedTuple):
+    """Episodes and their vectors, shape (n, dimension)."""
+
+    ids: list[str]
+    hashes: list[str]
+    """Of their texts."""
+    vectors: Vectors
+    encoded: int
+    """How many texts had no vector before."""
+
+
+def embed(
+    store: ArtifactStore, model_version: str, encoder: Encoder, shards: Iterable[tuple[int, pa.Table]]
+) -> Embedded:
+    """Vectors of episodes, shard by shard, through the cache that indexing uses.
+
+    :param shards: number of each, and its episodes with :data:`COLUMNS`; together at least one.
+    """
+    ids: list[str] = []
+    hashes: list[str] = []
+    vectors: list[Vectors] = []
+    encoded = 0
+    for shard, table in shards:
+        if not len(table):
+            continue
+        own = table["content_hash"].to_pylist()
+        cache = EmbeddingCache(store, model_version, shard_part(shard))
+        encoded += cache.encode_missing(dict(zip(own, table["text"].to_pylist(), strict=True)), encoder)
+        ids += table["episode_id"].to_pylist()
+        hashes += own
+        vectors.append(cache.vectors(own))
+    return Embedded(ids, hashes, np.concatenate(vectors), encoded)
 
 
 class EmbeddingCache:

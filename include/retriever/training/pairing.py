@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
@@ -19,8 +18,8 @@ from include.queries.filtering import Dropped, filter_queries
 from include.queries.logs import LoggedQuery, load_logs
 from include.queries.roundtrip import Catalogue, round_trip
 from include.queries.samples import QuerySample, draw_samples
-from include.retriever.encode import EmbeddingCache, shard_part
-from include.retriever.encoders.contract import Encoder, Vectors
+from include.retriever.encode import COLUMNS, embed
+from include.retriever.encoders.contract import Encoder
 from include.retriever.pairs import as_pairs, build_pairs, count_by
 from include.retriever.training.plan import FOLDER, HELD_OUT_FILE, LOGS_FILE, RECORDED_FILE, TrainingPlan
 from include.retriever.training.queries import PASSAGE_COLUMNS, read_queries
@@ -135,7 +134,6 @@ def make_round_trip(
     *,
     model_version: str,
     catalogue_size: int = CATALOGUE,
-    batch_size: int = 0,
 ) -> dict[str, int]:
     """Leave out the training queries whose episode the base model does not find; the rest is trained on.
 
@@ -145,21 +143,14 @@ def make_round_trip(
     """
     pairs = read_pairs(store, plan.training_id)
     needed = set(pairs["episode_id"].to_pylist())
-    ids: list[str] = []
-    hashes: list[str] = []
-    vectors: list[Vectors] = []
-    for table, cache in _searched_parts(store, plan, needed, model_version, catalogue_size):
-        own = table["content_hash"].to_pylist()
-        cache.encode_missing(dict(zip(own, table["text"].to_pylist(), strict=True)), model, batch_size=batch_size)
-        ids += table["episode_id"].to_pylist()
-        hashes += own
-        vectors.append(cache.vectors(own))
+    shards = _searched_parts(store, plan, needed, catalogue_size)
+    ids, hashes, vectors, _ = embed(store, model_version, model, shards)
     result = round_trip(
         pairs,
-        Catalogue(ids, hashes, np.concatenate(vectors)),
-        partial(model.encode, batch_size=batch_size),
+        Catalogue(ids, hashes, vectors),
+        model.encode,
         k=plan.recipe.round_trip,
-        encode_queries=partial(model.encode, batch_size=batch_size, kind="query"),
+        encode_queries=partial(model.encode, kind="query"),
     )
     store.write_table(pairs.filter(pa.array(result.keep)), FOLDER, plan.training_id, KEPT_FILE)
     counts = {"asked": result.asked, "dropped": result.dropped}
@@ -168,16 +159,14 @@ def make_round_trip(
 
 
 def _searched_parts(
-    store: ArtifactStore, plan: TrainingPlan, needed: set[str], model_version: str, size: int
-) -> Iterator[tuple[pa.Table, EmbeddingCache]]:
+    store: ArtifactStore, plan: TrainingPlan, needed: set[str], size: int
+) -> Iterator[tuple[int, pa.Table]]:
     """The needed episodes and, up to a size, others of the catalogue, which are the same in every run; by shard."""
     episodes = snapshot.load(store, plan.snapshot_id).episodes
     share = max(0, size - len(needed)) / max(1, episodes - len(needed))
-    columns = ["episode_id", "text", "content_hash"]
-    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=columns):
+    for shard, table in snapshot.read_shards(store, plan.snapshot_id, columns=COLUMNS):
         chosen = [key in needed or plan.draws(key, "company") < share for key in table["episode_id"].to_pylist()]
-        if any(chosen):
-            yield table.filter(pa.array(chosen)), EmbeddingCache(store, model_version, shard_part(shard))
+        yield shard, table.filter(pa.array(chosen, pa.bool_()))
 
 
 def _logs(

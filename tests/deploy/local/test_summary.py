@@ -11,8 +11,8 @@ from deploy.local.summary import EXAMPLES, show_summary
 from include.episodes import snapshot
 from include.episodes.schema import EPISODES
 from include.evaluation.gate import Decision
-from include.evaluation.metrics import Interval, ModelEvaluation
-from include.evaluation.report import METRIC_NAMES, ReportData
+from include.evaluation.metrics import METRIC_NAMES, Interval, ModelEvaluation
+from include.evaluation.report import ReportData
 from include.index.contract import Metadata, Records
 from include.index.live import activate
 from include.index.opening import open_index

@@ -47,7 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportData, str]:
     )
     other = ensure_base(store, str(build_model(home / "other", seed=8)), "cpu")
     for version in (live.model_version, other.version):
-        evaluate_model(store, evaluation, open_encoder(store, version, "cpu", engine="torch"), version, batch_size=8)
+        evaluate_model(store, evaluation, open_encoder(store, version, "cpu", engine="torch"), version)
     comparison = ModelComparison(
         comparison_id="c",
         evaluation_id=evaluation.evaluation_id,

@@ -12,8 +12,8 @@ import pytest
 from selectolax.lexbor import LexborHTMLParser
 
 from include.evaluation.gate import Decision
-from include.evaluation.metrics import Interval, ModelEvaluation
-from include.evaluation.report import METRIC_NAMES, QUERY_SET_NAMES, Corpus, IndexPlan, ReportData, Versions
+from include.evaluation.metrics import METRIC_NAMES, Interval, ModelEvaluation
+from include.evaluation.report import QUERY_SET_NAMES, Corpus, IndexPlan, ReportData, Versions
 from include.evaluation.reports import FOLDER, SETS, SHOWN, newest, reports_page
 from include.settings import PROJECT
 from include.storage import ArtifactStore

@@ -116,7 +116,7 @@ class Installation:
         comparison, evaluation = load_comparison(self.store, planned.comparison_id)
         for version in (base.version, candidate.version):
             encoder = open_encoder(self.store, version, "cpu")
-            evaluate_model(self.store, evaluation, encoder, version, batch_size=32)
+            evaluate_model(self.store, evaluation, encoder, version)
         decision = judge(self.store, comparison, tolerance=0.05)
         assert decision is not None
         return decision

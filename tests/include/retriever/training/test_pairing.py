@@ -173,14 +173,14 @@ def test_the_round_trip_leaves_out_what_the_base_model_does_not_find(
     write_pairs(store, planned, curated={})
     with pytest.raises(FileNotFoundError):
         read_training_pairs(store, planned)
-    counts = make_round_trip(store, planned, encoder, model_version="tiny", catalogue_size=90, batch_size=16)
+    counts = make_round_trip(store, planned, encoder, model_version="tiny", catalogue_size=90)
     before, after = read_pairs(store, planned.training_id), read_training_pairs(store, planned)
     train = pc.field("split") == "train"
     assert counts["asked"] == len(before.filter(train))
     assert 0 < counts["dropped"] == len(before) - len(after) < counts["asked"]
     assert after.filter(~train).equals(before.filter(~train))
     assert read_summary(store, planned.training_id).round_trip == counts
-    again = make_round_trip(store, planned, encoder, model_version="tiny", catalogue_size=90, batch_size=16)
+    again = make_round_trip(store, planned, encoder, model_version="tiny", catalogue_size=90)
     assert again == counts
     assert read_training_pairs(store, planned).equals(after)
 
