@@ -36,9 +36,7 @@ def make_snapshot(
     :param source_version: name of the dataset's version.
     :param unchanged: called once the files were read; raises if they are not (any more) what they should be.
     :param work_root: where there is room on this machine for about twice the dataset, as long as this runs.
-    :param shards: number of parts of the snapshot.
-    :param threads: that clean; 0 for one each core that this process may use.
-    :param max_file_bytes: most bytes that one file may hold, unpacked.
+    :param shards: number of parts of the snapshot; for the others see :func:`include.episodes.prepare.prepare`.
     :raises DatasetError: a file cannot be read as a whole.
     :raises RetryLaterError: another process prepares a dataset on this machine.
     """

@@ -48,7 +48,7 @@ class ExpectationResult(BaseModel):
 class QualityResult(BaseModel):
     """The validation of one table by one suite.
 
-    ``json_path`` and ``docs_path`` are relative to the artifact store's root.
+    ``docs_path`` is relative to the artifact store's root.
     """
 
     suite: str
@@ -57,7 +57,6 @@ class QualityResult(BaseModel):
     rows: int
     seconds: float
     outcomes: list[ExpectationResult]
-    json_path: str
     docs_path: str
 
     @computed_field  # type: ignore[prop-decorator]

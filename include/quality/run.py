@@ -57,7 +57,6 @@ def validate(frame: pd.DataFrame, suite: gx.ExpectationSuite, *, store: Artifact
         rows=len(frame),
         seconds=round(time.perf_counter() - started, 3),
         outcomes=[_outcome(item, frame) for item in _in_order(report)],
-        json_path=f"{FOLDER}/{run_name}/{suite.name}.json",
         docs_path=f"{FOLDER}/{run_name}/{DOCS}/{suite.name}.html",
     )
     store.write_json(result.model_dump(mode="json"), FOLDER, run_name, f"{suite.name}.json")

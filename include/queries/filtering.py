@@ -16,6 +16,8 @@ from include.queries.scripts import fits, script_shares
 from include.queries.titles import bare_title
 
 MIN_LETTERS = 6
+MAX_SHARING = 2
+"""Most episodes that may share one query."""
 MAX_WORDS = 30
 MIN_LETTER_SHARE = 0.6
 MAX_COPIED_WORDS = 12
@@ -55,7 +57,6 @@ def filter_queries(
     queries: Sequence[Sequence[Query]],
     passages: Sequence[Passage] | None = None,
     *,
-    max_sharing: int = 2,
     english_only: bool = False,
     curated: Collection[str] = (),
 ) -> tuple[list[list[Query]], Counter[str]]:
@@ -63,14 +64,13 @@ def filter_queries(
 
     :param queries: the queries of each episode.
     :param passages: the episodes, in the same order; without them nothing is known of languages and titles.
-    :param max_sharing: most episodes that may share one query.
     :param english_only: the model that wrote the queries of the origin ``doc2query`` knows English alone: letters that
         are unknown to it come out as broken words, so what it wrote for other languages is dropped.
     :param curated: queries that people wrote to measure with.
     :returns: the kept queries of each episode, and the number dropped by reason.
     """
     sharing = Counter(key for own in queries for key in {query_key(query.text) for query in own})
-    rules = _Rules(sharing, max_sharing, english_only, frozenset(map(query_key, curated)))
+    rules = _Rules(sharing, english_only, frozenset(map(query_key, curated)))
     dropped: Counter[str] = Counter()
     kept: list[list[Query]] = []
     for own, passage in zip(queries, [None] * len(queries) if passages is None else passages, strict=True):
@@ -97,7 +97,6 @@ class _Rules:
     """What holds for every query of a call."""
 
     sharing: Counter[str]
-    max_sharing: int
     english_only: bool
     curated: frozenset[str]
 
@@ -134,7 +133,7 @@ class _Rules:
             return Dropped.REPEATED
         if len(query.positive) < 1.5 * len(query.text) and key in query_key(query.positive):
             return Dropped.COPIED
-        return Dropped.GENERIC if self.sharing[key] > self.max_sharing else None
+        return Dropped.GENERIC if self.sharing[key] > MAX_SHARING else None
 
 
 def _copies_title(words: str, passage: Passage) -> bool:

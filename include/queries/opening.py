@@ -32,20 +32,19 @@ def _at_revision(model: str) -> tuple[str, str | None]:
 
 
 def create_generator(
-    spec: GeneratorSpec, *, device: str = "cpu", threads: int = 0, batch_size: int = 0, cache: Path | None = None
+    spec: GeneratorSpec, *, device: str = "cpu", threads: int = 0, cache: Path | None = None
 ) -> QueryGenerator:
     """The generator that a spec names. A model is loaded when it is first needed.
 
     :param device: ``cpu`` or ``cuda``.
     :param threads: threads for CPU work; 0 takes every core this process may run on.
-    :param batch_size: texts at a time; 0 for what suits the device.
     :param cache: folder for what is made of a model (default: beside the hub's own cache).
     """
     if spec.name == "doc2query":
         from include.queries.doc2query.generator import Doc2QueryGenerator
         from include.queries.routing import RoutedQueryGenerator
 
-        open_generator = partial(Doc2QueryGenerator, device=device, threads=threads, batch_size=batch_size, cache=cache)
+        open_generator = partial(Doc2QueryGenerator, device=device, threads=threads, cache=cache)
         if spec.multilingual_model in ("", spec.model):
             return open_generator(spec)
         other = spec.model_copy(update={"model": spec.multilingual_model, "revision": spec.multilingual_revision})

@@ -73,7 +73,6 @@ def result(*outcomes: ExpectationResult, suite: str = "raw_episodes") -> Quality
         rows=9,
         seconds=0.1,
         outcomes=list(outcomes),
-        json_path=f"quality/version/{suite}.json",
         docs_path=f"quality/version/data_docs/{suite}.html",
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from include.queries.contract import DOC2QUERY, GeneratorSpec, Passage, Query
 from include.queries.doc2query.engine import Engine, TokenizedText
-from include.queries.doc2query.open_engine import BATCH_SIZES, open_engine
+from include.queries.doc2query.open_engine import open_engine
 from include.queries.doc2query.progress import Progress
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ class Doc2QueryGenerator:
     The model is loaded when the first passages come. Which queries they get depends on the spec, on the engine that
     ``auto`` stands for on this device, and on what :class:`include.queries.contract.QueryGenerator` says.
 
-    :param device: ``cpu`` or ``cuda``.
-    :param threads: threads for CPU work; 0 takes every core this process may run on.
-    :param batch_size: texts at a time; 0 for what suits the device.
-    :param cache: folder for converted models (default: beside the hub's own cache).
-    :param name: the origin of its queries.
+    :param name: the origin of its queries; for the others see :func:`include.queries.opening.create_generator`.
     """
 
     def __init__(
@@ -42,7 +38,6 @@ class Doc2QueryGenerator:
         *,
         device: str,
         threads: int = 0,
-        batch_size: int = 0,
         cache: Path | None = None,
         name: str = DOC2QUERY,
     ) -> None:
@@ -51,7 +46,6 @@ class Doc2QueryGenerator:
         self._spec = spec
         self._device = device
         self._threads = threads or len(os.sched_getaffinity(0))
-        self._batch_size = batch_size or BATCH_SIZES[device]
         self._cache = cache
         self.chunk: int | None = CHUNKS[device]
 
@@ -81,13 +75,7 @@ class Doc2QueryGenerator:
 
     @cached_property
     def _opened(self) -> tuple[PreTrainedTokenizerBase, Engine]:
-        return open_engine(
-            self._spec,
-            device=self._device,
-            threads=self._threads,
-            batch_size=self._batch_size,
-            cache=self._cache,
-        )
+        return open_engine(self._spec, device=self._device, threads=self._threads, cache=self._cache)
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:

@@ -36,7 +36,7 @@ def engine_name(spec: GeneratorSpec, device: str) -> str:
 
 
 def open_engine(
-    spec: GeneratorSpec, *, device: str, threads: int, batch_size: int, cache: Path | None
+    spec: GeneratorSpec, *, device: str, threads: int, cache: Path | None
 ) -> tuple[PreTrainedTokenizerBase, Engine]:
     """The tokenizer and the engine of a spec.
 
@@ -49,18 +49,14 @@ def open_engine(
     name = engine_name(spec, device)
     log.info("Queries are written by %s with %s on %s.", source.identity, name, device)
     if name == "torch":
-        return tokenizer, _open_torch(spec, source, tokenizer, device=device, batch_size=batch_size)
-    return tokenizer, _open_ctranslate2(
-        spec, source, tokenizer, device=device, threads=threads, batch_size=batch_size, cache=cache
-    )
+        return tokenizer, _open_torch(spec, source, tokenizer, device=device)
+    return tokenizer, _open_ctranslate2(spec, source, tokenizer, device=device, threads=threads, cache=cache)
 
 
-def _open_torch(
-    spec: GeneratorSpec, source: ModelSource, tokenizer: PreTrainedTokenizerBase, *, device: str, batch_size: int
-) -> Engine:
+def _open_torch(spec: GeneratorSpec, source: ModelSource, tokenizer: PreTrainedTokenizerBase, *, device: str) -> Engine:
     model = load_model(source)
     engine = TorchEngine(
-        model, sampling=_sampling(spec), steps=spec.max_output_tokens, device=device, batch_size=batch_size
+        model, sampling=_sampling(spec), steps=spec.max_output_tokens, device=device, batch_size=BATCH_SIZES[device]
     )
     # The weights are the same: a text is enough to see that the decoder still is transformers'.
     require_parity(engine, model, tokenizer, kind=str(model.dtype).removeprefix("torch."), pairs=PAIRS[:1])
@@ -74,7 +70,6 @@ def _open_ctranslate2(
     *,
     device: str,
     threads: int,
-    batch_size: int,
     cache: Path | None,
 ) -> Engine:
     try:
@@ -99,7 +94,7 @@ def _open_ctranslate2(
         steps=spec.max_output_tokens,
         device=device,
         threads=threads,
-        batch_size=batch_size,
+        batch_size=BATCH_SIZES[device],
     )
     # Another processor may compute otherwise: each has its own record beside the converted model.
     store, record = ArtifactStore(folder), f"parity-{_processor(device)}.json"

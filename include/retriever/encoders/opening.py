@@ -26,27 +26,29 @@ def open_encoder(
     *,
     threads: int = 0,
     engine: Engine = "auto",
-    cache: Path | None = None,
 ) -> Encoder:
     """Open a registered model version, in the precision that its name says (``…-int8``).
 
+    Converted models are kept in the artifact store, or beside the hub's cache if it is an object store.
+
     :param device: ``cpu`` or ``cuda``; ``int8`` is computed on the CPU all the same.
     :param threads: for CTranslate2; 0: one per core that this process may use.
-    :param cache: where converted models are kept on this machine (default: in the artifact store, or beside the hub's
-        cache if it is an object store).
     :raises EncoderError: the model cannot be used in this precision.
     :raises ModelError: it is not there, or damaged.
     """
     _, precision = split_precision(version)
-    default = store.local_root / FOLDER if store.local_root else conversions()
+    cache = store.local_root / FOLDER if store.local_root else conversions()
     with local_folder(store, version) as folder:
-        return open_folder(folder, precision, device, threads=threads, engine=engine, cache=cache or default)
+        return open_folder(folder, precision, device, threads=threads, engine=engine, cache=cache)
 
 
 def open_folder(
     folder: Path, precision: Precision, device: str, *, threads: int = 0, engine: Engine = "auto", cache: Path
 ) -> Encoder:
-    """Likewise a model in a folder, in sentence-transformers' format."""
+    """Likewise a model in a folder, in sentence-transformers' format.
+
+    :param cache: where converted models are kept on this machine.
+    """
     if precision == "float16" and device == "cuda":
         return _half(folder, device)
     if precision == "float16":

@@ -32,7 +32,6 @@ def result(*outcomes: ExpectationResult) -> QualityResult:
         rows=12_000,
         seconds=1.0,
         outcomes=list(outcomes),
-        json_path="quality/run/episodes.json",
         docs_path="quality/run/data_docs/episodes.html",
     )
 

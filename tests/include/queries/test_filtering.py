@@ -44,15 +44,15 @@ def test_an_episode_keeps_one_of_equal_queries() -> None:
 def test_a_query_that_many_episodes_share_is_dropped_everywhere() -> None:
     """It cannot say which one is meant: every other episode would be a false negative."""
     same, own = query("Christmas special show"), query("Why nurses sleep")
-    kept, dropped = filter_queries([[same, own], [same], [same]], max_sharing=2)
+    kept, dropped = filter_queries([[same, own], [same], [same]])
     assert kept == [[own], [], []]
     assert dropped == {Dropped.GENERIC: 3}
-    assert filter_queries([[same], [same]], max_sharing=2)[1] == {}
+    assert filter_queries([[same], [same]])[1] == {}
 
 
 def test_a_repetition_within_one_episode_is_not_sharing() -> None:
     same = query("Christmas special show")
-    assert filter_queries([[same, same, same]], max_sharing=2)[0] == [[same]]
+    assert filter_queries([[same, same, same]])[0] == [[same]]
 
 
 def test_every_episode_keeps_its_place() -> None:

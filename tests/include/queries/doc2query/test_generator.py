@@ -27,7 +27,7 @@ def passages(count: int = 24) -> list[Passage]:
 @pytest.fixture(params=["torch", "ctranslate2"])
 def generator(request: pytest.FixtureRequest, trained: Tiny, tmp_path: Path) -> Doc2QueryGenerator:
     spec = GeneratorSpec(name="doc2query", model=trained.source.name, engine=request.param, max_output_tokens=12)
-    return Doc2QueryGenerator(spec, device="cpu", threads=1, batch_size=4, cache=tmp_path)
+    return Doc2QueryGenerator(spec, device="cpu", threads=1, cache=tmp_path)
 
 
 def test_queries_are_about_their_passages(generator: Doc2QueryGenerator) -> None:
