@@ -42,7 +42,8 @@ def article(asked: Asked) -> Encode:
     def encode(texts: list[str]) -> Vectors:
         batches = [texts[start : start + ARTICLE_BATCH] for start in range(0, len(texts), ARTICLE_BATCH)]
         vectors = np.concatenate([model.encode(batch, show_progress_bar=False) for batch in batches])
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
     return encode
 

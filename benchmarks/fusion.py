@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +54,16 @@ def main() -> None:
 def _ways(episodes: int) -> dict[str, Way]:
     from include.index.fusion import fuse, together
 
-    def trusted(query: str, near: Scored, said: Scored, weight: float) -> list[str]:
-        return [one.episode_id for one in together(query, near, said, weight=weight, episodes=episodes)]
+    def trusted(weight: float) -> Way:
+        return lambda query, near, said: [
+            one.episode_id for one in together(query, near, said, weight=weight, episodes=episodes)
+        ]
+
+    def scaled(weight: float) -> Way:
+        return lambda _, near, said: [one.episode_id for one in fuse(near, said, weight=weight)]
+
+    def reciprocal(k: int) -> Scale:
+        return lambda answer: {key: 1 / (k + rank) for rank, (key, _) in enumerate(answer, start=1)}
 
     def combined(scale: Scale, weight: float) -> Way:
         def way(_: str, near: Scored, said: Scored) -> list[str]:
@@ -71,17 +78,13 @@ def _ways(episodes: int) -> dict[str, Way]:
         "words alone": lambda _, near, said: [key for key, _ in said],
     }
     for k in (10, 60):
-        ways[f"reciprocal ranks, k {k}"] = combined(
-            lambda answer, k=k: {key: 1 / (k + rank) for rank, (key, _) in enumerate(answer, start=1)}, 0.5
-        )
+        ways[f"reciprocal ranks, k {k}"] = combined(reciprocal(k), 0.5)
     for weight in WEIGHTS:
         ways[f"z-scores, {weight}"] = combined(_z_scores, weight)
     for weight in WEIGHTS:
-        ways[f"min-max, {weight}"] = lambda _, near, said, weight=weight: [
-            one.episode_id for one in fuse(near, said, weight=weight)
-        ]
+        ways[f"min-max, {weight}"] = scaled(weight)
     for weight in WEIGHTS:
-        ways[f"min-max, words weighted by fit, {weight}"] = lambda *answers, weight=weight: trusted(*answers, weight)
+        ways[f"min-max, words weighted by fit, {weight}"] = trusted(weight)
     return ways
 
 
@@ -145,4 +148,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

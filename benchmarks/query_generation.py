@@ -207,7 +207,8 @@ def _figures(queries: list[str], seconds: float, device: str) -> dict[str, Any]:
 def _measure(name: str, *options: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.query_generation", "--measure", name, *options]
     usage, printed = run(command, cwd=PROJECT)
-    return json.loads(printed) | {"peak_mib": round(usage.peak_mib), "cpu_seconds": round(usage.cpu, 1)}
+    measured: dict[str, Any] = json.loads(printed)
+    return measured | {"peak_mib": round(usage.peak_mib), "cpu_seconds": round(usage.cpu, 1)}
 
 
 def _device_name(device: str) -> str:

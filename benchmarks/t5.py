@@ -24,7 +24,7 @@ def build_base(folder: Path, texts: Sequence[str], *, top_k: int = 50) -> Path:
 
     torch.manual_seed(SEED)
     shape: dict[str, Any] = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, **SIZE}
-    config = T5Config(vocab_size=VOCABULARY, **{"decoder_start_token_id": 0}, **shape)
+    config = T5Config(vocab_size=VOCABULARY, **shape | {"decoder_start_token_id": 0})
     model: Any = T5ForConditionalGeneration(config)
     model.train(False)
     # As in a file of the real one: transformers ties the two in a new model whatever the configuration says.
