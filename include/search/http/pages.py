@@ -71,11 +71,7 @@ def search(
     return _render(
         "search.html",
         question=question,
-        kept={
-            name: value
-            for name, value in question.model_dump(mode="json", exclude_defaults=True).items()
-            if name not in {"q", "page"}
-        },
+        kept=question.model_dump(mode="json", exclude_defaults=True, exclude={"q", "page"}),
         answer=answer,
         results=list(enumerate(results, start=1))[first : first + PAGE],
         pages=-(-len(results) // PAGE),
