@@ -79,7 +79,9 @@ def borrow(
                     raise DeviceError(f"A GPU is required (PODSEARCH_DEVICE=cuda): {problem} {REMEDY}") from None
                 device = Device("cpu", fallback=True)
                 log.log(logging.WARNING if visible else logging.INFO, "No GPU can be used: %s", problem)
-        device = replace(device, threads=threads or _share_of_cores(len(device.gpus), len(visible)))
+        cores = len(os.sched_getaffinity(0))
+        share = max(1, cores * len(device.gpus) // len(visible)) if device.gpus else cores
+        device = replace(device, threads=threads or share)
         torch.set_num_threads(device.threads)
         if device.gpus:
             log.info("Leased %s (%s).", ", ".join(device.names), ",".join(device.gpus))
@@ -153,9 +155,3 @@ def _is_cuda_initialized() -> bool:
         return False
     # Before cuInit, the driver answers this with CUDA_ERROR_NOT_INITIALIZED; asking does not initialise it.
     return int(driver.cuDeviceGetCount(ctypes.byref(ctypes.c_int()))) == 0
-
-
-def _share_of_cores(held: int = 0, visible: int = 0) -> int:
-    """Threads for the holder of some GPUs: the same share of the cores as of the GPUs; all cores without GPUs."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores * held // visible) if held else cores

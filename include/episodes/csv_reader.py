@@ -156,7 +156,7 @@ def _readable(text: str) -> str:
 class _Rows:
     """Rows that the standard library's parser has read, and those that it could not read."""
 
-    rows: list[tuple[str, ...]] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     broken: list[BrokenRow] = field(default_factory=list)
 
@@ -193,7 +193,6 @@ class _Records:
         position = 0
         while position < len(lines):
             position = self._parse(lines, position, batch, final)
-        _set_aside_escaped(batch)
         columns = list(zip(*batch.rows, strict=True)) or [()] * self.width
         names = [str(number) for number in range(self.width)]
         table = pa.table([pa.array(column, pa.string()) for column in columns], names)
@@ -211,10 +210,7 @@ class _Records:
                         detail = f"{len(row)} fields instead of {self.width}"
                         break
                     if row:
-                        self.number += 1
-                        batch.rows.append(tuple(row))
-                        batch.numbers.append(self.number)
-                        self._in_remains = False
+                        self._keep(row, batch)
                     done = reader.line_num
             except csv.Error as error:
                 ended = start + reader.line_num >= len(lines)
@@ -228,6 +224,18 @@ class _Records:
             done += 1
             if reader.line_num != done:
                 return start + done
+
+    def _keep(self, row: list[str], batch: _Rows) -> None:
+        """Add a row, or put it aside if it has bytes that are not UTF-8."""
+        self.number += 1
+        self._in_remains = False
+        text = ",".join(row)
+        if found := _ESCAPED_BYTE.search(text):
+            detail = f"byte 0x{ord(found[0]) - 0xDC00:02x} is not UTF-8"
+            batch.broken.append(BrokenRow(self.number, Reason.BAD_ENCODING, detail, _readable(text[:RAW_CHARS])))
+        else:
+            batch.rows.append(row)
+            batch.numbers.append(self.number)
 
     def _may_go_on(self, error: csv.Error, lines: list[str]) -> bool:
         return "unexpected end of data" in str(error) and sum(map(len, lines)) < RECORD_BYTES
@@ -249,18 +257,3 @@ class _Records:
         self._rescanned += sum(map(len, lines[first + 1 : end]))
         if self._rescanned > RESCAN_CHARS:
             raise DatasetError(f"{self.path} has broken quotes all over, so it is not a CSV file: check it.")
-
-
-def _set_aside_escaped(batch: _Rows) -> None:
-    """Move rows with bytes that are not UTF-8 to those that are broken."""
-    kept = _Rows(broken=batch.broken)
-    for number, row in zip(batch.numbers, batch.rows, strict=True):
-        text = ",".join(row)
-        if found := _ESCAPED_BYTE.search(text):
-            detail = f"byte 0x{ord(found[0]) - 0xDC00:02x} is not UTF-8"
-            kept.broken.append(BrokenRow(number, Reason.BAD_ENCODING, detail, _readable(text[:RAW_CHARS])))
-        else:
-            kept.rows.append(row)
-            kept.numbers.append(number)
-    batch.rows, batch.numbers = kept.rows, kept.numbers
-    batch.broken.sort(key=lambda row: row.number)

@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from include.episodes.columns import COLUMNS
 from include.episodes.csv_reader import Batch, read_batches
+from include.episodes.parts import regrouped
 from include.episodes.sources.contract import Folder
 from include.episodes.sources.files import find_source, open_source
 
 BATCH_ROWS = 8_192
-"""Rows of an Arrow batch, at least: enough that what is done once a batch costs nothing, yet a few MiB only."""
+"""Rows of an Arrow batch: enough that what is done once a batch costs nothing, yet a few MiB only."""
 
 
 class RawFile:
@@ -34,24 +35,19 @@ class RawFile:
         Reading raises DatasetError where the file cannot be read as a whole.
         """
         schema = pa.schema([(column, pa.string()) for column in COLUMNS[self._name]])
-        return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
+        rows = (batch for table in regrouped(self._tables(), BATCH_ROWS) for batch in table.to_batches())
+        return pa.RecordBatchReader.from_batches(schema, rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """The values of one column."""
         return pa.chunked_array([batch[name] for batch in self.reader()], pa.string())
 
-    def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _tables(self) -> Iterator[pa.Table]:
         self.rows_read = self.malformed = 0
-        held: list[pa.Table] = []
         for batch in batches(self._folder, self._name, max_file_bytes=self._limit):
             self.malformed += len(batch.broken)
             self.rows_read += len(batch.table) + len(batch.broken)
-            held.append(batch.table)
-            if sum(map(len, held)) >= BATCH_ROWS:
-                yield _record_batch(held, schema)
-                held = []
-        if any(map(len, held)):
-            yield _record_batch(held, schema)
+            yield batch.table
 
 
 def batches(folder: Folder, name: str, *, max_file_bytes: int) -> Iterator[Batch]:
@@ -63,8 +59,3 @@ def batches(folder: Folder, name: str, *, max_file_bytes: int) -> Iterator[Batch
     path = find_source(folder, name)
     with open_source(folder, name, max_file_bytes=max_file_bytes) as stream:
         yield from read_batches(stream, columns=COLUMNS[name], path=path)
-
-
-def _record_batch(tables: list[pa.Table], schema: pa.Schema) -> pa.RecordBatch:
-    table = pa.concat_tables(tables)
-    return pa.record_batch([column.combine_chunks() for column in table.columns], schema)

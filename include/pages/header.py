@@ -55,16 +55,11 @@ def with_header(page: bytes, path: str) -> bytes:
 
 def _header(path: str) -> str:
     up = "../" * path.count("/")
+    here, link = Markup(' aria-current="page"'), Markup('<a href="{}"{}>{}</a>')
     links = [
-        Markup('<a href="{}"{}>{}</a>').format(
-            up + section.path, Markup(' aria-current="page"') if _in(path, section) else "", section.name
-        )
-        for section in SECTIONS
+        link.format(up + one.path, here if path == one.path or path.startswith(one.owned) else "", one.name)
+        for one in SECTIONS
     ]
     return Markup('<nav class="podsearch" aria-label="podsearch"><strong>podsearch</strong>{}</nav>').format(
         Markup("").join(links)
     )
-
-
-def _in(path: str, section: Section) -> bool:
-    return path == section.path or path.startswith(section.owned or ("\0",))

@@ -135,14 +135,10 @@ def _load(store: ArtifactStore, run_name: str, name: str) -> QualityResult:
         raise DamagedResultError(f"{FOLDER}/{run_name}/{name}") from None
 
 
-def runs(store: ArtifactStore) -> list[str]:
-    """Names of all runs, the newest first: a name begins with the time of its run."""
-    return store.names(FOLDER)[::-1]
-
-
 def docs_of(store: ArtifactStore, version: str) -> str | None:
     """The index of Data Docs of the last run on a version of the source, relative to the store's root."""
-    run = next((name for name in runs(store) if name.endswith(f".{version}")), None)
+    # The newest first: a name begins with the time of its run.
+    run = next((name for name in reversed(store.names(FOLDER)) if name.endswith(f".{version}")), None)
     return f"{FOLDER}/{run}/{DOCS}/index.html" if run else None
 
 

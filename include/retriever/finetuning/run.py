@@ -21,7 +21,6 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from include.devices.halving import HalvingBatch
 from include.devices.usage import Usage
 from include.errors import PermanentError
-from include.retriever.finetuning.card import write_card
 from include.retriever.finetuning.distributed import peak_bytes, train_distributed
 from include.retriever.finetuning.evaluation import create_evaluator, measure
 from include.retriever.finetuning.examples import prepare_examples
@@ -104,10 +103,22 @@ def fine_tune(
         seconds=time.monotonic() - started,
         license=base.license,
     )
-    write_card(model, version)
+    _write_card(model, version)
     model.save_pretrained(str(output), model_name=version, safe_serialization=True)
     ArtifactStore(work).write_json(manifest.model_dump(mode="json"), finished.name)
     return output, manifest
+
+
+def _write_card(model: SentenceTransformer, version: str) -> None:
+    """Say in the model card what the model is, and take out the examples, which are texts of the catalogue."""
+    card = model.model_card_data
+    card.model_name = version
+    card.task_name = "natural-language podcast search"
+    card.generate_widget_examples = False
+    card.widget, card.usage_examples = [], None
+    for dataset in card.train_datasets:
+        for examples in ("examples", "examples_table", "_example_columns"):
+            dataset.pop(examples, None)
 
 
 def _check(train: pa.Table, recipe: Recipe, hardware: Hardware) -> None:

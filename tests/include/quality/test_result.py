@@ -12,7 +12,6 @@ from include.quality.result import (
     docs_of,
     load_all,
     require,
-    runs,
     summary,
 )
 from include.storage import ArtifactStore
@@ -90,6 +89,6 @@ def test_the_docs_of_a_version_are_those_of_its_last_run(store: ArtifactStore) -
     for name in ("20260102T000000.v1", "20260103T000000.v11", "20260101T000000.v1"):
         keep(store, name, "episodes")
 
-    assert runs(store)[0] == "20260103T000000.v11"
+    assert docs_of(store, "v11") == "quality/20260103T000000.v11/data_docs/index.html"
     assert docs_of(store, "v1") == "quality/20260102T000000.v1/data_docs/index.html"
     assert docs_of(store, "v2") is None
