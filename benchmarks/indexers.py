@@ -216,6 +216,8 @@ def _reindex(job: Job, snapshot_id: str) -> dict[str, Any]:
         written = sum(write.upsert_shard(store, index, plan, shard) for shard in plan.shards)
     with clock.step("delete"):
         deleted = write.delete_withdrawn(store, index, plan)
+    with clock.step("finish"):
+        write.finish_namespace(store, index, plan)
     with clock.step("verify"):
         write.verify(store, index, plan)
     with clock.step("recall"):

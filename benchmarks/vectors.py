@@ -83,7 +83,7 @@ def write(job: Job) -> dict[str, Any]:
     index.upsert(NAMESPACE, _noting(_batches(job.vectors), progress))
     upserted, upserted_cpu = time.perf_counter() - started, time.process_time() - started_cpu
     server_cpu = job.server.cpu_seconds() - before if job.server else 0.0
-    kind = index.finish(NAMESPACE)
+    index.finish(NAMESPACE)
     finished = time.perf_counter() - started - upserted
     assert index.count(NAMESPACE) == job.vectors
     tenth = max(1, len(progress) // 10)
@@ -96,7 +96,7 @@ def write(job: Job) -> dict[str, Any]:
         "last_tenth_seconds": started + upserted - progress[-tenth],
         "drawing_seconds": _drawing(job.vectors),
         "finish_seconds": finished,
-        "kind": kind,
+        "kind": index.kind(NAMESPACE),
     }
     if article is not None:
         figures |= {"article_vectors_per_second": article, "ratio": job.vectors / upserted / article}

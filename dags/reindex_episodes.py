@@ -23,6 +23,7 @@ from operators.reindex import (
     ActivateOperator,
     DeleteWithdrawnOperator,
     EncodeShardOperator,
+    FinishIndexOperator,
     PlanReindexOperator,
     PrepareNamespaceOperator,
     PublishReportOperator,
@@ -78,6 +79,7 @@ with DAG(
         task_id="upsert_shard", plan_id=plan_id, live=live, pool=Pool.INDEX, map_index_template="shard {{ task.shard }}"
     ).expand_kwargs(plan_reindex.output)
     delete_withdrawn = DeleteWithdrawnOperator(task_id="delete_withdrawn", plan_id=plan_id, live=live, pool=Pool.INDEX)
+    finish_index = FinishIndexOperator(task_id="finish_index", plan_id=plan_id, live=live, pool=Pool.INDEX)
     verify_index = VerifyIndexOperator(task_id="verify_index", plan_id=plan_id, live=live, comparison_id=comparison_id)
     publish_report = PublishReportOperator(
         task_id="publish_report",
@@ -98,5 +100,6 @@ with DAG(
     retire = RetireOperator(task_id="retire", pool=Pool.INDEX)
 
     evaluate_model >> gate >> plan_reindex >> approve_deletions >> prepare_namespace
-    prepare_namespace >> encode_shard >> upsert_shard >> delete_withdrawn >> verify_index
+    prepare_namespace >> encode_shard >> upsert_shard >> delete_withdrawn >> finish_index
+    finish_index >> verify_index
     publish_report >> activate >> retire

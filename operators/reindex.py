@@ -211,6 +211,18 @@ class DeleteWithdrawnOperator(ReindexStepOperator):
             return timing.vectors
 
 
+class FinishIndexOperator(ReindexStepOperator):
+    """Prepares the namespace for searching: builds the approximate index of a large one. Returns how it is searched."""
+
+    def execute(self, context: Context) -> str:
+        from include.index.write import finish_namespace
+        from operators.pinecone import open_index
+
+        plan = self.plan
+        with self.timed(context):
+            return finish_namespace(self.store, open_index(self.settings), plan)
+
+
 class VerifyIndexOperator(GpuOperator, ReindexStepOperator):
     """Checks the namespace against the snapshot, and its answers against exact search.
 

@@ -194,11 +194,12 @@ class EpisodeIndex(Protocol):
 
     def namespaces(self) -> list[str]: ...
 
-    def finish(self, namespace: str) -> str:
-        """Prepare a namespace for searching after a write: compact it, and build its indexes.
+    def finish(self, namespace: str) -> None:
+        """Prepare a namespace for searching after a write: compact it, and build its indexes."""
+        ...
 
-        :returns: how it is searched: ``exact``, or the name of the approximate index.
-        """
+    def kind(self, namespace: str) -> str:
+        """How a namespace is searched: ``exact``, or the name of the approximate index."""
         ...
 
     def drop(self, namespace: str) -> None:

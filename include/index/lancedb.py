@@ -192,7 +192,7 @@ class LanceIndex:
             if not token:
                 return sorted(names)
 
-    def finish(self, namespace: str) -> str:
+    def finish(self, namespace: str) -> None:
         table = self._table(namespace)
         rows = table.count_rows()
         if rows > self.exact_rows and _kind(table) == EXACT:
@@ -202,7 +202,9 @@ class LanceIndex:
             table.create_index("vector", config=graph if rows <= self.hnsw_rows else lists)
         # Compacts small files, brings rows written since into the indexes, and drops what no version needs.
         table.optimize(cleanup_older_than=timedelta(days=1))
-        return _kind(table)
+
+    def kind(self, namespace: str) -> str:
+        return _kind(self._table(namespace))
 
     def drop(self, namespace: str) -> None:
         if namespace in self.namespaces():

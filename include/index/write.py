@@ -168,6 +168,18 @@ def delete_withdrawn(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> i
     return len(ids)
 
 
+def finish_namespace(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> str:
+    """Compact the namespace, and build its indexes: for a large one, the approximate index. How it is searched then.
+
+    :raises OutdatedPlanError: the namespace was planned anew since.
+    """
+    require_current(store, plan)
+    index.finish(plan.namespace)
+    kind = index.kind(plan.namespace)
+    log.info("Finished %s (%s).", plan.namespace, kind)
+    return kind
+
+
 def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verification:
     """Hold the namespace against the snapshot: every id; vectors and metadata of a sample; and what search finds.
 
@@ -179,7 +191,7 @@ def verify(store: ArtifactStore, index: EpisodeIndex, plan: Plan) -> Verificatio
     :raises OutdatedPlanError: the namespace was planned anew since.
     """
     require_current(store, plan)
-    kind = index.finish(plan.namespace)
+    kind = index.kind(plan.namespace)
     ids = _published(store, plan)
     try:
         _verify_ids(index, plan.namespace, ids)

@@ -25,7 +25,7 @@ from include.devices.lease import DevicesBusyError
 from include.episodes.sources.files import DatasetError
 from include.errors import PermanentError, RetryLaterError
 from include.index.retire import retire
-from include.index.write import delete_withdrawn, prepare_namespace, upsert_shard
+from include.index.write import delete_withdrawn, finish_namespace, prepare_namespace, upsert_shard
 from include.quality.result import QualityError
 from include.queries.opening import create_generator
 from include.retriever.encoders.opening import open_encoder
@@ -37,7 +37,7 @@ from operators.pools import POOLS, Pool, Queue
 
 DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
 LOADS_A_MODEL = (open_encoder, create_generator, train, borrow)
-WRITES_THE_INDEX = (prepare_namespace, upsert_shard, delete_withdrawn, retire)
+WRITES_THE_INDEX = (prepare_namespace, upsert_shard, delete_withdrawn, finish_namespace, retire)
 
 
 def tasks_of(dag_bag: DagBag) -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ def test_runs_when_episodes_or_a_model_arrive(reindex: DAG) -> None:
 
 def test_nothing_goes_live_before_it_was_verified_and_reported(reindex: DAG) -> None:
     before = reindex.task_dict["activate"].get_flat_relative_ids(upstream=True)
-    assert {"gate", "upsert_shard", "delete_withdrawn", "verify_index", "publish_report"} <= before
+    assert {"gate", "upsert_shard", "delete_withdrawn", "finish_index", "verify_index", "publish_report"} <= before
 
 
 def test_nothing_is_encoded_or_written_before_large_deletions_were_approved(reindex: DAG) -> None:

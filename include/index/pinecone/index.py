@@ -184,9 +184,11 @@ class PineconeIndex:
     def namespaces(self) -> list[str]:
         return sorted(name for member in self._family.members() for name in self._names(member))
 
-    def finish(self, namespace: str) -> str:
+    def finish(self, namespace: str) -> None:
         """Pinecone optimises a namespace by itself."""
         self._open(namespace)
+
+    def kind(self, namespace: str) -> str:
         return "Pinecone serverless"
 
     def drop(self, namespace: str) -> None:

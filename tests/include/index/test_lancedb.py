@@ -106,12 +106,14 @@ def test_search_is_exact_up_to_a_size_and_approximate_above(tmp_path: Path, kind
         held.update(zip(names, own, strict=True))
 
     upsert(0, 300, seed=2)
-    assert index.finish("ns") == "exact"
+    index.finish("ns")
+    assert index.kind("ns") == "exact"
     assert recall(index, held, queries) == 1.0
 
     upsert(300, 700, seed=3)
     assert recall(index, held, queries) == 1.0, "still exact, for there is no index yet"
-    assert (index.finish("ns"), index.count("ns")) == (kind, 1000)
+    index.finish("ns")
+    assert (index.kind("ns"), index.count("ns")) == (kind, 1000)
     assert recall(index, held, queries) >= 0.95
 
     upsert(950, 100, seed=4)
@@ -138,7 +140,8 @@ def test_a_filter_finds_the_few_among_many(tmp_path: Path, kind: str) -> None:
     index.create("ns", WIDTH)
     index.upsert("ns", [records([f"e{number:04d}" for number in range(990)], clustered(990, seed=2))])
     index.upsert("ns", [records([f"t{number}" for number in range(10)], clustered(10, seed=3), language="Thai")])
-    assert index.finish("ns") == kind
+    index.finish("ns")
+    assert index.kind("ns") == kind
     for hits in index.search_vectors("ns", clustered(20, seed=4), 10, {"language": "Thai"}):
         assert sorted(ids_of(hits)) == [f"t{number}" for number in range(10)]
 

@@ -126,7 +126,7 @@ class VerificationContract:
             return [*([Hit("e0039", 0.9, hits[0].metadata)] for hits in answers[:lost]), *answers[lost:]]
 
         monkeypatch.setattr(index, "search_vectors", mislead)
-        if lost > MISSES or index.finish(NAMESPACE) == "exact":
+        if lost > MISSES or index.kind(NAMESPACE) == "exact":
             with pytest.raises(VerificationError, match=rf"{lost} of 40 vectors of {NAMESPACE} do not find .* again"):
                 verify(store, index, plan)
             assert read_journal(store, NAMESPACE).states == [None]

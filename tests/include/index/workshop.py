@@ -17,7 +17,14 @@ from include.index import live
 from include.index.contract import EpisodeIndex, Metadata, Records, Vectors
 from include.index.lancedb import LanceIndex
 from include.index.plan import Plan, namespace_of, plan_reindex, read_journal, require_current
-from include.index.write import delete_withdrawn, prepare_namespace, texts_to_encode, upsert_shard, verify
+from include.index.write import (
+    delete_withdrawn,
+    finish_namespace,
+    prepare_namespace,
+    texts_to_encode,
+    upsert_shard,
+    verify,
+)
 from include.retriever import registry
 from include.retriever.encode import EmbeddingCache, shard_part
 from include.retriever.manifest import ModelManifest
@@ -55,6 +62,7 @@ def write(store: ArtifactStore, index: EpisodeIndex, plan: Plan, dimension: int 
     for shard in plan.shards or [0]:
         upsert_shard(store, index, plan, shard)
     delete_withdrawn(store, index, plan)
+    finish_namespace(store, index, plan)
 
 
 def write_live(store: ArtifactStore, pointer: live.LivePointer) -> None:
@@ -203,9 +211,9 @@ class MortalIndex(LanceIndex):
             self.fuse.moment()
             super().delete(namespace, part)
 
-    def finish(self, namespace: str) -> str:
+    def finish(self, namespace: str) -> None:
         self.fuse.moment()
-        return super().finish(namespace)
+        super().finish(namespace)
 
 
 class MortalStore(ArtifactStore):
