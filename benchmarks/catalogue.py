@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import random
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,7 +74,7 @@ def write_catalogue(folder: Path, *, episodes: int, shows: int, seed: int = SEED
     return folder
 
 
-def ingested(dataset: Path, folder: Path, *, columns: Sequence[str]) -> pa.Table:
+def ingested(dataset: Path, folder: Path, *, columns: list[str]) -> pa.Table:
     """The episodes of the snapshot that ingestion makes of a dataset, in the order of their ids.
 
     :param folder: where the snapshot is written.

@@ -94,14 +94,14 @@ def validate_drift(dataset: Path, target: Path) -> Outcome:
 
 
 def _profiles(store: ArtifactStore, snapshot_id: str) -> Check:
-    from include.quality import drift, ingestion
+    from include.quality import ingestion
 
     return ingestion.profiles(
         store,
         snapshot_id,
         run_name=RUN,
         accepted=False,
-        limits=drift.DriftLimits(max_shrink=SETTINGS.quality.max_shrink),
+        max_shrink=SETTINGS.quality.max_shrink,
     )
 
 

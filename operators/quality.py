@@ -157,13 +157,13 @@ class ValidateDriftOperator(ValidateSnapshotOperator):
     suite = "drift"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from include.quality import drift, ingestion
+        from include.quality import ingestion
 
         frame, suite = ingestion.profiles(
             self.store,
             self.snapshot_id,
             run_name=self.run_name,
             accepted=self.accepts_drift(context),
-            limits=drift.DriftLimits(max_shrink=self.settings.quality.max_shrink),
+            max_shrink=self.settings.quality.max_shrink,
         )
         return self.check(frame, suite)

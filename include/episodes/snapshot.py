@@ -210,7 +210,7 @@ def read(
     store: ArtifactStore,
     snapshot_id: str,
     *,
-    columns: Sequence[str] | None = None,
+    columns: list[str] | None = None,
     shards: Sequence[int] | None = None,
 ) -> pa.Table:
     """The episodes of a snapshot, ordered by shard and id; all shards and columns unless named."""
@@ -221,14 +221,13 @@ def read_shards(
     store: ArtifactStore,
     snapshot_id: str,
     *,
-    columns: Sequence[str] | None = None,
+    columns: list[str] | None = None,
     shards: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, pa.Table]]:
     """The episodes of a snapshot shard by shard: its number, and a table ordered by id."""
-    wanted = list(columns) if columns is not None else None
     for part in load(store, snapshot_id).parts:
         if shards is None or part.shard in shards:
-            table = store.read_table(FOLDER, snapshot_id, part.file, columns=wanted)
+            table = store.read_table(FOLDER, snapshot_id, part.file, columns=columns)
             # Parquet has no seconds: what was written as such is read as milliseconds.
             yield part.shard, table.cast(pa.schema([EPISODES.field(name) for name in table.column_names]))
 
@@ -247,6 +246,5 @@ def reader(store: ArtifactStore, snapshot_id: str, *, columns: Sequence[str] = E
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def read_quarantine(store: ArtifactStore, snapshot_id: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    wanted = list(columns) if columns is not None else None
-    return store.read_table(FOLDER, snapshot_id, QUARANTINE_FILE, columns=wanted)
+def read_quarantine(store: ArtifactStore, snapshot_id: str, *, columns: list[str] | None = None) -> pa.Table:
+    return store.read_table(FOLDER, snapshot_id, QUARANTINE_FILE, columns=columns)

@@ -1,15 +1,13 @@
 """Is a new snapshot still the catalogue it was? Its profile is compared with those of the last published snapshots.
 
-The usual value is the median of a figure over the last snapshots, so that one odd snapshot does not move it. How far a
-figure may be from it is in :class:`DriftLimits`. Two rules keep small catalogues from crying wolf: a share has
-drifted only when at least ``min_episodes`` episodes account for the change, and lengths are compared only from
-that many episodes on.
+The usual value is the median of a figure over the last snapshots, so that one odd snapshot does not move it. Two rules
+keep small catalogues from crying wolf: a share has drifted only when at least :data:`MIN_EPISODES` episodes account for
+the change, and lengths are compared only from that many episodes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
@@ -29,25 +27,17 @@ MAIN_LANGUAGE = 10.0
 """Percent of the episodes above which a language must not be lost."""
 RARE_LANGUAGE = 1.0
 """Percent of the episodes; a language that is rarer, now and before, is not worth a line."""
+MAX_LANGUAGE_LOSS = 0.5
+"""Part of its usual share that a language may lose; more is a warning, and stops a run for a main language."""
+MAX_REPEATED_GROWTH = 0.25
+"""How much the share of episodes that repeat another's text may exceed what is usual before a run stops."""
+SHARE_TOLERANCE = 0.07
+"""How far a share (of a language, of repeated texts, ...) may be from what is usual before a warning."""
+LENGTH_TOLERANCE = 0.3
+"""How far the length of descriptions may be from what is usual, as a part of it, before a warning."""
+MIN_EPISODES = 100
+"""A change that concerns fewer episodes is not drift: this keeps small catalogues from crying wolf."""
 CRITICAL, WARNING, INFO = FailureSeverity.CRITICAL, FailureSeverity.WARNING, FailureSeverity.INFO
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriftLimits:
-    """How far a catalogue may move from the usual values."""
-
-    max_shrink: float
-    """Part of the episodes that it may lose before a run stops."""
-    max_language_loss: float = 0.5
-    """Part of its usual share that a language may lose; more is a warning, and stops a run for a main language."""
-    max_repeated_growth: float = 0.25
-    """How much the share of episodes that repeat another's text may exceed what is usual before a run stops."""
-    share_tolerance: float = 0.07
-    """How far a share (of a language, of repeated texts, ...) may be from what is usual before a warning."""
-    length_tolerance: float = 0.3
-    """How far the length of descriptions may be from what is usual, as a part of it, before a warning."""
-    min_episodes: int = 100
-    """A change that concerns fewer episodes is not drift: this keeps small catalogues from crying wolf."""
 
 
 def frame(profile: Profile, history: Sequence[Profile], *, withdrawn: float | None) -> pd.DataFrame:
@@ -62,11 +52,12 @@ def frame(profile: Profile, history: Sequence[Profile], *, withdrawn: float | No
     return pd.DataFrame([{**unknown, **new, COMPARED: len(history), WITHDRAWN: withdrawn}], dtype=object)
 
 
-def suite(profile: Profile, history: Sequence[Profile], limits: DriftLimits) -> ExpectationSuite:
+def suite(profile: Profile, history: Sequence[Profile], *, max_shrink: float) -> ExpectationSuite:
     """What is expected of :func:`frame`.
 
     :param history: profiles of the last published snapshots, the oldest first. Without any there is nothing to compare
         with, and the suite's only expectation, of severity ``info``, says so.
+    :param max_shrink: part of the episodes that the catalogue may lose before a run stops.
     """
     expectations: list[Expectation] = [
         ExpectColumnMaxToBeBetween(
@@ -74,7 +65,7 @@ def suite(profile: Profile, history: Sequence[Profile], limits: DriftLimits) -> 
         )
     ]
     if history:
-        drift = _Drift(profile, history, limits)
+        drift = _Drift(profile, history, max_shrink)
         expectations += [drift.ids(), *drift.sizes(), *drift.languages(), *drift.texts(), *drift.gaps()]
     return ExpectationSuite(name="drift", expectations=expectations)
 
@@ -94,20 +85,20 @@ def _median(past: Sequence[Figures], name: str) -> float:
 class _Drift:
     """The expectations if there is a history."""
 
-    def __init__(self, profile: Profile, history: Sequence[Profile], limits: DriftLimits) -> None:
-        self.limits = limits
-        self.large_enough = profile.episodes >= max(limits.min_episodes, 1)
+    def __init__(self, profile: Profile, history: Sequence[Profile], max_shrink: float) -> None:
+        self.max_shrink = max_shrink
+        self.large_enough = profile.episodes >= MIN_EPISODES
         past, self.new = _aligned(history, profile)
         self.usual = {name: _median(past, name) for name in past[-1] if name != NEWEST}
         self.newest = past[-1].get(NEWEST)
-        self.least_change = 100 * limits.min_episodes / max(profile.episodes, 1)
-        """What ``min_episodes`` are of the new catalogue, in percent."""
-        self.margin = max(100 * limits.share_tolerance, self.least_change)
+        self.least_change = 100 * MIN_EPISODES / max(profile.episodes, 1)
+        """What :data:`MIN_EPISODES` are of the new catalogue, in percent."""
+        self.margin = max(100 * SHARE_TOLERANCE, self.least_change)
         self.basis = f"from the last {len(history)} snapshots" if len(history) > 1 else "from the last snapshot"
 
     def ids(self) -> Expectation:
         """Most episodes are still there under their ids: a catalogue whose ids were all renamed is as large as ever."""
-        most = max(100 * self.limits.max_shrink, self.least_change)
+        most = max(100 * self.max_shrink, self.least_change)
         what = "Share of the last snapshot's episodes that are gone"
         return self._expect(WITHDRAWN, what, CRITICAL, most=most)
 
@@ -115,7 +106,7 @@ class _Drift:
         """The catalogue does not shrink slowly over several snapshots, nor lose its newest episodes."""
         for name, severity in (("episodes", CRITICAL), ("shows", WARNING)):
             usual = self.usual[name]
-            least = min(usual * (1 - self.limits.max_shrink), usual - self.limits.min_episodes)
+            least = min(usual * (1 - self.max_shrink), usual - MIN_EPISODES)
             yield self._expect(name, f"Number of {name}", severity, least=max(round(least), 0), unit="")
         if self.newest is not None:
             yield self._expect(NEWEST, "Date of the newest episode", WARNING, least=self.newest, unit="")
@@ -128,7 +119,7 @@ class _Drift:
             what = f"Share of {name.removeprefix(LANGUAGE)} episodes"
             yield self._expect(name, what, WARNING, least=usual - self.margin, most=usual + self.margin)
             if usual >= RARE_LANGUAGE:
-                least = min(usual * (1 - self.limits.max_language_loss), usual - self.least_change)
+                least = min(usual * (1 - MAX_LANGUAGE_LOSS), usual - self.least_change)
                 severity = CRITICAL if usual >= MAIN_LANGUAGE else WARNING
                 yield self._expect(name, f"{what}, no collapse", severity, least=least)
 
@@ -137,7 +128,7 @@ class _Drift:
         for kind in ("median", "mean"):
             name = f"description length, {kind}"
             if self.large_enough and name in self.usual:
-                usual, margin = self.usual[name], self.usual[name] * self.limits.length_tolerance
+                usual, margin = self.usual[name], self.usual[name] * LENGTH_TOLERANCE
                 what = f"Length of descriptions, {kind}"
                 yield self._expect(name, what, WARNING, least=usual - margin, most=usual + margin, unit="characters")
         for name, usual in self._usual_of("descriptions in HTML"):
@@ -145,7 +136,7 @@ class _Drift:
             yield self._expect(name, what, WARNING, least=usual - self.margin, most=usual + self.margin)
         for name, usual in self._usual_of("repeated texts"):
             what = "Share of episodes that repeat the text of another"
-            most = usual + max(100 * self.limits.max_repeated_growth, self.least_change)
+            most = usual + max(100 * MAX_REPEATED_GROWTH, self.least_change)
             yield self._expect(name, what, WARNING, most=usual + self.margin)
             yield self._expect(name, f"{what}, no explosion", CRITICAL, most=most)
 

@@ -84,9 +84,7 @@ def episodes(
     return frames.prepared_episodes(snapshot.reader(store, snapshot_id)), suite
 
 
-def profiles(
-    store: ArtifactStore, snapshot_id: str, *, run_name: str, accepted: bool, limits: drift.DriftLimits
-) -> Check:
+def profiles(store: ArtifactStore, snapshot_id: str, *, run_name: str, accepted: bool, max_shrink: float) -> Check:
     """The profile of a snapshot, which is stored beside it, compared with those of the last published ones.
 
     The trend is drawn beside the Data Docs of the run.
@@ -102,4 +100,4 @@ def profiles(
     if not history:
         log.info("Drift was accepted." if accepted else "No snapshot had been published before.")
     frame = drift.frame(new, history, withdrawn=profile.withdrawn(store, snapshot_id))
-    return frame, drift.suite(new, history, limits)
+    return frame, drift.suite(new, history, max_shrink=max_shrink)

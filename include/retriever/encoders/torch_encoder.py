@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sentence_transformers.util import batch_to_device
 from torch import Tensor
 
 from include.devices.attention import plain_attention
@@ -66,10 +67,7 @@ class TorchEncoder:
 
     def _forward(self, batch: Features, kind: TextKind) -> Tensor:
         """The vectors of a batch, as the model gives them."""
-        features = {
-            name: value.to(self._device) if isinstance(value, Tensor) else value for name, value in batch.items()
-        }
-        embedding: Tensor = self._model(features, task=kind)["sentence_embedding"]
+        embedding: Tensor = self._model(batch_to_device(batch, self._device), task=kind)["sentence_embedding"]
         return embedding
 
     def _by_itself(self, texts: list[str], kind: TextKind, size: int) -> Vectors:

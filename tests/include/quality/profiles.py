@@ -6,11 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from include.episodes import snapshot
-from include.quality.drift import DriftLimits
 from include.quality.profile import FILE, NULLABLE, Profile
 from include.storage import ArtifactStore
-
-LIMITS = DriftLimits(max_shrink=0.2)
 
 
 def profile(**changes: Any) -> Profile:

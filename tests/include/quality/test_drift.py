@@ -12,7 +12,7 @@ from include.quality.profile import Profile
 from include.quality.result import ExpectationResult, QualityResult
 from include.quality.run import validate
 from include.storage import ArtifactStore
-from tests.include.quality.profiles import LIMITS, of_size, profile
+from tests.include.quality.profiles import of_size, profile
 
 HISTORY = [of_size(9_800), profile(), of_size(10_100)]
 
@@ -21,12 +21,11 @@ def compare(
     store: ArtifactStore,
     new: Profile,
     history: list[Profile],
-    limits: drift.DriftLimits = LIMITS,
     *,
     withdrawn: float | None = 0.0,
 ) -> QualityResult:
     frame = drift.frame(new, history, withdrawn=withdrawn)
-    return validate(frame, drift.suite(new, history, limits), store=store, run_name="run")
+    return validate(frame, drift.suite(new, history, max_shrink=0.2), store=store, run_name="run")
 
 
 def failed(result: QualityResult) -> dict[str, str]:
