@@ -26,6 +26,7 @@ from include.episodes.schema import (
     AROUND,
     EPISODES,
     FULL_STOPS,
+    MAX_TEXT_CHARS,
     START_CHARS,
     compose_text,
     hash_of_bytes,
@@ -72,7 +73,7 @@ class CleanedRows:
                 self.warnings.setdefault(position, []).append(what)
 
 
-def clean_shows(rows: pa.Table, *, max_text_chars: int) -> CleanedRows:
+def clean_shows(rows: pa.Table, *, max_text_chars: int = MAX_TEXT_CHARS) -> CleanedRows:
     """Clean shows: the columns of ``podcasts.csv``.
 
     :param max_text_chars: length at which a description is cut.
@@ -89,7 +90,7 @@ def clean_shows(rows: pa.Table, *, max_text_chars: int) -> CleanedRows:
     return cleaned
 
 
-def clean_episodes(rows: pa.Table, *, max_text_chars: int) -> CleanedRows:
+def clean_episodes(rows: pa.Table, *, max_text_chars: int = MAX_TEXT_CHARS) -> CleanedRows:
     """The same for episodes: the columns of ``episodes.csv``."""
     raw = pl.DataFrame(rows)
     usual = raw.select(

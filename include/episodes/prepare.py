@@ -30,7 +30,7 @@ from include.episodes.parts import LocalPart
 from include.episodes.quarantine import USABLE_ID, Quarantine, Reason
 from include.episodes.raw import batches
 from include.episodes.runs import SortedRun, SortedRunWriter
-from include.episodes.schema import IN_HTML, MAX_TEXT_CHARS, WARNINGS, shard_of
+from include.episodes.schema import IN_HTML, WARNINGS, shard_of
 from include.episodes.seen import SeenIds
 from include.episodes.sources.contract import Folder
 
@@ -71,7 +71,6 @@ def prepare(
     shards: int,
     threads: int,
     max_file_bytes: int,
-    max_text_chars: int = MAX_TEXT_CHARS,
 ) -> Iterator[Prepared]:
     """Read, join and clean a dataset; the outcome is there until the end of the block.
 
@@ -80,7 +79,6 @@ def prepare(
     :param shards: number of parts. One part's shows must fit in memory; its episodes need not.
     :param threads: that clean; 0 for one each core that this process may use.
     :param max_file_bytes: most bytes that one file may hold, unpacked.
-    :param max_text_chars: length at which a description is cut.
     :raises DatasetError: a file cannot be read as a whole. A row that cannot be used only goes to quarantine.
     """
     shutil.rmtree(work, ignore_errors=True)
@@ -91,7 +89,7 @@ def prepare(
         with ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
             preparation = _Preparation(prepared, pool, ahead=AHEAD * threads, shards=shards)
             try:
-                preparation.run(folder, max_file_bytes=max_file_bytes, max_text_chars=max_text_chars)
+                preparation.run(folder, max_file_bytes=max_file_bytes)
             except BaseException:
                 preparation.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -116,13 +114,11 @@ class _Preparation:
         self.started, self.logged = time.monotonic(), 0
         self.stopped = Event()
 
-    def run(self, folder: Folder, *, max_file_bytes: int, max_text_chars: int) -> None:
+    def run(self, folder: Folder, *, max_file_bytes: int) -> None:
         with self.quarantine:
             read = partial(batches, folder, max_file_bytes=max_file_bytes)
-            shows = self._sorted("podcasts", read("podcasts"), partial(clean_shows, max_text_chars=max_text_chars))
-            episodes = self._sorted(
-                "episodes", read("episodes"), partial(clean_episodes, max_text_chars=max_text_chars)
-            )
+            shows = self._sorted("podcasts", read("podcasts"), clean_shows)
+            episodes = self._sorted("episodes", read("episodes"), clean_episodes)
             self._log()
             self._make_parts(shows, episodes)
         for file in COLUMNS:

@@ -99,12 +99,10 @@ def load(prepared: Prepared) -> InMemory:
     return InMemory(episodes, quarantine, prepared.counts, prepared.quarantined)
 
 
-def prepare_in_memory(folder: Folder, *, max_text_chars: int = 20_000) -> InMemory:
+def prepare_in_memory(folder: Folder) -> InMemory:
     """Prepare a small dataset."""
     with (
         TemporaryDirectory() as work,
-        prepare(
-            folder, work=Path(work), shards=1, threads=1, max_file_bytes=2**30, max_text_chars=max_text_chars
-        ) as prepared,
+        prepare(folder, work=Path(work), shards=1, threads=1, max_file_bytes=2**30) as prepared,
     ):
         return load(prepared)

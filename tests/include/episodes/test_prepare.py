@@ -25,11 +25,11 @@ from include.storage import ArtifactStore
 from tests.include.episodes.catalogue import InMemory, load, prepare_in_memory, write_snapshot
 from tests.include.episodes.conftest import Rows, WriteDataset, episode, show
 
-OPTIONS: dict[str, Any] = {"shards": 1, "threads": 0, "max_file_bytes": 2**30, "max_text_chars": 500}
+OPTIONS: dict[str, Any] = {"shards": 1, "threads": 0, "max_file_bytes": 2**30}
 
 
-def run(folder: Path, *, max_text_chars: int = 20_000) -> InMemory:
-    prepared = prepare_in_memory(folder, max_text_chars=max_text_chars)
+def run(folder: Path) -> InMemory:
+    prepared = prepare_in_memory(folder)
     assert_accounted_for(prepared)
     return prepared
 
@@ -164,10 +164,10 @@ def test_what_is_missing_but_not_needed_is_counted(write_dataset: WriteDataset) 
             episode("e1", pub_date=" ", audio="", audio_length=""),
             episode("e2", audio_length="-5"),
             episode("e3", audio_length="half an hour", pub_date="yesterday"),
-            episode("e4", audio_length="60.0", description="word " * 100),
+            episode("e4", audio_length="60.0", description="word " * 5_000),
         ],
     )
-    prepared = run(folder, max_text_chars=100)
+    prepared = run(folder)
     first = prepared.episodes.to_pylist()[0]
     assert [key for key, value in first.items() if value is None] == [
         "show_description",
