@@ -47,17 +47,13 @@ def load_base(name: str, device: str) -> SentenceTransformer:
     :raises ModelError: it cannot be found, or is none that can be loaded; the message says what to do.
     :raises RetryLaterError: the model hub cannot be reached, or failed.
     """
-    from sentence_transformers import SentenceTransformer
-
     folder = base_folder(name)
     try:
-        return SentenceTransformer(
-            str(folder), device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True}
-        )
-    except Exception as error:  # a damaged file fails in as many ways as there are libraries below
+        return load_folder(folder, device)
+    except DamagedModelError as error:
         raise ModelError(
-            f"The base model {name!r} could not be loaded ({type(error).__name__}: {error}). Set PODSEARCH_BASE_MODEL "
-            f"to a packaged model ({', '.join(PACKAGED)}), to a local folder, or to a hub id."
+            f"The base model {name!r} could not be loaded ({error}). Set PODSEARCH_BASE_MODEL to a packaged model "
+            f"({', '.join(PACKAGED)}), to a local folder, or to a hub id."
         ) from error
 
 
@@ -211,7 +207,7 @@ def local_folder(store: ArtifactStore, version: str) -> Iterator[Path]:
 
 
 def load_folder(folder: Path, device: str) -> SentenceTransformer:
-    """Load a model that the registry or a training has written; safetensors only, never remote code.
+    """Load a model in sentence-transformers' format; safetensors only, never remote code.
 
     :raises DamagedModelError: it cannot be loaded.
     """
