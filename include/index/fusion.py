@@ -51,6 +51,10 @@ def fuse(dense: Scored, lexical: Scored, *, weight: float, trust: float = 1.0) -
 
     :param weight: of the dense side; the lexical side gets the rest up to 1.
     :param trust: in the lexical side for this query (:func:`confidence`).
+
+    >>> vectors, words = [("near", 0.9), ("far", 0.8)], [("said", 7.0), ("near", 5.0), ("far", 3.0)]
+    >>> [one.episode_id for one in fuse(vectors, words, weight=0.5)]
+    ['near', 'said', 'far']
     """
     dense, lexical = dense[:DEPTH], lexical[:DEPTH]
     near = _scaled(dense)

@@ -21,6 +21,10 @@ def visible(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """A text in plain lower-case letters and signs."""
+    """A text in plain lower-case letters and signs.
+
+    >>> fold("L’été – Straße")
+    "l'ete - strasse"
+    """
     composed = unicodedata.normalize("NFKD", text.casefold()).translate(_TYPED)
     return "".join(sign for sign in composed if not unicodedata.combining(sign))
