@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from include.quality.lines import line
-from include.quality.trend import fill
+from include.quality.templating import render_template
 from include.storage import ArtifactStore
 
 FOLDER = "reports"
@@ -96,7 +96,7 @@ def reports_page(store: ArtifactStore) -> str:
         for metric, values in metrics.items()
         if (found := line(f"{METRICS[metric]}, {name}", values))
     ]
-    return fill(
+    return render_template(
         "reports.html",
         TEMPLATES,
         told=told[::-1],

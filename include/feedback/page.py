@@ -8,7 +8,7 @@ from pathlib import Path
 
 from include.feedback.figures import Day, load
 from include.quality.lines import line
-from include.quality.trend import fill
+from include.quality.templating import render_template
 from include.storage import ArtifactStore
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,4 +28,6 @@ def queries_page(store: ArtifactStore, *, today: date | None = None) -> str:
     days = load(store, most=SHOWN)
     whole = [day for day in days if day.day < (today or datetime.now(UTC).date())]
     lines = [found for title, value in LINES.items() if (found := line(title, [value(day) for day in whole]))]
-    return fill("queries.html", TEMPLATES, days=days[::-1], whole=whole, lines=lines if len(whole) > 1 else [])
+    return render_template(
+        "queries.html", TEMPLATES, days=days[::-1], whole=whole, lines=lines if len(whole) > 1 else []
+    )

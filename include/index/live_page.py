@@ -9,7 +9,7 @@ from pathlib import Path
 from include.index.live import history, read_live
 from include.index.watched import Day, by_day, load
 from include.quality.lines import line
-from include.quality.trend import fill
+from include.quality.templating import render_template
 from include.storage import ArtifactStore
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,7 +35,7 @@ def live_page(store: ArtifactStore) -> str:
     sets = sorted({name for pointer in (live, *past) if pointer for name in pointer.metrics}, reverse=True)
     days = by_day(load(store, most=DAYS))
     lines = [found for title, value in LINES.items() if (found := line(title, [value(day) for day in days]))]
-    return fill(
+    return render_template(
         "live.html",
         TEMPLATES,
         live=live,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import html
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -20,10 +19,9 @@ from great_expectations.render.renderer.page_renderer import ValidationResultsPa
 from great_expectations.render.view.view import DefaultJinjaPageView
 
 from include.quality.result import DOCS, FOLDER, QualityResult, load_all
+from include.quality.templating import TEMPLATES
 from include.quality.trend import PAGE
 from include.storage import ArtifactStore
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 class _PageView(DefaultJinjaPageView):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from include.quality.trend import HEIGHT, WIDTH
+from include.quality.templating import HEIGHT, WIDTH
 
 
 class Line(NamedTuple):

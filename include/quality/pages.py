@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from include.episodes import snapshot
 from include.quality import profile, trend
 from include.quality.result import DOCS, FOLDER, QUERIES, QualityResult, load_all
+from include.quality.templating import render_template
 from include.storage import ArtifactStore
 
 INGESTION, TRAINING = "ingest_episodes", "train_retriever"
@@ -36,7 +37,7 @@ def latest_runs(store: ArtifactStore) -> str:
     published = _whole(snapshot.publications, store)
     there = [item for item in (published or [])[: -RUNS - 1 : -1] if snapshot.exists(store, item.snapshot_id)]
     snapshots = [(item, _whole(snapshot.load, store, item.snapshot_id)) for item in there]
-    return trend.fill(
+    return render_template(
         "runs.html",
         runs=[_run(name, results) for name, results in validated.items()],
         unreadable=published is None,
@@ -86,12 +87,12 @@ def quarantine(store: ArtifactStore, snapshot_id: str) -> str:
     with store.path(snapshot.FOLDER, snapshot_id, snapshot.QUARANTINE_FILE).open("rb") as file:
         first = next(pq.ParquetFile(file).iter_batches(batch_size=ROWS), None)
     rows = first.to_pylist() if first is not None else []
-    return trend.fill("quarantine.html", manifest=manifest, rows=rows, raw_chars=RAW_CHARS)
+    return render_template("quarantine.html", manifest=manifest, rows=rows, raw_chars=RAW_CHARS)
 
 
 def message(title: str, text: str) -> str:
     """A page with only a message."""
-    return trend.fill("message.html", title=title, text=text)
+    return render_template("message.html", title=title, text=text)
 
 
 def _whole(read: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | None:

@@ -9,20 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from include.quality.profile import LANGUAGE, Profile
+from include.quality.templating import HEIGHT, WIDTH, render_template
 
-TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "trend.html"
 WINDOW = 60
 """Snapshots drawn, at most."""
 MAIN_LANGUAGES = 4
-WIDTH, HEIGHT = 320.0, 90.0
-"""Of a panel's plot, in units of its SVG."""
 PANELS = {
     "episodes": ("Episodes", ""),
     "shows": ("Shows", ""),
@@ -83,21 +78,13 @@ def render(published: Sequence[Profile], *, candidate: Profile | None = None, ho
     :param home: where the page links back to.
     """
     profiles = [*published, *([candidate] if candidate else [])]
-    return fill(
+    return render_template(
         PAGE,
         panels=panels(profiles, published=len(published)),
         snapshots=profiles,
         candidate=candidate,
         home=home,
     )
-
-
-def fill(template: str, folder: Path = TEMPLATES, /, **values: object) -> str:
-    """A template with its values: one of the :data:`TEMPLATES`, or one that uses them from a folder of its own."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template(template).render(values, width=WIDTH, height=HEIGHT)
 
 
 def panels(profiles: Sequence[Profile], *, published: int) -> list[Panel]:

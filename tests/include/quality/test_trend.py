@@ -7,6 +7,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from include.quality import trend
 from include.quality.profile import Profile
+from include.quality.templating import HEIGHT, WIDTH
 from tests.include.quality.profiles import profile
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,7 +36,7 @@ def test_points_stand_in_order_the_larger_the_higher() -> None:
     assert [point.x for point in points] == [0, 106.7, 213.3, 320]
     heights = [point.y for point in points]
     assert heights == sorted(heights, reverse=True)
-    assert all(0 <= height <= trend.HEIGHT for height in heights)
+    assert all(0 <= height <= HEIGHT for height in heights)
 
 
 def test_a_change_of_little_importance_looks_like_one() -> None:
@@ -56,7 +57,7 @@ def test_the_main_languages_of_the_last_snapshot_are_drawn_from_when_they_were_n
 def test_a_figure_that_was_not_counted_leaves_a_gap() -> None:
     html = panel([profile(markup=None), profile()], "Descriptions in HTML").points
 
-    assert [(point.x, point.value) for point in html] == [(trend.WIDTH, 40.0)]
+    assert [(point.x, point.value) for point in html] == [(WIDTH, 40.0)]
     assert "Descriptions in HTML" not in {one.title for one in trend.panels([profile(markup=None)], published=1)}
 
 
